@@ -1,0 +1,140 @@
+"""The frame of a semi-supervised step: checks before training, time and randomness before it, objectives after it."""
+
+from typing import Any
+
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+from torch import nn
+
+from mmseg_semi.errors import SetupError
+from mmseg_semi.heads.two_stage import two_stage
+
+
+def bare_model(runner: Runner) -> nn.Module:
+    """The runner's model without its DistributedDataParallel wrapper."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def find_segmentor(runner: Runner, hook: Hook) -> nn.Module:
+    """The runner's SemiSegmentor.
+
+    Raises:
+        SetupError: The model is not one.
+    """
+    model = bare_model(runner)
+    if not hasattr(model, 'start_step'):
+        raise SetupError(
+            f"{type(hook).__name__} needs model.type='SemiSegmentor', found '{type(model).__name__}': remove the hook or "
+            'wrap the segmentor'
+        )
+    return model
+
+
+@HOOKS.register_module()
+class SemiStepHook(Hook):
+    """Starts and finishes each step of a ``SemiSegmentor``.
+
+    Before training: checks batch and sampler against each other, passes a small image through student and teacher so that
+    a head that cannot serve is refused by name, and seeds the sampler with the run's seed. Before each iteration: tells
+    the segmentor the iteration and seeds its random streams. After it: objectives' ``after_step`` (banks, counts), behind
+    ``FlowEstimatorHook`` and in front of ``MeanTeacherHook``. After a checkpoint is read: refuses one of another
+    architecture.
+
+    Args:
+        strict_load: Refuse a checkpoint with missing or mismatching tensors. False loads what fits, for instance when
+            fine-tuning with another number of classes.
+        probe_size: Side of the probing image in pixels.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self, strict_load: bool = True, probe_size: int = 128) -> None:
+        self.strict_load = strict_load
+        self.probe_size = probe_size
+
+    def before_train(self, runner: Runner) -> None:
+        segmentor = find_segmentor(runner, self)
+        loader = runner.train_dataloader
+        sampler = loader.sampler
+        if hasattr(sampler, 'check_loader'):
+            sampler.check_loader(loader)
+        if hasattr(sampler, 'seed'):
+            sampler.seed = runner.seed  # a resumed run goes on with the seed of its checkpoint
+        self._probe(segmentor)
+
+    @torch.no_grad()
+    def _probe(self, segmentor: nn.Module) -> None:
+        """One small image through both networks in evaluation mode; touches no statistics."""
+        device = next(segmentor.student.parameters()).device
+        image = torch.zeros(1, 3, self.probe_size, self.probe_size, device=device)
+        training = segmentor.training
+        segmentor.eval()
+        for name, network in segmentor.networks.items():
+            head = two_stage(network.decode_head)
+            try:
+                logits = head.finish(head.lift(head.embed(network.extract_feat(image)))).logits
+            except SetupError:
+                raise
+            except RuntimeError as error:
+                raise SetupError(
+                    f'model.student: the {name} cannot pass a {self.probe_size} x {self.probe_size} image '
+                    f'({str(error).splitlines()[0]}): make in_channels of the heads match the backbone'
+                ) from error
+            if logits.shape[1] != segmentor.num_classes:
+                raise SetupError(
+                    f'model.student.decode_head gives {logits.shape[1]} channels for num_classes='
+                    f'{segmentor.num_classes}: semi-supervised training needs one channel a class (leave out_channels unset)'
+                )
+        segmentor.train(training)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        bare_model(runner).start_step(runner.iter, runner.seed, get_rank())
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        bare_model(runner).finish_step()
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Maps a plain segmentor's checkpoint onto student and teacher, then checks names and shapes."""
+        model = bare_model(runner)
+        if not hasattr(model, 'networks'):
+            return
+        state = checkpoint.get('state_dict')
+        if state is None:
+            raise SetupError(
+                f"load_from: the file holds {sorted(checkpoint)[:5]} and no 'state_dict': give a checkpoint of a segmentor"
+            )
+        if not any(key.startswith('student.') for key in state):
+            state = {
+                f'{name}.{key}': value for name in model.networks for key, value in state.items()
+            }
+            # objectives start fresh from a plain checkpoint
+            state |= {
+                key: value
+                for key, value in model.state_dict().items()
+                if key.startswith('objectives.')
+            }
+            checkpoint['state_dict'] = state
+        own = model.state_dict()
+        missing = sorted(own.keys() - state.keys())
+        extra = sorted(state.keys() - own.keys())
+        shapes = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
+        if self.strict_load and (missing or extra or shapes):
+            found = '; '.join(
+                f'{len(keys)} {what} (first: {sorted(keys)[0]})'
+                for keys, what in (
+                    (missing, 'missing'),
+                    (extra, 'unknown'),
+                    (shapes, 'of another shape'),
+                )
+                if keys
+            )
+            raise SetupError(
+                f'the checkpoint is of another architecture than the config: {found}; use the config that made it, or '
+                'load what fits with --cfg-options default_hooks.step.strict_load=False'
+            )

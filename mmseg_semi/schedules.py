@@ -1,0 +1,101 @@
+"""Weights over time: a number, a dict of :class:`Steps`, or a dict of :class:`Ramp`.
+
+Time is the training iteration, counted from 0, in units of ``model.iters_per_epoch`` (default 1). A schedule is a plain
+callable ``t -> float`` without state, so there is nothing to save and nothing to resume.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+
+from mmseg_semi.errors import SetupError
+
+Schedule = Callable[[float], float]
+
+_RAMPS: dict[str, Callable[[float], float]] = {
+    'sigmoid': lambda x: math.exp(-5 * (1 - x) ** 2),
+    'linear': lambda x: x,
+    'cosine': lambda x: 0.5 * (1 - math.cos(math.pi * x)),
+    'log': lambda x: 1 - math.exp(-5 * x),
+    'exp': lambda x: math.exp(5 * (x - 1)),
+}
+
+
+class Steps:
+    """Piecewise constant: ``values[i]`` from ``milestones[i - 1]`` (inclusive) to ``milestones[i]`` (exclusive).
+
+    Args:
+        values: One value a phase, finite and >= 0.
+        milestones: Start of the second and every later phase, strictly increasing, one fewer than ``values``.
+
+    Raises:
+        SetupError: The two lists do not fit together.
+    """
+
+    def __init__(self, values: Sequence[float], milestones: Sequence[float]) -> None:
+        if len(values) != len(milestones) + 1 or list(milestones) != sorted(set(milestones)):
+            raise SetupError(
+                f'schedule Steps: values={list(values)} with milestones={list(milestones)} do not fit; give strictly '
+                'increasing milestones, one fewer than the values'
+            )
+        self.values = [float(value) for value in values]
+        self.milestones = list(milestones)
+
+    def __call__(self, t: float) -> float:
+        return self.values[bisect_right(self.milestones, t)]
+
+
+class Ramp:
+    """``value`` times a ramp from about 0 to about 1 over ``length`` units of time, constant afterwards.
+
+    The ramps with x = t / length in [0, 1] are those of consistency training (CCT, arXiv 2003.09005, and Laine & Aila,
+    arXiv 1610.02242): sigmoid exp(-5 (1-x)^2), linear x, cosine (1 - cos(pi x)) / 2, log 1 - exp(-5x), exp exp(5 (x-1)).
+    ``length=0`` means ``value`` at once.
+
+    Raises:
+        SetupError: Unknown ``kind`` or negative ``length``.
+    """
+
+    def __init__(self, value: float, length: float, kind: str = 'sigmoid') -> None:
+        if kind not in _RAMPS or length < 0:
+            raise SetupError(
+                f"schedule Ramp: kind='{kind}', length={length}; expected a kind of {sorted(_RAMPS)} and a length >= 0"
+            )
+        self.value, self.length, self.kind = float(value), float(length), kind
+
+    def __call__(self, t: float) -> float:
+        if self.length == 0:
+            return self.value
+        return self.value * _RAMPS[self.kind](min(max(t / self.length, 0.0), 1.0))
+
+
+_TYPES = {'Steps': Steps, 'Ramp': Ramp}
+
+
+def build_schedule(spec: float | dict, key: str = 'weight') -> Schedule:
+    """Turn a config value into a schedule.
+
+    Args:
+        spec: A finite number >= 0, or ``dict(type='Steps' | 'Ramp', ...)``.
+        key: The config key, named in the error.
+
+    Raises:
+        SetupError: Anything else.
+    """
+    if (
+        isinstance(spec, int | float)
+        and not isinstance(spec, bool)
+        and math.isfinite(spec)
+        and spec >= 0
+    ):
+        return Steps([spec], [])
+    if isinstance(spec, dict) and spec.get('type') in _TYPES:
+        arguments = {name: value for name, value in spec.items() if name != 'type'}
+        try:
+            return _TYPES[spec['type']](**arguments)
+        except TypeError as error:
+            raise SetupError(f'{key}: schedule {dict(spec)} cannot be built ({error})') from error
+    raise SetupError(
+        f'{key}: found {spec!r}; expected a number >= 0 or a dict with type in {sorted(_TYPES)}, for instance '
+        "dict(type='Steps', values=[0, 0.5], milestones=[1000])"
+    )

@@ -1,0 +1,377 @@
+"""A student, a teacher, and a list of objectives over shared views."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from mmseg.models.segmentors.base import BaseSegmentor
+from mmseg.models.utils import resize
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+from torch.profiler import record_function
+
+from mmseg_semi.errors import SetupError
+from mmseg_semi.heads.two_stage import two_stage
+from mmseg_semi.seeding import derive_seed
+from mmseg_semi.segmentors.teacher import TeacherRecipe, build_teacher
+from mmseg_semi.structures import Needs, StepViews, StudentRows, TeacherRows
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss is inf or NaN; raised before the optimiser, the teacher or a checkpoint is touched."""
+
+
+@MODELS.register_module()
+class SemiSegmentor(BaseSegmentor):
+    """Semi-supervised training of any ``EncoderDecoder``.
+
+    A training step: the teacher labels the weak views, mixing makes the student's strong views, the student passes every
+    image once, and each objective turns the shared :class:`~mmseg_semi.structures.StepViews` into losses. What no
+    objective asks for is not computed. Outside training this is the plain segmentor :attr:`answering` names.
+
+    The runner needs ``SemiStepHook`` (iteration, random streams, updates after the optimiser step) and, for an averaged
+    teacher, ``MeanTeacherHook``; ``configs/_base_/default_runtime.py`` has both.
+
+    Args:
+        student: Config of an ``EncoderDecoder``.
+        objectives: Configs of objectives, in the order of the log. Their names must differ.
+        teacher: :class:`~mmseg_semi.segmentors.teacher.TeacherRecipe` as a dict, or None.
+        pseudo_label: Config of a pseudo-labeller, e.g. ``dict(type='ConfidenceThreshold', threshold=0.95)``.
+        mixing: Config of a mixing, e.g. ``dict(type='CutMix')``, or None: the strong view as it is.
+        forward: 'joint' passes all student rows in one backbone call, 'stream' labelled and unlabelled rows in one call
+            each. The losses differ by the BN batch statistics only.
+        iters_per_epoch: Unit of time of all schedules in ``model``, in iterations. 1 counts iterations; a paper's epoch is
+            the constant number of iterations that its loader makes of it.
+        monitor_interval: Quantities for people (accuracies, agreements) are computed every so many iterations; the log
+            interval.
+        test_cfg: None; the student's own ``test_cfg`` holds.
+        data_preprocessor: Config of a ``SemiDataPreprocessor``.
+
+    State: ``student.*``, ``teacher.*`` (if it has tensors of its own) and ``objectives.<i>.*`` in the state dict.
+
+    Raises:
+        SetupError: Objectives whose needs the recipe cannot meet; a head that cannot serve; unknown keys or values.
+    """
+
+    def __init__(
+        self,
+        student: dict,
+        objectives: Sequence[dict],
+        teacher: dict | None = None,
+        pseudo_label: dict | None = None,
+        mixing: dict | None = None,
+        forward: str = 'joint',
+        iters_per_epoch: int = 1,
+        monitor_interval: int = 50,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        if forward not in ('joint', 'stream'):
+            raise SetupError(f"model.forward='{forward}': expected 'joint' or 'stream'")
+        if iters_per_epoch < 1 or monitor_interval < 1:
+            raise SetupError(
+                f'model: iters_per_epoch={iters_per_epoch}, monitor_interval={monitor_interval}; expected numbers >= 1'
+            )
+        self.calls = forward
+        self.iters_per_epoch = iters_per_epoch
+        self.monitor_interval = monitor_interval
+        self.student = MODELS.build(student)
+        if test_cfg is not None:
+            self.student.test_cfg = test_cfg
+        self.stages = two_stage(self.student.decode_head)
+        self.align_corners = self.student.decode_head.align_corners
+        self.num_classes = self.student.num_classes
+        self.recipe = self._read_recipe(teacher)
+        self.teacher = build_teacher(self.student, self.recipe) if self.recipe else None
+        self.pseudo_label = MODELS.build(pseudo_label) if pseudo_label else None
+        self.mixing = MODELS.build(mixing) if mixing else None
+        self.objectives = nn.ModuleList(MODELS.build(objective) for objective in objectives)
+        names = [objective.name for objective in self.objectives]
+        if not names or len(set(names)) < len(names):
+            raise SetupError(
+                f'model.objectives: names {names}; expected at least one, all different (set `name`)'
+            )
+        for objective in self.objectives:
+            objective.bind(self)
+        self._check_needs()
+        self._answer = self.answering
+        self._started: tuple[int, torch.Generator] | None = None
+        self.paths: list[str] = []
+        self.last_views: StepViews | None = None
+
+    @staticmethod
+    def _read_recipe(teacher: dict | None) -> TeacherRecipe | None:
+        if teacher is None:
+            return None
+        try:
+            return TeacherRecipe(**teacher)
+        except TypeError as error:
+            raise SetupError(
+                f'model.teacher: {error}; its keys are {list(TeacherRecipe.__annotations__)}'
+            ) from error
+
+    def _check_needs(self) -> None:
+        for objective in self.objectives:
+            needs = objective.all_needs
+            if (needs.teacher or needs.strong) and self.recipe is None:
+                raise SetupError(
+                    f"objective '{objective.name}' needs a teacher, but model.teacher is None: set for instance "
+                    "model.teacher=dict(weights='ema')"
+                )
+            if needs.strong and self.pseudo_label is None:
+                raise SetupError(
+                    f"objective '{objective.name}' needs pseudo-labels, but model.pseudo_label is None: set for instance "
+                    "model.pseudo_label=dict(type='ConfidenceThreshold', threshold=0.95)"
+                )
+
+    # -- networks ------------------------------------------------------------------------------------------------------
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The plain segmentors that can be evaluated, by name; a teacher that is the student counts once."""
+        networks = {} if self.teacher is None else {'teacher': self.teacher}
+        return networks | {'student': self.student}
+
+    @property
+    def answering(self) -> str:
+        """Which network answers: 'teacher' where it has weights of its own, else 'student'."""
+        return 'teacher' if self.recipe is not None and self.recipe.weights == 'ema' else 'student'
+
+    def network(self, name: str | None = None) -> nn.Module:
+        """The plain segmentor 'teacher' or 'student'; default: the one that answers.
+
+        Raises:
+            SetupError: This recipe has no such network.
+        """
+        name = name or self.answering
+        if name not in self.networks:
+            raise SetupError(
+                f"network '{name}': this model has {list(self.networks)}; choose one of them"
+            )
+        return self.networks[name]
+
+    @contextmanager
+    def answer_with(self, name: str) -> Iterator[None]:
+        """Inside the block, predictions come from the network ``name``."""
+        self.network(name)
+        before, self._answer = self._answer, name
+        try:
+            yield
+        finally:
+            self._answer = before
+
+    @property
+    def teacher_network(self) -> nn.Module:
+        """The network that labels: the teacher, or the student where it is its own teacher."""
+        return self.student if self.teacher is None else self.teacher
+
+    def train(self, mode: bool = True) -> 'SemiSegmentor':
+        """Sets the mode of everything but the teacher, which keeps its recipe's mode in training."""
+        super().train(mode)
+        if self.teacher is not None:
+            self.teacher.train(mode and self.recipe.mode == 'train')
+        return self
+
+    def init_weights(self) -> None:
+        """Initialises the student, then makes the teacher its copy."""
+        self.student.init_weights()
+        for objective in self.objectives:
+            objective.init_weights()
+        if self.teacher is not None:
+            self.teacher.load_state_dict(self.student.state_dict())
+        self._is_init = True
+
+    # -- mmseg's interface ---------------------------------------------------------------------------------------------
+
+    def extract_feat(self, inputs: Tensor):
+        return self.network(self._answer).extract_feat(inputs)
+
+    def encode_decode(self, inputs: Tensor, batch_data_samples: list) -> Tensor:
+        return self.network(self._answer).encode_decode(inputs, batch_data_samples)
+
+    def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
+        return self.network(self._answer).predict(inputs, data_samples)
+
+    def _forward(self, inputs: Tensor, data_samples: list | None = None):
+        return self.network(self._answer)._forward(inputs, data_samples)
+
+    # -- training step -------------------------------------------------------------------------------------------------
+
+    def start_step(self, iteration: int, seed: int = 0, rank: int = 0) -> None:
+        """Fixes the time and the random streams of the next step; called by ``SemiStepHook`` before each iteration.
+
+        Dropout and other device draws follow from the global torch generators, host draws (mixing) from a CPU generator;
+        both are seeded from (seed, rank, iteration), so that a resumed run draws what an uninterrupted one does.
+        """
+        step_seed = derive_seed(seed, rank, iteration)
+        torch.manual_seed(step_seed)
+        self._started = iteration, torch.Generator().manual_seed(step_seed)
+
+    def finish_step(self) -> None:
+        """Lets objectives update banks and counts; called by ``SemiStepHook`` after the optimiser's step."""
+        for objective in self.objectives:
+            objective.after_step(self.last_views)
+        self.last_views = None
+
+    def loss(self, inputs: dict[str, Tensor], data_samples: dict[str, list]) -> dict[str, Tensor]:
+        """One training step's losses and log values.
+
+        Args:
+            inputs: (N, 3, H, W) normalised images by branch, from ``SemiDataPreprocessor``.
+            data_samples: The samples by branch.
+
+        Returns:
+            Losses named ``<objective>.<loss>``.
+        """
+        if self._started is None:
+            raise SetupError(
+                'SemiSegmentor.loss was called without start_step: add step=dict(type="SemiStepHook") to default_hooks'
+            )
+        (iteration, generator), self._started = self._started, None
+        views = self._gather(inputs, data_samples, iteration, generator)
+        needs = Needs()
+        for objective in self.objectives:
+            needs = needs | objective.needs(views.time)
+        if (needs.teacher or needs.strong or needs.weak) and views.img_u_w is None:
+            raise SetupError(
+                f'the batch of iteration {iteration} has no unlabelled images, but an objective needs them: give '
+                'train_dataloader.dataset.unlabeled and a sampler.source_ratio with two entries'
+            )
+        with record_function('semi/teacher'):
+            if needs.teacher or needs.strong:
+                self._label(views, needs)
+        with record_function('semi/mixing'):
+            if needs.strong:
+                self._mix(views)
+        with record_function('semi/student'):
+            self._student_rows(views, needs)
+        losses: dict[str, Tensor] = {}
+        for objective in self.objectives:
+            with record_function(f'semi/objective/{objective.name}'):
+                for key, value in objective.loss(views).items():
+                    losses[f'{objective.name}.{key}'] = value
+        self.last_views = views
+        return losses
+
+    def _gather(
+        self, inputs, data_samples, iteration: int, generator: torch.Generator
+    ) -> StepViews:
+        samples = data_samples['labeled']
+        views = StepViews(
+            iteration=iteration,
+            time=iteration / self.iters_per_epoch,
+            generator=generator,
+            monitor=(iteration + 1) % self.monitor_interval == 0,
+            img_l=inputs['labeled'],
+            label_l=torch.stack([sample.gt_sem_seg.data.squeeze(0) for sample in samples]).long(),
+            samples_l=samples,
+            paths=[sample.metainfo.get('img_path', '?') for sample in samples],
+        )
+        if 'weak' in inputs:
+            views.img_u_w, views.img_u_s = inputs['weak'], inputs.get('strong', inputs['weak'])
+            views.valid_u = self.data_preprocessor.stack_valid(
+                data_samples['weak'], views.img_u_w.device
+            )
+            views.paths += [sample.metainfo.get('img_path', '?') for sample in data_samples['weak']]
+        self.paths = views.paths
+        return views
+
+    @torch.no_grad()
+    def _label(self, views: StepViews, needs: Needs) -> None:
+        """The teacher's rows and, where mixing or self-training will want them, pseudo-labels."""
+        network = self.teacher_network
+        head = two_stage(network.decode_head)
+        with_labeled = self.recipe.rows == 'labeled+weak'
+        images = torch.cat([views.img_l, views.img_u_w]) if with_labeled else views.img_u_w
+        was_training = network.training
+        if self.teacher is None:  # the student labels: in its recipe's mode, for these rows only
+            network.train(self.recipe.mode == 'train')
+        features, logits, _ = head.finish(head.lift(head.embed(network.extract_feat(images))))
+        if self.teacher is None:
+            network.train(was_training)
+        if not needs.teacher_features:
+            features = None
+        count = views.img_l.shape[0] if with_labeled else 0
+
+        def rows(first: int, last: int) -> TeacherRows:
+            return TeacherRows(
+                logits[first:last], None if features is None else features[first:last]
+            )
+
+        if with_labeled:
+            views.teacher_l = rows(0, count)
+        views.teacher_u = rows(count, len(images))
+        if needs.strong:
+            views.pseudo_u = self.pseudo_label(
+                self.upsample(views.teacher_u.logits, views.valid_u.shape[1:]),
+                views.valid_u,
+                views.time,
+            )
+
+    @torch.no_grad()
+    def _mix(self, views: StepViews) -> None:
+        views.img_u_m, views.pseudo_m, views.valid_m = views.img_u_s, views.pseudo_u, views.valid_u
+        if self.mixing is not None:
+            views.img_u_m, views.pseudo_m, views.valid_m = self.mixing(views)
+
+    def _student_rows(self, views: StepViews, needs: Needs) -> None:
+        """Every image passes the student once; rows are labelled, mixed, weak, in this order."""
+        wanted = [
+            ('student_l', views.img_l, needs.labeled),
+            ('student_m', views.img_u_m, needs.strong),
+            ('student_w', views.img_u_w, needs.weak),
+        ]
+        wanted = [(name, images) for name, images, asked in wanted if asked]
+        calls = [wanted] if self.calls == 'joint' else [[one] for one in wanted]
+        for call in calls:
+            images = torch.cat([images for _, images in call]) if len(call) > 1 else call[0][1]
+            backbone = self.student.extract_feat(images)
+            fused = self.stages.embed(backbone)
+            lifted = self.stages.lift(fused)
+            half = len(images) // 2
+            branches = (len(images) - half, half) if needs.auxiliary_half else None
+            features, logits, embedding = self.stages.finish(lifted, branches)
+            first = 0
+            for name, rows in call:
+                last = first + len(rows)
+                cut = slice(first, last)
+                setattr(
+                    views,
+                    name,
+                    StudentRows(
+                        backbone=tuple(level[cut] for level in backbone),
+                        fused=fused[cut],
+                        lifted=lifted[cut],
+                        features=features[cut],
+                        logits=logits[cut],
+                        embedding=None if embedding is None else embedding[cut],
+                    ),
+                )
+                first = last
+
+    def upsample(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """Bilinear, with the head's ``align_corners``: (N, K, h, w) -> (N, K, H, W)."""
+        return resize(logits, size=tuple(size), mode='bilinear', align_corners=self.align_corners)
+
+    def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        """Sums the losses and reads all log values in one transfer: the step's only host synchronisation.
+
+        Raises:
+            NonFiniteLossError: A loss or log value is inf or NaN, with its name and the images of the step.
+        """
+        loss, log_vars = super().parse_losses(losses)
+        values = torch.stack(
+            [value.detach().float().reshape(()) for value in log_vars.values()]
+        ).tolist()
+        log_values = dict(zip(log_vars, values, strict=True))
+        broken = [name for name, value in log_values.items() if not math.isfinite(value)]
+        if broken:
+            names = [name for name in broken if name != 'loss'] or broken
+            raise NonFiniteLossError(
+                f'{", ".join(f"{name}={log_values[name]}" for name in names)}: not finite; nothing was updated. '
+                f'Images of this step: {", ".join(self.paths)}'
+            )
+        return loss, log_values

@@ -1,0 +1,115 @@
+"""The views that pass between the parts of a training step.
+
+Names follow one grammar, kind_source_view: ``img``/``label``/``pseudo``/``valid``, ``l`` labelled or ``u`` unlabelled,
+``w`` weak, ``s`` strong (before mixing) or ``m`` mixed (what the student sees).
+"""
+
+from dataclasses import dataclass, field, fields
+
+import torch
+from torch import Tensor
+
+IGNORE = 255
+"""Label of pixels that nothing learns from: void, padding, or below the threshold."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one objective asks of a step; the segmentor computes the union over all objectives and nothing else."""
+
+    labeled: bool = False
+    """Student rows of the labelled images."""
+    strong: bool = False
+    """Student rows of the mixed strong view of the unlabelled images, with their pseudo-labels."""
+    weak: bool = False
+    """Student rows of the weak view of the unlabelled images."""
+    teacher: bool = False
+    """Teacher logits of the recipe's teacher rows."""
+    teacher_features: bool = False
+    """The teacher's penultimate features of the same rows."""
+    auxiliary_half: bool = False
+    """Route the last half of the student's rows through the head's auxiliary norms (DDFP's released warm-up)."""
+
+    def __or__(self, other: 'Needs') -> 'Needs':
+        return Needs(
+            **{f.name: getattr(self, f.name) or getattr(other, f.name) for f in fields(self)}
+        )
+
+
+@dataclass
+class StudentRows:
+    """The student's outputs for a run of rows of the batch; all tensors carry a graph."""
+
+    backbone: tuple[Tensor, ...]
+    """Backbone (or neck) outputs, each (N, C_i, h_i, w_i); what auxiliary heads read."""
+    fused: Tensor
+    """(N, C_f, h, w): output of head stage 1."""
+    lifted: Tensor
+    """(N, C, h, w): stage 2's first linear layer applied to ``fused``; the same tensor as ``fused`` for heads not ours."""
+    features: Tensor
+    """(N, C, h, w): penultimate features, the input of the classifier."""
+    logits: Tensor
+    """(N, K, h, w): class scores at head resolution."""
+    embedding: Tensor | None = None
+    """(N, D, h, w): the head's projection, where it has one."""
+
+
+@dataclass
+class TeacherRows:
+    """The teacher's outputs for a run of rows; no graph."""
+
+    logits: Tensor
+    """(N, K, h, w): class scores at head resolution."""
+    features: Tensor | None = None
+    """(N, C, h, w): penultimate features, where an objective asked for them."""
+
+
+@dataclass
+class PseudoLabels:
+    """Labels for unlabelled images."""
+
+    labels: Tensor
+    """(N, H, W) int64 in [0, K) or IGNORE (below the threshold, or padding)."""
+    confidence: Tensor
+    """(N, H, W) float32 in [0, 1]: the teacher's highest class probability; 0 where the pixel is padding."""
+
+
+@dataclass
+class StepViews:
+    """One training step: what came in, what the teacher said, what the student answered."""
+
+    iteration: int
+    """The runner's training iteration, from 0."""
+    time: float
+    """``iteration / iters_per_epoch``: what schedules are evaluated at."""
+    generator: torch.Generator
+    """CPU generator seeded from (seed, rank, iteration): every draw of the step that is not made on the device."""
+    monitor: bool
+    """True on the iterations whose log line is printed: quantities for people are computed only then."""
+    img_l: Tensor
+    """(N_l, 3, H, W): labelled images, weak view, normalised."""
+    label_l: Tensor
+    """(N_l, H, W) int64 in [0, K) or IGNORE."""
+    samples_l: list
+    """The labelled images' ``SegDataSample``s, for mmseg's own losses."""
+    paths: list[str] = field(default_factory=list)
+    """Image files of the step, labelled first."""
+    img_u_w: Tensor | None = None
+    """(N_u, 3, H, W): unlabelled images, weak view, normalised."""
+    img_u_s: Tensor | None = None
+    """(N_u, 3, H, W): the same crops with strong colour augmentation."""
+    valid_u: Tensor | None = None
+    """(N_u, H, W) bool: False where ``img_u_*`` is padding."""
+    teacher_l: TeacherRows | None = None
+    teacher_u: TeacherRows | None = None
+    pseudo_u: PseudoLabels | None = None
+    """Labels of the unmixed images."""
+    img_u_m: Tensor | None = None
+    """(N_u, 3, H, W): strong view after mixing; what the student is trained on."""
+    valid_m: Tensor | None = None
+    """(N_u, H, W) bool: ``valid_u`` after mixing."""
+    pseudo_m: PseudoLabels | None = None
+    """``pseudo_u`` after mixing."""
+    student_l: StudentRows | None = None
+    student_w: StudentRows | None = None
+    student_m: StudentRows | None = None
