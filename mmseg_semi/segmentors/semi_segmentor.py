@@ -14,6 +14,7 @@ from torch.profiler import record_function
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads.two_stage import two_stage
 from mmseg_semi.seeding import derive_seed
+from mmseg_semi.segmentors.pretrained import check_pretrained
 from mmseg_semi.segmentors.teacher import TeacherRecipe, build_teacher
 from mmseg_semi.structures import Needs, StepViews, StudentRows, TeacherRows
 
@@ -178,6 +179,7 @@ class SemiSegmentor(BaseSegmentor):
     def init_weights(self) -> None:
         """Initialises the student, then makes the teacher its copy."""
         self.student.init_weights()
+        check_pretrained(self.student)
         for objective in self.objectives:
             objective.init_weights()
         if self.teacher is not None:
@@ -292,6 +294,9 @@ class SemiSegmentor(BaseSegmentor):
         features, logits, _ = head.finish(head.lift(head.embed(network.extract_feat(images))))
         if self.teacher is None:
             network.train(was_training)
+        # Before torch 2.11 a pass without a graph leaves graph-free half-precision casts of its weights in autocast's
+        # cache; a student with the same parameters would then train without gradients.
+        torch.clear_autocast_cache()
         if not needs.teacher_features:
             features = None
         count = views.img_l.shape[0] if with_labeled else 0

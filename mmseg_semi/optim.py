@@ -1,0 +1,53 @@
+"""The optimiser of the student, and mixed precision without a GPU."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.runner.amp import autocast
+from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
+from torch import nn
+
+
+@OPTIM_WRAPPERS.register_module()
+class CPUAmpOptimWrapper(OptimWrapper):
+    """An optimiser wrapper whose forward passes run under bfloat16 autocast on the CPU.
+
+    MMEngine's ``AmpOptimWrapper`` refuses to work without an accelerator. bfloat16 has the exponent
+    range of float32, so there is no loss scale; parameters, gradients and the step stay float32.
+
+    Args:
+        kwargs: See ``mmengine.optim.OptimWrapper``.
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Autocast, within the gradient accumulation context of the base class."""
+        with (
+            super().optim_context(model),
+            autocast(device_type='cpu', dtype=torch.bfloat16),
+        ):
+            yield
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class StudentOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """MMEngine's default constructor over what the segmentor's optimiser trains: student and objectives.
+
+    The default one also lists the teacher's and the estimators' frozen tensors, and refuses a teacher that shares the
+    student's parameters. Names in ``custom_keys`` match below ``student.`` and ``objectives.``. A model without a
+    ``student`` is passed on unchanged.
+    """
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        model = getattr(model, 'module', model)
+        if not hasattr(model, 'student'):
+            return super().__call__(model)
+        trained = nn.ModuleDict({'student': model.student, 'objectives': model.objectives})
+        wrapper = super().__call__(trained)
+        optimizer = wrapper.optimizer
+        for group in optimizer.param_groups:
+            group['params'] = [parameter for parameter in group['params'] if parameter.requires_grad]
+        optimizer.param_groups[:] = [group for group in optimizer.param_groups if group['params']]
+        return wrapper
