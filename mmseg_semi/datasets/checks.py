@@ -1,0 +1,253 @@
+"""What can be known about images, masks and lists before the first iteration.
+
+Each function raises :class:`SetupError` with one sentence that says how to mend what it found. They
+look at names and, for labelled images, at label values; images are decoded during training alone.
+"""
+
+from __future__ import annotations
+
+import os
+import os.path as osp
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePath
+
+from mmengine.dataset import BaseDataset
+from mmengine.dist import get_dist_info
+
+from mmseg_semi.errors import SetupError
+
+from .transforms import read_labels, to_class_indices
+
+_FOLDER_HINTS = {
+    'CamVidDataset': 'python tools/dataset_converters/camvid.py SOURCE',
+    'PascalVOCDataset': "unpack VOCdevkit as in MMSegmentation's dataset guide",
+    'CityscapesDataset': "unpack and convert Cityscapes as in MMSegmentation's dataset guide",
+}
+
+
+def resolve_source(cfg: dict, key: str) -> dict:
+    """Find the list and the folders of a data set's config, before the data set is built.
+
+    A relative ``ann_file`` is looked up from the working directory first, then under ``data_root``,
+    where MMSegmentation looks. Sources on another file back end pass unchecked.
+
+    Args:
+        cfg: Config of one data set; left as it is.
+        key: Place of ``cfg`` in the config, named in errors, e.g. 'train_dataloader.dataset.labeled'.
+
+    Returns:
+        dict: Copy of ``cfg`` with the path of the list made absolute where that changes its meaning.
+
+    Raises:
+        SetupError: If the list or a folder is missing, or the list is empty, has empty lines or
+            names an image twice.
+    """
+    if not isinstance(cfg, dict) or 'type' not in cfg:
+        raise SetupError(f'{key} is {cfg!r}, expected the config of a data set (dict with a type)')
+    cfg = dict(cfg)
+    if cfg.get('backend_args'):
+        return cfg
+    root = cfg.get('data_root') or ''
+    for name, folder in (cfg.get('data_prefix') or {}).items():
+        path = osp.join(root, folder or '')
+        if path and not osp.isdir(path):
+            hint = _FOLDER_HINTS.get(str(cfg['type']).rpartition('.')[2])
+            raise SetupError(
+                f'{key}: folder {path} (data_prefix.{name}) does not exist; put the data there or '
+                'set data_root' + (f' ({hint})' if hint else '')
+            )
+    ann_file = cfg.get('ann_file')
+    if ann_file:
+        below_root = osp.join(root, ann_file)
+        if osp.isfile(ann_file):
+            cfg['ann_file'] = osp.abspath(ann_file)
+        elif not osp.isfile(below_root):
+            tried = ann_file if below_root == ann_file else f'{ann_file} (nor {below_root})'
+            raise SetupError(
+                f'{key}.ann_file: list {tried} does not exist; {_list_command(ann_file)}'
+            )
+        check_list(cfg['ann_file'] if osp.isfile(ann_file) else below_root, key, ann_file)
+    return cfg
+
+
+def check_list(path: str, key: str, shown: str | None = None) -> None:
+    """Refuse a list that is empty, has an empty line or names an image twice.
+
+    Args:
+        path: List file, one name a line.
+        key: Place of the data set in the config.
+        shown: Path as the config writes it. Defaults to ``path``.
+    """
+    shown = shown or path
+    with open(path, encoding='utf-8') as file:
+        names = [line.strip() for line in file]
+    if not any(names):
+        raise SetupError(f'{key}.ann_file: list {shown} is empty; {_list_command(shown)}')
+    if '' in names:
+        raise SetupError(
+            f'{key}.ann_file: line {names.index("") + 1} of {shown} is empty; remove the line'
+        )
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise SetupError(
+            f'{key}.ann_file: list {shown} names {repeated[0]} more than once ({len(repeated)} of '
+            f'{len(names)} names are repeated); keep one line each'
+        )
+
+
+def read_names(dataset: BaseDataset, key: str) -> None:
+    """Let a data set read its list or its folder, and refuse one without images.
+
+    Args:
+        dataset: Data set that was built with ``lazy_init=True``.
+        key: Place of the data set in the config.
+    """
+    try:
+        dataset.full_init()
+    except ValueError as error:
+        if dataset.data_list:
+            raise
+        # MMEngine cannot store an empty list of entries
+        raise SetupError(
+            f'{key}: folder {dataset.data_prefix.get("img_path")} holds no image whose name ends in '
+            f'{getattr(dataset, "img_suffix", "")!r}; put the data there, or set img_suffix'
+        ) from error
+
+
+def check_files(dataset: BaseDataset, key: str, file: str = 'img_path') -> list[str]:
+    """Refuse a data set that names files which are not there.
+
+    Every folder is listed once; single files are not looked at.
+
+    Args:
+        dataset: Data set whose entries have the key ``file``.
+        key: Place of the data set in the config.
+        file: 'img_path' or 'seg_map_path'.
+
+    Returns:
+        list[str]: The paths, in the order of the data set.
+    """
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    kind = 'image' if file == 'img_path' else 'mask'
+    if any(file not in info for info in infos):
+        raise SetupError(
+            f'{key}.data_prefix has no {file}; set the folder of the {kind}s (images without masks '
+            f'belong into {key.rpartition(".")[0]}.unlabeled)'
+        )
+    paths = [info[file] for info in infos]
+    if getattr(dataset, 'backend_args', None):
+        return paths
+    missing = _missing(paths)
+    if missing:
+        ann_file = getattr(dataset, 'ann_file', '')
+        where = f'list {osp.relpath(ann_file)}' if ann_file else f'{key}'
+        what = 'does not exist' if kind == 'image' else 'is missing, its image is there'
+        raise SetupError(
+            f'{where} names {PurePath(missing[0]).stem}, but its {kind} {missing[0]} {what} '
+            f'({len(missing)} of {len(paths)} {kind}s are missing); add the files, check data_root, '
+            'data_prefix and the suffixes, or convert the list (python tools/splits.py import)'
+        )
+    return paths
+
+
+def _missing(paths: Iterable[str]) -> list[str]:
+    """Those of the paths that do not exist, by one listing a folder."""
+    listings: dict[str, set[str]] = {}
+    missing = []
+    for path in paths:
+        folder, name = osp.split(path)
+        if folder not in listings:
+            listings[folder] = set(os.listdir(folder or '.')) if osp.isdir(folder or '.') else set()
+        if name not in listings[folder]:
+            missing.append(path)
+    return missing
+
+
+def check_disjoint(labeled: Sequence[str], unlabeled: Sequence[str], key: str) -> None:
+    """Refuse unlabelled images that are labelled too.
+
+    Args:
+        labeled: Paths of labelled images.
+        unlabeled: Paths of unlabelled images.
+        key: Place of the whole data set in the config.
+    """
+    known = {osp.abspath(path) for path in labeled}
+    both = [path for path in unlabeled if osp.abspath(path) in known]
+    if both:
+        raise SetupError(
+            f'{key}.unlabeled names {both[0]}, which {key}.labeled names too ({len(both)} of '
+            f'{len(unlabeled)} unlabelled images); remove it from the unlabelled list (python '
+            'tools/splits.py make writes disjoint lists), or set allow_overlap=True to train on '
+            'lists that were published so'
+        )
+
+
+def check_repeated(unlabeled: Sequence[str], key: str) -> None:
+    """Refuse an unlabelled image that several pools hold.
+
+    Args:
+        unlabeled: Paths of unlabelled images of all pools.
+        key: Place of the whole data set in the config.
+    """
+    repeated = [p for p, n in Counter(map(osp.abspath, unlabeled)).items() if n > 1]
+    if repeated:
+        raise SetupError(
+            f'{key}.unlabeled: {len(repeated)} images are in more than one of its data sets, the '
+            f'first is {repeated[0]}; name each image once'
+        )
+
+
+def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000) -> int:
+    """Read label files and refuse values that are no class.
+
+    Ranks share the work: each reads its part, and any of them stops the run.
+
+    Args:
+        dataset: Labelled data set (training or validation).
+        num_classes: Number of classes.
+        limit: Files to read at most, spread evenly over the data set.
+
+    Returns:
+        int: Number of files that this rank read.
+
+    Raises:
+        SetupError: If a file is unreadable, in colour, or holds a value that is neither a class nor
+            255.
+    """
+    rank, world_size = get_dist_info()
+    count = min(limit, len(dataset))
+    chosen = [i * len(dataset) // count for i in range(count)][rank::world_size]
+
+    def check(index: int) -> None:
+        info = dataset.get_data_info(index)
+        path = info['seg_map_path']
+        to_class_indices(
+            read_labels(path, getattr(dataset, 'backend_args', None)),
+            num_classes,
+            path,
+            reduce_zero_label=bool(info.get('reduce_zero_label')),
+            label_map=info.get('label_map'),
+        )
+
+    # decoders release the interpreter lock
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    try:
+        for _ in pool.map(check, chosen):
+            pass
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return len(chosen)
+
+
+def _list_command(path: str) -> str:
+    """How the list at this path is made."""
+    parts = PurePath(path).parts
+    for i, (family, dataset) in enumerate(zip(parts, parts[1:], strict=False)):
+        if i and parts[i - 1] == 'splits' and family in ('u2pl', 'cps', 'cct'):
+            return (
+                f'import it: python tools/splits.py import --family {family} --dataset {dataset} '
+                '--source FOLDER_OR_CHECKOUT'
+            )
+    return 'make one: python tools/splits.py make --images FOLDER --n LABELLED --out FOLDER'

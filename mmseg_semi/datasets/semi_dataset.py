@@ -1,0 +1,182 @@
+"""Labelled and unlabelled images as one data set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from mmengine.dataset import BaseDataset, ConcatDataset
+from mmengine.logging import print_log
+from mmseg.datasets.transforms import LoadAnnotations
+from mmseg.registry import DATASETS
+
+from mmseg_semi.errors import SetupError
+
+from .checks import (
+    check_disjoint,
+    check_files,
+    check_label_values,
+    check_repeated,
+    read_names,
+    resolve_source,
+)
+from .randomness import seeded_rng
+from .samplers import SampleKey
+from .transforms import LoadSegLabels
+
+KEY = 'train_dataloader.dataset'
+
+
+@DATASETS.register_module()
+class SemiDataset(ConcatDataset):
+    """Labelled images, then unlabelled ones, with checks of both before training.
+
+    It has one source of labelled and one of unlabelled images (several unlabelled data sets make one
+    pool), which :class:`MultiSourceSampler` mixes. A relative ``ann_file`` is looked up from the
+    working directory first, then under ``data_root``.
+
+    Masks of unlabelled images are never opened: a ``seg_map_path`` in their ``data_prefix`` is
+    dropped, so that a labelled config can be reused as it stands.
+
+    Args:
+        labeled: Config of a MMSegmentation data set.
+        unlabeled: The same, or a list of them, or None to train on labelled images alone.
+        allow_overlap: Whether an image may be labelled and unlabelled. Some published lists overlap.
+            Defaults to False.
+        check_masks: Number of labelled masks whose values are checked at the start, spread evenly;
+            0 for none (each is checked again when it is loaded). Defaults to 2000.
+        lazy_init: Whether to read lists and check files later, in ``full_init``. Defaults to False.
+
+    Raises:
+        SetupError: If lists, folders, images or masks are missing, lists are empty, repeat or
+            share an image, labels are no classes, or the sources disagree on the classes.
+    """
+
+    def __init__(
+        self,
+        labeled: dict,
+        unlabeled: dict | Sequence[dict] | None = None,
+        allow_overlap: bool = False,
+        check_masks: int = 2000,
+        lazy_init: bool = False,
+    ) -> None:
+        if unlabeled is None:
+            pools = []
+        else:
+            pools = [unlabeled] if isinstance(unlabeled, dict) else list(unlabeled)
+            if not pools:
+                raise SetupError(
+                    f'{KEY}.unlabeled is an empty list; name a data set, or set it to None to '
+                    'train on labelled images alone'
+                )
+        datasets = [_build(labeled, f'{KEY}.labeled')]
+        for i, pool in enumerate(pools):
+            datasets.append(_build(_without_masks(pool), _pool_key(i, len(pools))))
+        self.allow_overlap = allow_overlap
+        self.check_masks = check_masks
+        self._check_classes(datasets)
+        # classes were compared above; a palette or a label map of an unlabelled source means nothing
+        ignore_keys = sorted({name for dataset in datasets for name in dataset.metainfo})
+        super().__init__(datasets, lazy_init=lazy_init, ignore_keys=ignore_keys)
+
+    @property
+    def source_sizes(self) -> list[int]:
+        """Images of each source: [labelled] or [labelled, unlabelled]."""
+        sizes = [len(dataset) for dataset in self.datasets]
+        return sizes[:1] + ([sum(sizes[1:])] if len(sizes) > 1 else [])
+
+    def full_init(self) -> None:
+        """Read the lists and check them, once."""
+        if self._fully_initialized:
+            return
+        start = time.perf_counter()
+        labeled, *pools = self.datasets
+        read_names(labeled, f'{KEY}.labeled')
+        labeled_paths = check_files(labeled, f'{KEY}.labeled')
+        check_files(labeled, f'{KEY}.labeled', 'seg_map_path')
+        unlabeled_paths = []
+        for i, pool in enumerate(pools):
+            read_names(pool, _pool_key(i, len(pools)))
+            unlabeled_paths += check_files(pool, _pool_key(i, len(pools)))
+        super().full_init()
+        check_repeated(unlabeled_paths, KEY)
+        if not self.allow_overlap:
+            check_disjoint(labeled_paths, unlabeled_paths, KEY)
+        masks = 0
+        classes = labeled.metainfo.get('classes')
+        if self.check_masks and classes:
+            masks = check_label_values(labeled, len(classes), self.check_masks)
+        print_log(
+            f'SemiDataset: {len(labeled_paths)} labelled and {len(unlabeled_paths)} unlabelled '
+            f'images; values of {masks} masks checked ({time.perf_counter() - start:.1f} s)',
+            logger='current',
+        )
+
+    def __getitem__(self, key: int | SampleKey) -> dict:
+        """Load and augment one image.
+
+        Args:
+            key: A plain index (draws come from the process's generators), or a :class:`SampleKey`,
+                whose seed alone decides every draw.
+        """
+        if isinstance(key, SampleKey):
+            with seeded_rng(key.seed):
+                return super().__getitem__(key.index)
+        return super().__getitem__(key)
+
+    def _check_classes(self, datasets: Sequence[BaseDataset]) -> None:
+        labeled, *pools = datasets
+        classes = labeled.metainfo.get('classes')
+        if classes is None:
+            raise SetupError(
+                f'{KEY}.labeled: {type(labeled).__name__} has no classes; set '
+                "metainfo=dict(classes=(...)), the labels' names in the order of their indices"
+            )
+        for step in labeled.pipeline.transforms:
+            if isinstance(step, LoadSegLabels) and step.num_classes != len(classes):
+                raise SetupError(
+                    f'{KEY}.labeled.pipeline: LoadSegLabels.num_classes={step.num_classes}, but '
+                    f'{type(labeled).__name__} has {len(classes)} classes; set them equal'
+                )
+        for pool in pools:
+            other = pool.metainfo.get('classes')
+            if other and tuple(other) != tuple(classes):
+                raise SetupError(
+                    f'{KEY}: labelled images have the classes {tuple(classes)}, unlabelled ones '
+                    f'{tuple(other)}; use the same data set type or metainfo for both'
+                )
+            for step in pool.pipeline.transforms:
+                if isinstance(step, LoadAnnotations):
+                    raise SetupError(
+                        f'{KEY}.unlabeled.pipeline: {type(step).__name__} loads labels, which '
+                        'unlabelled images do not have; remove it'
+                    )
+
+
+def _pool_key(index: int, count: int) -> str:
+    return f'{KEY}.unlabeled' + (f'[{index}]' if count > 1 else '')
+
+
+def _build(cfg: dict, key: str) -> BaseDataset:
+    cfg = resolve_source(cfg, key)
+    # a transform that returns None must not be answered by another random image
+    cfg.setdefault('max_refetch', 0)
+    cfg['lazy_init'] = True  # full_init reads the lists, with better errors
+    dataset = DATASETS.build(cfg)
+    if not isinstance(dataset, BaseDataset):
+        raise SetupError(
+            f'{key}.type={cfg["type"]} is no BaseDataset; wrappers cannot stand here (several '
+            'unlabelled data sets go into a list)'
+        )
+    return dataset
+
+
+def _without_masks(cfg: dict) -> dict:
+    """Config of an unlabelled source, without its masks."""
+    if not isinstance(cfg, dict):
+        return cfg
+    cfg = dict(cfg)
+    prefix = dict(cfg.get('data_prefix') or dict(img_path=''))
+    prefix.pop('seg_map_path', None)
+    cfg['data_prefix'] = prefix
+    return cfg
