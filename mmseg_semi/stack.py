@@ -46,8 +46,9 @@ def check_distributions(installed: Iterable[str] | None = None) -> str:
     Raises:
         SetupError: If none or both are installed.
     """
-    found = DISTRIBUTIONS if installed is None else set(installed).intersection(DISTRIBUTIONS)
-    found = [name for name in found if installed is not None or _is_installed(name)]
+    if installed is None:
+        installed = [name for name in DISTRIBUTIONS if _is_installed(name)]
+    found = [name for name in DISTRIBUTIONS if name in set(installed)]
     if not found:
         raise SetupError(
             f'neither {DISTRIBUTIONS[0]} nor {DISTRIBUTIONS[1]} is installed, one of them is '
@@ -74,7 +75,6 @@ def apply() -> None:
         import mmseg.models  # noqa: F401
     name_packages()
     load_checkpoints_safely()
-    refuse_foreign_weights()
     resume_from_whole_checkpoints()
 
 
@@ -256,29 +256,18 @@ def _with_known_name(load: Callable) -> Callable:
     return load_from_table
 
 
-# -- weights that do not fit -------------------------------------------------------------------
-
-_needed: ContextVar[float | None] = ContextVar('needed', default=None)
-
-
 @contextlib.contextmanager
 def complete_weights(needed: bool = True) -> Iterator[None]:
-    """Within it, a checkpoint has to fill the whole segmentor: for resuming and testing."""
-    token = _needed.set(1.0 if needed else None)
-    try:
-        yield
-    finally:
-        _needed.reset(token)
+    """Within it, a checkpoint has to fill the whole segmentor: for resuming and testing.
 
+    MMEngine loads what fits by name and shape and logs the rest, so that a checkpoint of another
+    architecture tests random weights. Objectives are excepted, a plain checkpoint has none.
 
-def refuse_foreign_weights() -> None:
-    """Make a checkpoint of another architecture an error.
+    Args:
+        needed: False for a context that does nothing.
 
-    MMEngine loads what fits by name and shape and logs the rest, so a model can start, or be
-    tested, with random weights. How much has to fit: nine tenths of a backbone or head (a ResNet-50
-    file fills six tenths of a ResNet-101); of a whole segmentor one tenth, since loading only its
-    backbone is a way to fine-tune, but everything within :func:`complete_weights` (objectives
-    excepted, a plain checkpoint has none).
+    Raises:
+        SetupError: From the loading inside, if a tensor of the model was left as it was.
     """
     from mmengine.model import BaseModel
     from mmengine.runner import checkpoint
@@ -301,10 +290,8 @@ def refuse_foreign_weights() -> None:
             for name, (tensor, version) in before.items()
             if after.get(name) is tensor and tensor._version == version
         ]
-        needed = (_needed.get() or 0.1) if isinstance(module, BaseModel) else 0.9
-        if needed == 1.0:
-            missed = [name for name in missed if not name.startswith('objectives.')]
-        if before and len(missed) > (1 - needed) * len(before):
+        missed = [name for name in missed if 'objectives.' not in name]
+        if missed and isinstance(module, BaseModel):
             raise SetupError(
                 f"checkpoint '{_loaded_name.get()}' fills {len(before) - len(missed)} of the "
                 f'{len(before)} tensors of {type(module).__name__} by name and shape, the first '
@@ -312,7 +299,11 @@ def refuse_foreign_weights() -> None:
                 'was trained with, or another checkpoint'
             )
 
-    checkpoint.load_state_dict = load_state_dict
+    checkpoint.load_state_dict = load_state_dict if needed else load
+    try:
+        yield
+    finally:
+        checkpoint.load_state_dict = load
 
 
 def resume_from_whole_checkpoints() -> None:
