@@ -12,7 +12,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from mmseg_semi.checkpoints import from_plain, settle, to_plain
+from mmseg_semi.checkpoints import from_plain, is_whole, settle, to_plain
 from mmseg_semi.errors import SetupError
 
 
@@ -24,6 +24,10 @@ class AtomicCheckpointHook(CheckpointHook):
     drops: killed in between, a run with ``max_keep_ckpts=1`` has nothing left. Here a checkpoint is
     written under a name of its own, brought to the disk, renamed, noted in ``last_checkpoint``, and
     only then are older ones removed; likewise the best ones.
+
+    A checkpoint of an iteration that is validated is written again behind the validation, with its
+    figures. A run that goes on from one written before it (it was stopped in between) validates
+    first, so that no validation is ever missing.
 
     What it writes is plain (:func:`mmseg_semi.checkpoints.to_plain`), and the folder can be moved:
     ``last_checkpoint`` and the names inside a checkpoint are relative to it.
@@ -61,6 +65,23 @@ class AtomicCheckpointHook(CheckpointHook):
                     path.unlink(missing_ok=True)
         if runner._resume:
             self._take_up_files(runner)
+            if self._validation_is_due(runner):
+                runner.logger.info(
+                    'The checkpoint was written before its validation: validating now.'
+                )
+                runner.val_loop.run()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Saves the best; then the checkpoint of this iteration again, with what is known now."""
+        if not hasattr(self, '_surplus'):  # a validation outside training
+            return
+        runner.message_hub.update_info('validated', self._now(runner))
+        self._saved_at = None
+        super().after_val_epoch(runner, metrics or {})
+        here = str(Path(self.out_dir, self.filename_tmpl.format(self._now(runner))))
+        if self.last_ckpt == here and self._saved_at is None:
+            meta = dict(epoch=runner.epoch, iter=runner.iter)
+            self._save_checkpoint_with_step(runner, self._now(runner), meta)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Makes the checkpoint plain; file names in it are stored without their folder."""
@@ -96,10 +117,13 @@ class AtomicCheckpointHook(CheckpointHook):
             self.keep_ckpt_ids.clear()
             self.keep_ckpt_ids.extend(kept)
             runner.message_hub.update_info('keep_ckpt_ids', kept)
+        self._saved_at = step
         name = self.filename_tmpl.format(step)
         self.last_ckpt = str(Path(self.out_dir, name))
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        _WholeFiles(runner).save_checkpoint(
+        if not isinstance(runner, _WholeFiles):  # it is one behind a validation
+            runner = _WholeFiles(runner)
+        runner.save_checkpoint(
             self.out_dir,
             name,
             save_optimizer=self.save_optimizer,
@@ -188,20 +212,36 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _take_up_files(self, runner: Runner) -> None:
         """What a crash left behind is removed when its successor is whole, as it would have been."""
-        now = runner.epoch if self.by_epoch else runner.iter
-        steps = sorted(step for step in self._steps('') if step <= now)
+        steps = sorted(step for step in self._steps('') if step <= self._now(runner))
         if self.max_keep_ckpts > 0 and steps:
             self.keep_ckpt_ids.clear()
             self.keep_ckpt_ids.extend(steps[-self.max_keep_ckpts :])
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
             dropped = steps[: -self.max_keep_ckpts]
             self._surplus = [Path(self.out_dir, self.filename_tmpl.format(s)) for s in dropped]
-        for key in self.key_indicators if self.save_best else []:
+        best = self._best_names() if self.save_best else {}
+        for key, name in best.items():
             prefix = f'best_{key}_'.replace('/', '_')
-            self._stale_best[key] = {
-                str(Path(self.out_dir, prefix + self.filename_tmpl.format(step)))
+            found = {
+                str(Path(self.out_dir, prefix + self.filename_tmpl.format(step))): step
                 for step in self._steps(prefix)
             }
+            if name is not None and is_whole(Path(name)):
+                for path, step in found.items():
+                    if path != name and step <= self._now(runner) and is_main_process():
+                        Path(path).unlink(missing_ok=True)
+            self._stale_best[key] = set(found)
+
+    def _now(self, runner: Runner) -> int:
+        return runner.epoch if self.by_epoch else runner.iter
+
+    def _validation_is_due(self, runner: Runner) -> bool:
+        loop, now = runner.train_loop, self._now(runner)
+        if runner.val_loop is None or now == 0 or now < loop.val_begin:
+            return False
+        end = loop.max_epochs if self.by_epoch else loop.max_iters
+        validated = runner.message_hub.runtime_info.get('validated')
+        return validated != now and (now % loop.val_interval == 0 or now == end)
 
     def _steps(self, prefix: str) -> list[int]:
         pattern = re.escape(prefix + self.filename_tmpl).replace(r'\{\}', r'(\d+)')
