@@ -1,0 +1,434 @@
+"""Networks, recipes and data small enough for a test: a training step takes tens of milliseconds.
+
+``tiny_student`` and ``tiny_recipe`` return model configs, ``tiny_batch`` a training batch without files,
+``tiny_data`` writes a folder of pictures and the config file of a whole run on it, which ``Runner``
+(through ``tiny_runner``) and ``tools/train.py`` take.
+"""
+
+import copy
+import itertools
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from PIL import Image
+
+import mmseg_semi  # noqa: F401  (registers)
+from mmseg_semi import launch
+
+CROP = 32
+CHANNELS = (8, 16, 32, 64)
+"""Channels of the backbone's four outputs, at strides 4, 8, 16 and 16."""
+ITERS_PER_EPOCH = 2
+"""Unit of time of the recipes: labels only in epoch 0, self-training from 1, the perturbation from 2."""
+METHODS = ('supervised', 'fixmatch', 'ddfp', 'ddfp_reference')
+_SPLIT_METHODS = ('ddfp', 'ddfp_reference')
+_runs = itertools.count()
+
+
+def tiny_backbone(norm: str = 'BN') -> dict:
+    """ResNet-18 with 8 base channels, output stride 16."""
+    return dict(
+        type='ResNetV1c',
+        depth=18,
+        base_channels=8,
+        stem_channels=8,
+        num_stages=4,
+        out_indices=(0, 1, 2, 3),
+        strides=(1, 2, 2, 1),
+        dilations=(1, 1, 1, 2),
+        contract_dilation=True,
+        norm_cfg=tiny_norm(norm),
+        norm_eval=False,
+        style='pytorch',
+    )
+
+
+def tiny_norm(norm: str) -> dict:
+    """Config of a norm layer, 'BN' or 'GN' (which sees one image at a time)."""
+    return dict(type='GN', num_groups=4) if norm == 'GN' else dict(type=norm, requires_grad=True)
+
+
+def tiny_head(
+    head: str = 'DeepLabV3PlusHead',
+    num_classes: int = 3,
+    norm: str = 'BN',
+    dropout: float = 0.1,
+    **changes,
+) -> dict:
+    """Decode head on :func:`tiny_backbone`; ``changes`` replace keys of it."""
+    config = dict(
+        type=head,
+        num_classes=num_classes,
+        dropout_ratio=dropout,
+        norm_cfg=tiny_norm(norm),
+        channels=16,
+        align_corners=True,
+        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
+    )
+    if head in ('DeepLabV3PlusHead', 'DDFPHead'):
+        config |= dict(
+            in_channels=(CHANNELS[0], CHANNELS[3]),
+            in_index=(0, 3),
+            low_channels=8,
+            dilations=(1, 2, 3),
+        )
+    elif head in ('SegformerHead', 'UPerHead'):
+        config |= dict(in_channels=list(CHANNELS), in_index=[0, 1, 2, 3])
+    else:
+        config |= dict(in_channels=CHANNELS[3], in_index=3)
+    return config | changes
+
+
+def tiny_student(
+    num_classes: int = 3, head: str = 'DeepLabV3PlusHead', norm: str = 'BN', **changes
+) -> dict:
+    """Config of a plain ``EncoderDecoder``; ``changes`` go to its decode head."""
+    return dict(
+        type='EncoderDecoder',
+        backbone=tiny_backbone(norm),
+        decode_head=tiny_head(head, num_classes, norm, **changes),
+        train_cfg=dict(),
+        test_cfg=dict(mode='whole'),
+    )
+
+
+def tiny_preprocessor() -> dict:
+    """The inner data preprocessor: ImageNet's mean and deviation."""
+    return dict(
+        type='SegDataPreProcessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+    )
+
+
+def tiny_recipe(
+    method: str,
+    num_classes: int = 3,
+    head: str | None = None,
+    norm: str = 'BN',
+    dropout: float = 0.1,
+    **changes,
+) -> dict:
+    """Config of a ``SemiSegmentor``.
+
+    Args:
+        method: One of METHODS. The phases of the two DDFP recipes are those of the published runs.
+        num_classes: K.
+        head: Type of the decode head; default what the method needs.
+        norm: 'BN' or 'GN'.
+        dropout: Of the decode head.
+        changes: Keys of the segmentor to be replaced; 'teacher' is merged.
+    """
+    split = dict(split_norms=True) if method in _SPLIT_METHODS and head is None else {}
+    head = head or ('DDFPHead' if split else 'DeepLabV3PlusHead')
+    reference = method == 'ddfp_reference'
+    divisor = 'confident' if reference else 'valid'
+    model = dict(
+        type='SemiSegmentor',
+        data_preprocessor=dict(type='SemiDataPreprocessor', data_preprocessor=tiny_preprocessor()),
+        student=tiny_student(num_classes, head, norm, dropout=dropout, **split),
+        iters_per_epoch=ITERS_PER_EPOCH,
+        monitor_interval=2,
+        objectives=[dict(type='SupervisedObjective')],
+    )
+    if method != 'supervised':
+        model['teacher'] = dict(weights='ema', mode='eval', buffers='copy', start=1)
+        if reference:
+            model['teacher'] = dict(weights='shared', mode='train', buffers='own')
+        # untrained networks are not sure of anything
+        model['pseudo_label'] = dict(type='ConfidenceThreshold', threshold=1.05 / num_classes)
+        model['mixing'] = dict(type='CutMix', prob=0.5)
+        values, milestones = [0.0, 1.0], [1]
+        if method in _SPLIT_METHODS:
+            values, milestones = [0.0, 1.0, 0.5], [1, 2]
+        weight = dict(type='Steps', values=values, milestones=milestones)
+        model['objectives'].append(
+            dict(type='SelfTrainingObjective', weight=weight, divisor=divisor)
+        )
+    if method in _SPLIT_METHODS:
+        model['objectives'].append(
+            dict(
+                type='DDFPObjective',
+                weight=dict(type='Steps', values=[0.0, 0.5], milestones=[2]),
+                density_start=1,
+                divisor=divisor,
+                samples=64,
+                hidden_channels=16,
+                auxiliary_half=reference,
+            )
+        )
+    if changes.get('teacher'):
+        changes['teacher'] = model.get('teacher', {}) | changes['teacher']
+    return model | changes
+
+
+def tiny_model(method: str, seed: int = 0, **changes):
+    """A built and initialised ``SemiSegmentor``, in training mode."""
+    init_default_scope('mmseg')
+    torch.manual_seed(seed)
+    model = MODELS.build(tiny_recipe(method, **changes))
+    model.init_weights()
+    return model.train()
+
+
+def tiny_batch(
+    num_labeled: int = 2,
+    num_unlabeled: int = 2,
+    num_classes: int = 3,
+    size: int = CROP,
+    seed: int = 0,
+    padding: int = 4,
+) -> dict:
+    """A collated training batch as ``SemiDataset`` gives it: uint8 images, None where a branch is empty.
+
+    Labelled images have a void stripe, unlabelled ones padding, ``padding`` columns at their right.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    branches = ('labeled', 'weak', 'strong')
+    total = num_labeled + num_unlabeled
+    inputs = {branch: [None] * total for branch in branches}
+    samples = {branch: [None] * total for branch in branches}
+    for index in range(total):
+        image = torch.randint(0, 256, (3, size, size), generator=generator, dtype=torch.uint8)
+        kind = 'l' if index < num_labeled else 'u'
+        meta = dict(img_path=f'{kind}{index}.png', img_shape=(size, size), ori_shape=(size, size))
+        if kind == 'l':
+            # brightness tells the class, so that there is something to learn
+            label = torch.randint(0, num_classes, (size // 4, size // 4), generator=generator)
+            label = label.repeat_interleave(4, 0).repeat_interleave(4, 1)
+            image = (image // 4 + label.to(torch.uint8) * (180 // num_classes)).to(torch.uint8)
+            label = label.clone()
+            label[:, size - padding :] = 255
+            sample = SegDataSample(gt_sem_seg=PixelData(data=label[None]), metainfo=meta)
+            inputs['labeled'][index], samples['labeled'][index] = image, sample
+            continue
+        valid = torch.ones(1, size, size, dtype=torch.bool)
+        valid[..., size - padding :] = False
+        image = image * valid.to(torch.uint8)
+        for branch in ('weak', 'strong'):
+            sample = SegDataSample(valid_map=PixelData(data=valid.clone()), metainfo=meta)
+            shift = 0 if branch == 'weak' else 20
+            inputs[branch][index] = (image // 2 + shift).to(torch.uint8)
+            samples[branch][index] = sample
+    return {'inputs': inputs, 'data_samples': samples}
+
+
+def tiny_losses(model, iteration: int, batch: dict | None = None, seed: int = 0) -> dict:
+    """The losses of one step of a built segmentor at ``iteration``, without a runner."""
+    model.start_step(iteration, seed)
+    data = model.data_preprocessor(copy.deepcopy(batch or tiny_batch()), training=True)
+    return model.loss(data['inputs'], data['data_samples'])
+
+
+# -- a whole run ---------------------------------------------------------------------------------
+
+
+def write_pictures(root: Path, num_train: int = 10, num_val: int = 2, size=(48, 36)) -> Path:
+    """A folder shaped like CamVid's: images and labels of train and val, and lists of both kinds.
+
+    Every picture shows blocks of the eleven classes, each with a colour of its own; labels have a void corner.
+    ``size`` is (width, height). The first four training pictures are the labelled ones.
+    """
+    colours = np.random.default_rng(0).integers(40, 216, (11, 3))
+    for split, count in (('train', num_train), ('val', num_val)):
+        for kind in ('images', 'labels'):
+            (root / kind / split).mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            rng = np.random.default_rng([index, split == 'val'])
+            blocks = rng.permutation(np.arange(12) % 11).reshape(3, 4).astype(np.uint8)
+            label = np.array(Image.fromarray(blocks).resize(size, Image.Resampling.NEAREST))
+            noise = rng.integers(-20, 20, (*label.shape, 3))
+            image = (colours[label] + noise).clip(0, 255).astype(np.uint8)
+            label[:3, :3] = 255
+            Image.fromarray(image).save(root / 'images' / split / f'{split}{index:02d}.png')
+            Image.fromarray(label).save(root / 'labels' / split / f'{split}{index:02d}.png')
+    names = [f'train{index:02d}' for index in range(num_train)]
+    (root / 'labeled.txt').write_text(''.join(f'{name}\n' for name in names[:4]))
+    (root / 'unlabeled.txt').write_text(''.join(f'{name}\n' for name in names[4:]))
+    return root
+
+
+def tiny_data(
+    tmp_path: Path,
+    method: str = 'ddfp',
+    iterations: int = 8,
+    batch_size: int = 2,
+    num_workers: int = 0,
+    checkpoint_interval: int = 4,
+    val_interval: int | None = None,
+    model: dict | None = None,
+) -> Config:
+    """Pictures, lists and the config of a whole run on them.
+
+    The config is written to ``tmp_path/tiny_<method>.py`` (``cfg.filename``), where ``tools/train.py`` takes it; the run
+    lives in ``tmp_path/work_dir``.
+
+    Args:
+        tmp_path: An empty folder.
+        method: One of METHODS.
+        iterations: Length of the run. The perturbation of DDFP starts at iteration 4.
+        batch_size: Labelled, and as many unlabelled, images a step.
+        num_workers: Of the training loader; validation has none.
+        checkpoint_interval: In iterations.
+        val_interval: In iterations; default at the end of the run only.
+        model: Keyword arguments of :func:`tiny_recipe`.
+    """
+    tmp_path = Path(tmp_path)
+    root = write_pictures(tmp_path / 'data')
+    views = ['labeled', 'weak', 'strong']
+    pack = [dict(type='PackSemiInputs')]
+    geometry = [
+        dict(type='RandomRelativeResize', ratio_range=(0.5, 2.0)),
+        dict(type='PadAllMaps', size=(CROP, CROP), pad_val=dict(img=0, seg=255)),
+        dict(type='RandomCrop', crop_size=(CROP, CROP)),
+        dict(type='RandomFlip', prob=0.5),
+    ]
+    strong = [
+        dict(
+            type='PILColorJitter', prob=0.8, brightness=0.5, contrast=0.5, saturation=0.5, hue=0.25
+        ),
+        dict(type='PILGrayscale', prob=0.2),
+        *pack,
+    ]
+    source = dict(type='CamVidDataset', data_root=str(root), img_suffix='.png')
+    labeled = dict(
+        **source,
+        data_prefix=dict(img_path='images/train', seg_map_path='labels/train'),
+        ann_file=str(root / 'labeled.txt'),
+        pipeline=[
+            dict(type='LoadImage'),
+            dict(type='LoadSegLabels', num_classes=11),
+            *geometry,
+            dict(type='MultiBranch', branch_field=views, labeled=pack),
+        ],
+    )
+    unlabeled = dict(
+        **source,
+        data_prefix=dict(img_path='images/train'),
+        ann_file=str(root / 'unlabeled.txt'),
+        pipeline=[
+            dict(type='LoadImage'),
+            dict(type='InitValidMap'),
+            *geometry,
+            dict(type='MultiBranch', branch_field=views, weak=pack, strong=strong),
+        ],
+    )
+    semi = method != 'supervised'
+    total = 2 * batch_size if semi else batch_size
+    val = dict(
+        batch_size=1,
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=dict(
+            **source,
+            data_prefix=dict(img_path='images/val', seg_map_path='labels/val'),
+            pipeline=[
+                dict(type='LoadImageFromFile', imdecode_backend='pillow'),
+                dict(type='LoadAnnotations'),
+                dict(type='PackSegInputs'),
+            ],
+        ),
+    )
+    hooks = dict(
+        timer=dict(type='IterTimerHook'),
+        logger=dict(type='LoggerHook', interval=1, log_metric_by_epoch=False),
+        param_scheduler=dict(type='ParamSchedulerHook'),
+        checkpoint=dict(
+            type='AtomicCheckpointHook',
+            by_epoch=False,
+            interval=checkpoint_interval,
+            max_keep_ckpts=2,
+            save_best='mIoU',
+            rule='greater',
+        ),
+        sampler_seed=dict(type='DistSamplerSeedHook'),
+        step=dict(type='SemiStepHook', probe_size=64),
+        teacher=dict(type='MeanTeacherHook', momentum=0.1),
+        results=dict(type='ResultsHook'),
+    )
+    if method in _SPLIT_METHODS:
+        hooks['flow'] = dict(type='FlowEstimatorHook', epochs=max(1, iterations // ITERS_PER_EPOCH))
+    config = Config(
+        dict(
+            default_scope='mmseg',
+            custom_imports=dict(imports=['mmseg_semi'], allow_failed_imports=False),
+            model=tiny_recipe(method, num_classes=11, **(model or {})),
+            train_dataloader=dict(
+                batch_size=total,
+                num_workers=num_workers,
+                persistent_workers=num_workers > 0,
+                sampler=dict(
+                    type='MultiSourceSampler',
+                    batch_size=total,
+                    source_ratio=[batch_size, batch_size] if semi else [1],
+                ),
+                dataset=dict(
+                    type='SemiDataset', labeled=labeled, unlabeled=unlabeled if semi else None
+                ),
+            ),
+            val_dataloader=val,
+            test_dataloader=val,
+            val_evaluator=dict(type='IoUMetric', iou_metrics=['mIoU']),
+            test_evaluator=dict(type='IoUMetric', iou_metrics=['mIoU']),
+            val_cfg=dict(type='TeacherStudentValLoop'),
+            test_cfg=dict(type='TeacherStudentTestLoop'),
+            train_cfg=dict(
+                type='IterBasedTrainLoop',
+                max_iters=iterations,
+                val_interval=val_interval or iterations,
+            ),
+            optim_wrapper=dict(
+                type='OptimWrapper',
+                constructor='StudentOptimWrapperConstructor',
+                optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4),
+            ),
+            param_scheduler=[
+                dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=iterations, by_epoch=False)
+            ],
+            default_hooks=hooks,
+            randomness=dict(seed=0),
+            env_cfg=dict(
+                cudnn_benchmark=False,
+                mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+                dist_cfg=dict(backend='gloo'),
+            ),
+            vis_backends=[dict(type='LocalVisBackend')],
+            visualizer=dict(
+                type='SegLocalVisualizer',
+                vis_backends=[dict(type='LocalVisBackend')],
+                name='visualizer',
+            ),
+            log_processor=dict(by_epoch=False),
+            log_level='ERROR',
+            load_from=None,
+            resume=False,
+            work_dir=str(tmp_path / 'work_dir'),
+        )
+    )
+    path = tmp_path / f'tiny_{method}.py'
+    config.dump(path)
+    return Config.fromfile(path)
+
+
+def tiny_runner(cfg: Config, **changes) -> Runner:
+    """A runner of its own for a config of :func:`tiny_data`, several of which may live in one process.
+
+    Args:
+        cfg: Left as it is.
+        changes: By dotted key with ``__`` for the dot, such as ``train_cfg__max_iters=2``.
+    """
+    cfg = copy.deepcopy(cfg)
+    cfg.merge_from_dict({key.replace('__', '.'): value for key, value in changes.items()})
+    # runners of one name share a message hub
+    cfg.experiment_name = f'tiny_{next(_runs)}'
+    return launch.build_runner(cfg)
