@@ -1,5 +1,8 @@
 """Pretrained weights that do not fit are an error, not a warning in the log."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from mmengine.model import BaseModule
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -8,25 +11,92 @@ from torch import nn
 from mmseg_semi.errors import SetupError
 
 
-def check_pretrained(root: nn.Module) -> None:
-    """Checks that every module with ``init_cfg=dict(type='Pretrained')`` was filled completely.
+@contextmanager
+def complete_pretraining(root: nn.Module) -> Iterator[None]:
+    """Around ``root.init_weights()``: every ``init_cfg=dict(type='Pretrained')`` must fill its module.
 
     MMEngine loads such checkpoints with ``strict=False`` and only logs what is missing, so a file of another architecture
-    trains from random weights. Surplus tensors (an ImageNet classifier) are fine. Modules with an ``init_weights`` of
-    their own, which may rename or resize tensors, are left to it.
+    trains from random weights. Surplus tensors (an ImageNet classifier) are fine.
+
+    A module with MMEngine's ``init_weights`` must find every tensor in the file, see :func:`check_pretrained`. One with an
+    ``init_weights`` of its own (transformers rename and resize what they load) must have written to every matrix and
+    kernel: norms of its outputs, which no ImageNet checkpoint has, are not asked for.
+
+    Args:
+        root: A network that is not initialised yet.
+
+    Raises:
+        SetupError: A tensor was left as it was.
+    """
+    if getattr(root, 'is_init', False):  # its init_weights does nothing a second time
+        yield
+        return
+    # in-place copies count up a tensor's version
+    watched = [
+        (
+            name,
+            module,
+            path,
+            {k: (p, p._version) for k, p in module.named_parameters() if p.ndim > 1},
+        )
+        for name, module, path, _, own_way in _pretrained(root)
+        if own_way
+    ]
+    try:
+        yield
+    except (
+        RuntimeError
+    ) as error:  # who loads in its own way may use torch's, which refuses other shapes
+        reasons = str(error).splitlines()[1:]
+        culprits = [w for w in watched if f' for {type(w[1]).__name__}:' in str(error)]
+        if not culprits or not reasons:
+            raise
+        name, module, path, _ = culprits[0]
+        raise _misfit(name, module, path, reasons[0].strip().rstrip('.')) from error
+    for name, module, path, before in watched:
+        after = dict(module.named_parameters())
+        left = [
+            key
+            for key, (p, version) in before.items()
+            if after.get(key) is p and p._version == version
+        ]
+        if left:
+            found = f'{len(left)} of {len(before)} matrices and kernels (first: {left[0]}) are not in it, or of another shape'
+            raise _misfit(name, module, path, found)
+    check_pretrained(root)
+
+
+def check_pretrained(root: nn.Module) -> None:
+    """The part of :func:`complete_pretraining` that compares files with modules, after the initialisation.
 
     Args:
         root: An initialised network.
 
     Raises:
-        SetupError: A parameter or running statistic of such a module is missing from the file, or has another shape.
+        SetupError: A parameter or running statistic of a pretrained module is missing from the file, or has another
+            shape. Modules with an ``init_weights`` of their own are passed over.
     """
+    for name, module, path, prefix, own_way in _pretrained(root):
+        if not own_way:
+            _check(name, module, path, prefix)
+
+
+def _pretrained(root: nn.Module) -> Iterator[tuple[str, nn.Module, str, str | None, bool]]:
+    """Modules with pretrained weights: name, module, checkpoint, prefix in it, whether they load in their own way."""
     for name, module in root.named_modules():
         configs = getattr(module, 'init_cfg', None)
         for config in [configs] if isinstance(configs, dict) else configs or []:
-            own_way = type(module).init_weights is not BaseModule.init_weights
-            if config.get('type') == 'Pretrained' and not own_way:
-                _check(name, module, config['checkpoint'], config.get('prefix'))
+            if config.get('type') == 'Pretrained':
+                own_way = type(module).init_weights is not BaseModule.init_weights
+                yield name, module, config['checkpoint'], config.get('prefix'), own_way
+
+
+def _misfit(name: str, module: nn.Module, path: str, found: str) -> SetupError:
+    key = '.'.join(part for part in ('model.student', name, 'init_cfg.checkpoint') if part)
+    return SetupError(
+        f"{key}='{path}' does not fit: {found}; give a checkpoint of this {type(module).__name__}, convert it "
+        '(tools/model_converters), or set init_cfg=None to train from scratch'
+    )
 
 
 def _check(name: str, module: nn.Module, path: str, prefix: str | None) -> None:
@@ -35,16 +105,29 @@ def _check(name: str, module: nn.Module, path: str, prefix: str | None) -> None:
     state = {key.removeprefix('module.'): value for key, value in state.items()}
     if prefix:
         start = prefix.rstrip('.') + '.'
-        state = {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)}
-    own = {key: value for key, value in module.state_dict().items() if not key.endswith('num_batches_tracked')}
+        state = {
+            key.removeprefix(start): value for key, value in state.items() if key.startswith(start)
+        }
+    own = {
+        key: value
+        for key, value in module.state_dict().items()
+        if not key.endswith('num_batches_tracked')
+    }
     wrong = [
-        key for key, value in own.items() if not torch.is_tensor(state.get(key)) or state[key].shape != value.shape
+        key
+        for key, value in own.items()
+        if not torch.is_tensor(state.get(key)) or state[key].shape != value.shape
     ]
     if wrong:
         key = wrong[0]
-        found = f'has shape {tuple(state[key].shape)}' if torch.is_tensor(state.get(key)) else 'is missing'
-        raise SetupError(
-            f"model.student.{name}.init_cfg.checkpoint='{path}' does not fit: {len(wrong)} of {len(own)} tensors (first: "
-            f'{key}, which {found}, expected {tuple(own[key].shape)}); give a checkpoint of this {type(module).__name__}, '
-            'convert it (tools/model_converters), or set init_cfg=None to train from scratch'
+        found = (
+            f'has shape {tuple(state[key].shape)}'
+            if torch.is_tensor(state.get(key))
+            else 'is missing'
+        )
+        raise _misfit(
+            name,
+            module,
+            path,
+            f'{len(wrong)} of {len(own)} tensors (first: {key}, which {found}, expected {tuple(own[key].shape)})',
         )

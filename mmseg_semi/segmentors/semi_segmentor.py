@@ -9,12 +9,12 @@ from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
-from torch.profiler import record_function
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads.two_stage import two_stage
+from mmseg_semi.measuring import part
 from mmseg_semi.seeding import derive_seed
-from mmseg_semi.segmentors.pretrained import check_pretrained
+from mmseg_semi.segmentors.pretrained import complete_pretraining
 from mmseg_semi.segmentors.teacher import TeacherRecipe, build_teacher
 from mmseg_semi.structures import Needs, StepViews, StudentRows, TeacherRows
 
@@ -178,8 +178,8 @@ class SemiSegmentor(BaseSegmentor):
 
     def init_weights(self) -> None:
         """Initialises the student, then makes the teacher its copy."""
-        self.student.init_weights()
-        check_pretrained(self.student)
+        with complete_pretraining(self.student):
+            self.student.init_weights()
         for objective in self.objectives:
             objective.init_weights()
         if self.teacher is not None:
@@ -242,17 +242,17 @@ class SemiSegmentor(BaseSegmentor):
                 f'the batch of iteration {iteration} has no unlabelled images, but an objective needs them: give '
                 'train_dataloader.dataset.unlabeled and a sampler.source_ratio with two entries'
             )
-        with record_function('semi/teacher'):
+        with part('teacher'):
             if needs.teacher or needs.strong:
                 self._label(views, needs)
-        with record_function('semi/mixing'):
+        with part('mixing'):
             if needs.strong:
                 self._mix(views)
-        with record_function('semi/student'):
+        with part('student'):
             self._student_rows(views, needs)
         losses: dict[str, Tensor] = {}
         for objective in self.objectives:
-            with record_function(f'semi/objective/{objective.name}'):
+            with part(f'objective/{objective.name}'):
                 for key, value in objective.loss(views).items():
                     losses[f'{objective.name}.{key}'] = value
         self.last_views = views
