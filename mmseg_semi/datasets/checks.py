@@ -106,14 +106,18 @@ def read_names(dataset: BaseDataset, key: str) -> None:
     """
     try:
         dataset.full_init()
-    except ValueError as error:
+    except ValueError:
+        # MMEngine cannot store an empty list of entries
         if dataset.data_list:
             raise
-        # MMEngine cannot store an empty list of entries
+        empty = True
+    else:
+        empty = len(dataset) == 0
+    if empty:
         raise SetupError(
             f'{key}: folder {dataset.data_prefix.get("img_path")} holds no image whose name ends in '
             f'{getattr(dataset, "img_suffix", "")!r}; put the data there, or set img_suffix'
-        ) from error
+        )
 
 
 def check_files(dataset: BaseDataset, key: str, file: str = 'img_path') -> list[str]:

@@ -159,16 +159,16 @@ def _pool_key(index: int, count: int) -> str:
 
 def _build(cfg: dict, key: str) -> BaseDataset:
     cfg = resolve_source(cfg, key)
-    # a transform that returns None must not be answered by another random image
-    cfg.setdefault('max_refetch', 0)
-    cfg['lazy_init'] = True  # full_init reads the lists, with better errors
-    dataset = DATASETS.build(cfg)
-    if not isinstance(dataset, BaseDataset):
+    kind = DATASETS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+    if isinstance(kind, type) and not issubclass(kind, BaseDataset):
         raise SetupError(
             f'{key}.type={cfg["type"]} is no BaseDataset; wrappers cannot stand here (several '
             'unlabelled data sets go into a list)'
         )
-    return dataset
+    # a transform that returns None must not be answered by another random image
+    cfg.setdefault('max_refetch', 0)
+    cfg['lazy_init'] = True  # full_init reads the lists, with better errors
+    return DATASETS.build(cfg)
 
 
 def _without_masks(cfg: dict) -> dict:
