@@ -1,17 +1,8 @@
-"""Miniature data sets and the tools as modules."""
-
-import importlib.util
-from pathlib import Path
-
-import numpy as np
 import pytest
+from miniatures import Tree
 from mmengine.registry import init_default_scope
-from PIL import Image
 
 import mmseg_semi.datasets  # noqa: F401  (registers)
-
-ROOT = Path(__file__).resolve().parents[2]
-CLASSES = ('grass', 'path', 'sky')
 
 
 @pytest.fixture(autouse=True)
@@ -19,112 +10,7 @@ def _scope():
     init_default_scope('mmseg')
 
 
-def write_image(path: Path, seed: int, size=(40, 30)) -> Path:
-    """Smooth random colours, no black pixel; ``size`` is (width, height)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    coarse = np.random.default_rng(seed).integers(1, 256, (5, 6, 3), dtype=np.uint8)
-    Image.fromarray(coarse).resize(size, Image.Resampling.BILINEAR).save(path)
-    return path
-
-
-def write_mask(path: Path, seed: int, size=(40, 30), num_classes=3, void=255) -> Path:
-    """Random blocks of all classes, with a void corner."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(seed)
-    labels = np.arange(24) % num_classes
-    rng.shuffle(labels)
-    mask = Image.fromarray(labels.reshape(4, 6).astype(np.uint8))
-    mask = np.array(mask.resize(size, Image.Resampling.NEAREST))
-    mask[:2, :2] = void
-    Image.fromarray(mask).save(path)
-    return path
-
-
-class Tree:
-    """A folder with 4 labelled images (a0..a3) and 6 unlabelled ones (b0..b5), lists and configs."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.labeled = [f'a{i}' for i in range(4)]
-        self.unlabeled = [f'b{i}' for i in range(6)]
-        for i, name in enumerate(self.labeled + self.unlabeled):
-            write_image(self.image(name), i)
-            write_mask(self.mask(name), i)
-        self.write_list('labeled', self.labeled)
-        self.write_list('unlabeled', self.unlabeled)
-
-    def image(self, name: str) -> Path:
-        return self.root / 'images' / f'{name}.png'
-
-    def mask(self, name: str) -> Path:
-        return self.root / 'labels' / f'{name}.png'
-
-    def write_list(self, kind: str, names: list[str]) -> Path:
-        path = self.root / f'{kind}.txt'
-        path.write_text(''.join(f'{name}\n' for name in names))
-        return path
-
-    def source(self, kind: str, **changes) -> dict:
-        """Config of the labelled or the unlabelled images."""
-        geometry = [
-            dict(type='RandomRelativeResize', ratio_range=(0.5, 2.0)),
-            dict(type='InitValidMap'),
-            dict(type='PadAllMaps', size=(32, 32)),
-            dict(type='RandomCrop', crop_size=(32, 32)),
-            dict(type='RandomFlip', prob=0.5),
-        ]
-        views = ['labeled', 'weak', 'strong']
-        pack = [dict(type='PackSemiInputs')]
-        strong = [dict(type='PILColorJitter'), dict(type='PILGaussianBlur'), *pack]
-        prefix = dict(img_path='images')
-        if kind == 'labeled':
-            prefix['seg_map_path'] = 'labels'
-            geometry[1] = dict(type='LoadSegLabels', num_classes=len(CLASSES))
-            geometry[:2] = geometry[1::-1]
-            branch = dict(type='MultiBranch', branch_field=views, labeled=pack)
-        else:
-            branch = dict(type='MultiBranch', branch_field=views, weak=pack, strong=strong)
-        cfg = dict(
-            type='BaseSegDataset',
-            metainfo=dict(classes=CLASSES),
-            data_root=str(self.root),
-            data_prefix=prefix,
-            img_suffix='.png',
-            ann_file=f'{kind}.txt',
-            pipeline=[dict(type='LoadImage'), *geometry, branch],
-        )
-        return {**cfg, **changes}
-
-    def dataset(self, **changes) -> dict:
-        """Config of both."""
-        cfg = dict(
-            type='SemiDataset',
-            labeled=self.source('labeled'),
-            unlabeled=self.source('unlabeled'),
-        )
-        return {**cfg, **changes}
-
-    def loader(self, num_workers: int = 0, **changes) -> dict:
-        """Config of a data loader of 1 labelled and 2 unlabelled images a batch."""
-        cfg = dict(
-            batch_size=3,
-            num_workers=num_workers,
-            persistent_workers=num_workers > 0,
-            sampler=dict(type='MultiSourceSampler', batch_size=3, source_ratio=[1, 2]),
-            dataset=self.dataset(),
-        )
-        return {**cfg, **changes}
-
-
 @pytest.fixture
-def tree(tmp_path) -> Tree:
+def tree(tmp_path, monkeypatch) -> Tree:
+    monkeypatch.chdir(tmp_path)
     return Tree(tmp_path / 'data')
-
-
-def load_tool(name: str):
-    """A script of tools/ as a module, e.g. 'splits' or 'dataset_converters/camvid'."""
-    path = ROOT / 'tools' / f'{name}.py'
-    spec = importlib.util.spec_from_file_location(f'tool_{path.stem}', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -1,0 +1,110 @@
+"""The shipped data set configs, run on miniature trees in the true layout."""
+
+from pathlib import Path
+
+import pytest
+from miniatures import ROOT, write_image, write_mask
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+VOC = ('2007_000032', '2007_000039', '2008_000002', '2009_000001', '2010_000002', '2011_000003')
+CITIES = tuple(f'aachen/aachen_00000{i}_000019' for i in range(6))
+
+
+def write_lists(folder: Path, names) -> None:
+    folder.mkdir(parents=True)
+    (folder / 'labeled.txt').write_text('\n'.join(names[:2]) + '\n')
+    (folder / 'unlabeled.txt').write_text('\n'.join(names[2:]))
+
+
+def camvid(root: Path) -> None:
+    names = [f'0001TP_00{i}' for i in range(6)]
+    for i, name in enumerate(names):
+        split = 'train' if i < 5 else 'val'
+        write_image(root / f'data/camvid/images/{split}/{name}.jpg', i, (480, 360))
+        if i in (0, 1, 5):
+            write_mask(root / f'data/camvid/labels/{split}/{name}.png', i, (480, 360), 11)
+    write_lists(root / 'configs/splits/camvid/46/seed0', names[:5])
+
+
+def voc(root: Path) -> None:
+    base = root / 'data/VOCdevkit/VOC2012'
+    for i, name in enumerate(VOC):
+        write_image(base / f'JPEGImages/{name}.jpg', i, (500, 375) if i % 2 else (333, 500))
+    for i, name in enumerate(VOC[:2]):
+        size = (500, 375) if i % 2 else (333, 500)
+        write_mask(base / f'SegmentationClassAug/{name}.png', i, size, 21)
+    write_mask(base / f'SegmentationClass/{VOC[5]}.png', 5, (500, 375), 21)
+    val = base / 'ImageSets/Segmentation/val.txt'
+    val.parent.mkdir(parents=True)
+    val.write_text(VOC[5])
+    write_lists(root / 'data/splits/u2pl/voc/732', VOC[:5])
+
+
+def cityscapes(root: Path) -> None:
+    base = root / 'data/cityscapes'
+    for i, name in enumerate(CITIES):
+        split = 'train' if i < 5 else 'val'
+        write_image(base / f'leftImg8bit/{split}/{name}_leftImg8bit.png', i, (512, 256))
+        if i in (0, 1, 5):
+            mask = base / f'gtFine/{split}/{name}_gtFine_labelTrainIds.png'
+            write_mask(mask, i, (512, 256), 19)
+    write_lists(root / 'data/splits/cps/cityscapes/372', CITIES[:5])
+
+
+@pytest.mark.parametrize(
+    ('name', 'make', 'crop', 'counts', 'evaluated'),
+    [
+        ('camvid', camvid, 360, (4, 4), (360, 480)),
+        ('camvid_small', camvid, 160, (4, 4), (180, 240)),
+        ('voc', voc, 513, (4, 4), (375, 500)),
+        ('cityscapes', cityscapes, 801, (2, 2), (256, 512)),
+    ],
+)
+def test_loaders_of_the_shipped_configs(tmp_path, monkeypatch, name, make, crop, counts, evaluated):
+    make(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    cfg = Config.fromfile(ROOT / f'configs/_base_/datasets/{name}.py')
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.update(num_workers=0, persistent_workers=False)
+
+    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+    loader.sampler.check_loader(loader)
+    batch = next(iter(loader))
+    filled = [img is not None for img in batch['inputs']['labeled']]
+    assert filled == [True] * counts[0] + [False] * counts[1]
+    for view, rows in (('labeled', slice(counts[0])), ('strong', slice(counts[0], None))):
+        for img, data in zip(
+            batch['inputs'][view][rows], batch['data_samples'][view][rows], strict=True
+        ):
+            assert img.shape == (3, crop, crop)
+            assert ('gt_sem_seg' in data) == (view == 'labeled')
+            assert ('valid_map' in data) == (view == 'strong')
+
+    data = next(iter(Runner.build_dataloader(cfg.val_dataloader)))['data_samples'][0]
+    assert data.gt_sem_seg.data.shape[1:] == evaluated
+    assert data.ori_shape == evaluated  # predictions are resized to this before they are compared
+
+    # supervised-only, as the supervised configs say it
+    alone = Config(cfg.to_dict())
+    alone.merge_from_dict(
+        dict(
+            train_dataloader=dict(
+                batch_size=2,
+                sampler=dict(batch_size=2, source_ratio=[1]),
+                dataset=dict(unlabeled=None),
+            )
+        )
+    )
+    batch = next(iter(Runner.build_dataloader(alone.train_dataloader, seed=0)))
+    assert all(img is not None for img in batch['inputs']['labeled'])
+
+
+@pytest.mark.parametrize('name', ['camvid', 'camvid_small', 'voc', 'cityscapes'])
+def test_plain_evaluation_pipelines_are_mmseg_alone(name):
+    """A published model must run without this package."""
+    cfg = Config.fromfile(ROOT / f'configs/_base_/datasets/{name}.py')
+    types = [step['type'] for step in cfg.test_pipeline]
+    assert set(types) <= {'LoadImageFromFile', 'Resize', 'LoadAnnotations', 'PackSegInputs'}
+    # mmseg's inference takes exactly this step out
+    assert dict(type='LoadAnnotations') in cfg.test_pipeline
