@@ -413,7 +413,8 @@ def tiny_data(
             load_from=None,
             resume=False,
             work_dir=str(tmp_path / 'work_dir'),
-        )
+        ),
+        format_python_code=False,
     )
     path = tmp_path / f'tiny_{method}.py'
     config.dump(path)
@@ -429,6 +430,8 @@ def tiny_runner(cfg: Config, **changes) -> Runner:
     """
     cfg = copy.deepcopy(cfg)
     cfg.merge_from_dict({key.replace('__', '.'): value for key, value in changes.items()})
+    # a checkpoint holds the config as text; laying it out prettily takes half a second
+    object.__setattr__(cfg, '_format_python_code', False)
     # runners of one name share a message hub
     cfg.experiment_name = f'tiny_{next(_runs)}'
     return launch.build_runner(cfg)
