@@ -21,6 +21,11 @@ _RAMPS: dict[str, Callable[[float], float]] = {
 }
 
 
+def _is_weight(value: object) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value) and value >= 0
+
+
 class Steps:
     """Piecewise constant: ``values[i]`` from ``milestones[i - 1]`` (inclusive) to ``milestones[i]`` (exclusive).
 
@@ -29,7 +34,7 @@ class Steps:
         milestones: Start of the second and every later phase, strictly increasing, one fewer than ``values``.
 
     Raises:
-        SetupError: The two lists do not fit together.
+        SetupError: The two lists do not fit together, or a value is negative or not finite.
     """
 
     def __init__(self, values: Sequence[float], milestones: Sequence[float]) -> None:
@@ -38,6 +43,8 @@ class Steps:
                 f'schedule Steps: values={list(values)} with milestones={list(milestones)} do not fit; give strictly '
                 'increasing milestones, one fewer than the values'
             )
+        if not all(map(_is_weight, values)):
+            raise SetupError(f'schedule Steps: values={list(values)}; expected finite numbers >= 0')
         self.values = [float(value) for value in values]
         self.milestones = list(milestones)
 
@@ -53,13 +60,17 @@ class Ramp:
     ``length=0`` means ``value`` at once.
 
     Raises:
-        SetupError: Unknown ``kind`` or negative ``length``.
+        SetupError: Unknown ``kind``, negative ``length``, or a value that is negative or not finite.
     """
 
     def __init__(self, value: float, length: float, kind: str = 'sigmoid') -> None:
         if kind not in _RAMPS or length < 0:
             raise SetupError(
                 f"schedule Ramp: kind='{kind}', length={length}; expected a kind of {sorted(_RAMPS)} and a length >= 0"
+            )
+        if not (_is_weight(value) and _is_weight(length)):
+            raise SetupError(
+                f'schedule Ramp: value={value!r}, length={length!r}; expected finite numbers >= 0'
             )
         self.value, self.length, self.kind = float(value), float(length), kind
 
@@ -82,17 +93,14 @@ def build_schedule(spec: float | dict, key: str = 'weight') -> Schedule:
     Raises:
         SetupError: Anything else.
     """
-    if (
-        isinstance(spec, int | float)
-        and not isinstance(spec, bool)
-        and math.isfinite(spec)
-        and spec >= 0
-    ):
+    if _is_weight(spec):
         return Steps([spec], [])
     if isinstance(spec, dict) and spec.get('type') in _TYPES:
         arguments = {name: value for name, value in spec.items() if name != 'type'}
         try:
             return _TYPES[spec['type']](**arguments)
+        except SetupError as error:
+            raise SetupError(f'{key}: {error}') from error
         except TypeError as error:
             raise SetupError(f'{key}: schedule {dict(spec)} cannot be built ({error})') from error
     raise SetupError(
