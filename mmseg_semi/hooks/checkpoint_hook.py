@@ -75,7 +75,7 @@ class AtomicCheckpointHook(CheckpointHook):
         """Saves the best; then the checkpoint of this iteration again, with what is known now."""
         if not hasattr(self, '_surplus'):  # a validation outside training
             return
-        runner.message_hub.update_info('validated', self._now(runner))
+        runner.message_hub.update_info('checkpoint_validated', self._now(runner))
         self._saved_at = None
         super().after_val_epoch(runner, metrics or {})
         here = str(Path(self.out_dir, self.filename_tmpl.format(self._now(runner))))
@@ -240,7 +240,7 @@ class AtomicCheckpointHook(CheckpointHook):
         if runner.val_loop is None or now == 0 or now < loop.val_begin:
             return False
         end = loop.max_epochs if self.by_epoch else loop.max_iters
-        validated = runner.message_hub.runtime_info.get('validated')
+        validated = runner.message_hub.runtime_info.get('checkpoint_validated')
         return validated != now and (now % loop.val_interval == 0 or now == end)
 
     def _steps(self, prefix: str) -> list[int]:

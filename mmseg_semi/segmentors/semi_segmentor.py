@@ -82,9 +82,9 @@ class SemiSegmentor(BaseSegmentor):
         self.student = MODELS.build(student)
         if test_cfg is not None:
             self.student.test_cfg = test_cfg
-        self.stages = two_stage(self.student.decode_head)
         self.align_corners = self.student.decode_head.align_corners
         self.num_classes = self.student.num_classes
+        self.out_channels = self.student.out_channels  # read by SegTTAModel
         self.recipe = self._read_recipe(teacher)
         self.teacher = build_teacher(self.student, self.recipe) if self.recipe else None
         self.pseudo_label = MODELS.build(pseudo_label) if pseudo_label else None
@@ -129,6 +129,11 @@ class SemiSegmentor(BaseSegmentor):
                 )
 
     # -- networks ------------------------------------------------------------------------------------------------------
+
+    @property
+    def stages(self):
+        """The two-stage view of the student's head; no attribute, which would register the head twice."""
+        return two_stage(self.student.decode_head)
 
     @property
     def networks(self) -> dict[str, nn.Module]:

@@ -102,7 +102,7 @@ def test_files_of_a_whole_run(tmp_path):
 def test_a_checkpoint_holds_its_validation(tmp_path):
     build(tmp_path, max_iters=3, save_best='score', rule='greater').train()
     hub = torch.load(tmp_path / 'iter_3.pth', weights_only=True)['message_hub']
-    assert hub['runtime_info']['validated'] == 3
+    assert hub['runtime_info']['checkpoint_validated'] == 3
     scores = from_plain(hub)['log_scalars']['val/score'].data[0]
     assert scores.tolist() == [1.0, 3.0, 2.0]  # the last one is no new best
 
