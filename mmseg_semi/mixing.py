@@ -142,6 +142,8 @@ class ClassMix(_Mixing):
 
     def __init__(self, num_classes: int, prob: float = 1.0) -> None:
         super().__init__(prob)
+        if num_classes < 1:
+            raise SetupError(f'mixing.num_classes={num_classes}: expected the number of classes')
         self.num_classes = num_classes
 
     def apply_to(self, views: StepViews) -> tuple[Tensor, PseudoLabels, Tensor]:

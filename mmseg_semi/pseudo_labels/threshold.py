@@ -21,7 +21,7 @@ def label_and_confidence(logits: Tensor, valid: Tensor) -> PseudoLabels:
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Shannon entropy in nats of softmax(logits) over dim 1, from the logits: H = logsumexp(l) - sum_c p_c l_c.
+    """Shannon entropy in nats of softmax(logits) over dim 1.
 
     Args:
         logits: (N, K, H, W).
@@ -29,8 +29,9 @@ def entropy(logits: Tensor) -> Tensor:
     Returns:
         (N, H, W) float32 in [0, ln K].
     """
-    logits = logits.float()
-    return logits.logsumexp(dim=1) - (logits.softmax(dim=1) * logits).sum(dim=1)
+    # every term is <= 0; logsumexp(l) - sum_c p_c l_c would be the small difference of large numbers
+    log_p = logits.float().log_softmax(dim=1)
+    return -(log_p.exp() * log_p).sum(dim=1)
 
 
 def masked_quantile(values: Tensor, mask: Tensor, level: float) -> Tensor:
@@ -78,10 +79,9 @@ class ConfidenceThreshold(nn.Module):
     def forward(self, logits: Tensor, valid: Tensor, time: float) -> PseudoLabels:
         """See :func:`label_and_confidence`; ``time`` is unused."""
         pseudo = label_and_confidence(logits, valid)
-        return PseudoLabels(
-            pseudo.labels.masked_fill(pseudo.confidence <= self.threshold, IGNORE),
-            pseudo.confidence,
-        )
+        # not "<=": a teacher that answers NaN is not confident
+        kept = pseudo.confidence > self.threshold
+        return PseudoLabels(pseudo.labels.masked_fill(~kept, IGNORE), pseudo.confidence)
 
 
 @MODELS.register_module()
@@ -92,23 +92,23 @@ class EntropyPercentile(nn.Module):
 
     Args:
         drop: Percentage in [0, 100], a number or a schedule (``mmseg_semi.schedules``).
+
+    Raises:
+        SetupError: A percentage above 100, or no schedule.
     """
 
     def __init__(self, drop: float | dict = 20.0) -> None:
         super().__init__()
         self.drop = build_schedule(drop, 'pseudo_label.drop')
+        if max(getattr(self.drop, 'values', None) or [self.drop.value]) > 100:
+            raise SetupError(f'pseudo_label.drop={drop}: expected percentages in [0, 100]')
 
     def forward(self, logits: Tensor, valid: Tensor, time: float) -> PseudoLabels:
         drop = self.drop(time)
-        if not 0 <= drop <= 100:
-            raise SetupError(
-                f'pseudo_label.drop={drop} at time {time}: expected a percentage in [0, 100]'
-            )
         pseudo = label_and_confidence(logits, valid)
         if drop == 0:
             return pseudo
         uncertainty = entropy(logits)
         threshold = masked_quantile(uncertainty, valid, 1 - drop / 100)
-        return PseudoLabels(
-            pseudo.labels.masked_fill(uncertainty >= threshold, IGNORE), pseudo.confidence
-        )
+        kept = uncertainty < threshold
+        return PseudoLabels(pseudo.labels.masked_fill(~kept, IGNORE), pseudo.confidence)
