@@ -7,9 +7,11 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from mmseg.datasets import BaseSegDataset
 from mmseg.registry import HOOKS
 from torch import nn
 
+from mmseg_semi.datasets.checks import check_files, check_label_values
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads.two_stage import two_stage
 
@@ -38,7 +40,7 @@ def find_segmentor(runner: Runner, hook: Hook) -> nn.Module:
 class SemiStepHook(Hook):
     """Starts and finishes each step of a ``SemiSegmentor``.
 
-    Before training: checks batch and sampler against each other, passes a small image through student and teacher so that
+    Before training: checks batch and sampler against each other and the validation files, passes a small image through student and teacher so that
     a head that cannot serve is refused by name, and seeds the sampler with the run's seed. Before each iteration: tells
     the segmentor the iteration and seeds its random streams. After it: objectives' ``after_step`` (banks, counts), behind
     ``FlowEstimatorHook`` and in front of ``MeanTeacherHook``. After a checkpoint is read: refuses one of another
@@ -64,7 +66,19 @@ class SemiStepHook(Hook):
             sampler.check_loader(loader)
         if hasattr(sampler, 'seed'):
             sampler.seed = runner.seed  # a resumed run goes on with the seed of its checkpoint
+        self._check_validation(runner)
         self._probe(segmentor)
+
+    def _check_validation(self, runner: Runner, masks: int = 100) -> None:
+        """Finds missing or unfit validation files now, not after the first thousand iterations."""
+        if runner.val_loop is None:
+            return
+        dataset = runner.val_loop.dataloader.dataset
+        if not isinstance(dataset, BaseSegDataset):
+            return
+        check_files(dataset, 'val_dataloader.dataset')
+        check_files(dataset, 'val_dataloader.dataset', 'seg_map_path')
+        check_label_values(dataset, len(dataset.metainfo['classes']), masks)
 
     @torch.no_grad()
     def _probe(self, segmentor: nn.Module) -> None:
