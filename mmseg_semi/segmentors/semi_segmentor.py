@@ -82,7 +82,8 @@ class SemiSegmentor(BaseSegmentor):
         self.student = MODELS.build(student)
         if test_cfg is not None:
             self.student.test_cfg = test_cfg
-        self.align_corners = self.student.decode_head.align_corners
+        two_stage(self.student.decode_head)  # refuses a head that cannot serve, by name
+        self.align_corners = self.student.align_corners
         self.num_classes = self.student.num_classes
         self.out_channels = self.student.out_channels  # read by SegTTAModel
         self.recipe = self._read_recipe(teacher)

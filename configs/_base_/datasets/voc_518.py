@@ -1,0 +1,31 @@
+# PASCAL VOC in crops of 518 pixels, 37 patches of 14: for ViTs with that patch size.
+_base_ = './voc.py'
+crop_size = (518, 518)
+labeled_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='LoadSegLabels', num_classes={{_base_.num_classes}}),
+    dict(type='RandomRelativeResize', ratio_range=(0.5, 2.0)),
+    dict(type='PadAllMaps', size=crop_size, pad_val=dict(img=0, seg=255)),
+    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='MultiBranch', branch_field={{_base_.views}}, labeled={{_base_.labeled_view}}),
+]
+unlabeled_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='RandomRelativeResize', ratio_range=(0.5, 2.0)),
+    dict(type='InitValidMap'),
+    dict(type='PadAllMaps', size=crop_size, pad_val=dict(img=0, seg=255)),
+    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='RandomFlip', prob=0.5),
+    dict(
+        type='MultiBranch',
+        branch_field={{_base_.views}},
+        weak={{_base_.weak_view}},
+        strong={{_base_.strong_view}},
+    ),
+]
+train_dataloader = dict(
+    dataset=dict(
+        labeled=dict(pipeline=labeled_pipeline), unlabeled=dict(pipeline=unlabeled_pipeline)
+    )
+)
