@@ -16,7 +16,6 @@ import torch
 import torch.distributed as dist
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
-from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
@@ -269,10 +268,10 @@ def set_resume(cfg: Config, resume: str | None) -> None:
     if resume == 'auto':
         latest = latest_checkpoint(cfg.work_dir)
         if latest is None:
-            print_log(f'--resume: no checkpoint in {cfg.work_dir}, the run starts anew.', 'current')
+            _say(f'--resume: no checkpoint in {cfg.work_dir}, the run starts anew')
             cfg.resume = False
             return
-        print_log(f'--resume: going on from {latest}.', 'current')
+        _say(f'--resume: going on from {latest}')
     else:
         latest = Path(resume)
         if not is_whole(latest):
@@ -282,6 +281,12 @@ def set_resume(cfg: Config, resume: str | None) -> None:
                 f'newest one in {cfg.work_dir}'
             )
     cfg.load_from, cfg.resume = str(latest), True
+
+
+def _say(text: str) -> None:
+    """Tell the user once, before the runner's log exists."""
+    if os.environ.get('RANK', '0') == '0':
+        print(text, flush=True)
 
 
 # -- devices -----------------------------------------------------------------------------------
@@ -334,10 +339,7 @@ def init_distributed(cfg: Config, launcher: str, local_rank: int = 0) -> None:
     )
     cfg.model_wrapper_cfg = {**wrapper, **(cfg.get('model_wrapper_cfg') or {}), 'device_ids': None}
     if _replace_sync_bn(cfg.model):
-        print_log(
-            'SyncBN needs GPUs: on the CPU each process normalises by its own batch (BN).',
-            'current',
-        )
+        _say('SyncBN needs GPUs: on the CPU each process normalises by its own batch (BN)')
 
 
 def _replace_sync_bn(node: Any) -> int:

@@ -38,19 +38,21 @@ def parse_args() -> argparse.Namespace:
 
 def paint(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
     """Let the visualisation hook draw."""
-    hook = cfg.default_hooks.setdefault('visualization', dict(type='SegVisualizationHook'))
-    hook.update(draw=True, **(dict(show=True, wait_time=wait_time) if show else {}))
+    hook = cfg.default_hooks.get('visualization') or dict(type='SegVisualizationHook')
+    shown = dict(show=True, wait_time=wait_time) if show else {}
+    cfg.default_hooks.visualization = dict(hook, draw=True, **shown)
     if show_dir:
         cfg.visualizer.save_dir = show_dir
 
 
 def augment(cfg: Config, config: str) -> None:
     """Put the config's test-time augmentation around its model."""
-    missing = [key for key in ('tta_model', 'tta_pipeline') if key not in cfg]
-    if missing:
-        raise SetupError(
-            f"--tta: config '{config}' has no key '{missing[0]}'; inherit it from configs/_base_/default_runtime.py"
-        )
+    for key, base in (('tta_model', 'default_runtime.py'), ('tta_pipeline', 'datasets/')):
+        if key not in cfg:
+            raise SetupError(
+                f"--tta: config '{config}' has no key '{key}'; write one, or inherit it from "
+                f'configs/_base_/{base}'
+            )
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     cfg.model = dict(cfg.tta_model, module=cfg.model)
     # each image comes in another number of sizes, which no batch can hold together

@@ -1,0 +1,208 @@
+"""Turn a semi-supervised checkpoint into a plain one: python tools/publish.py CONFIG CHECKPOINT.
+
+Writes <name>_<network>-<sha256>.pth with the weights of one network and the class names, and beside
+it a config of a plain EncoderDecoder, which mmseg's init_model, inference_model and test runner take.
+The logits of what was written are compared with the chosen network's before the files get their
+names: they are equal bit for bit.
+"""
+
+import argparse
+import hashlib
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+try:
+    from mmengine.config import Config
+    from mmengine.registry import init_default_scope
+    from mmengine.runner import load_checkpoint
+    from mmseg import registry
+    from torch import nn
+
+    from mmseg_semi import launch, stack
+    from mmseg_semi.checkpoints import settle, to_plain
+    from mmseg_semi.errors import SetupError
+except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
+    sys.exit(f'error: {error}')
+
+# Heads with parts for training only: the head that is deployed, and the arguments it does not know.
+PLAIN_HEADS = {'DDFPHead': ('DeepLabV3PlusHead', ('split_norms',))}
+
+# Of the training config, what testing and inference read.
+KEPT_KEYS = (
+    'default_scope',
+    'env_cfg',
+    'vis_backends',
+    'visualizer',
+    'log_processor',
+    'log_level',
+    'test_dataloader',
+    'test_evaluator',
+    'test_pipeline',
+    'tta_model',
+    'tta_pipeline',
+)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Write a plain checkpoint and config.')
+    parser.add_argument('config', help='the config of the run')
+    parser.add_argument('checkpoint', help='a checkpoint of the run')
+    parser.add_argument(
+        '--network',
+        choices=('teacher', 'student'),
+        help='default: the teacher where it has weights of its own, else the student',
+    )
+    parser.add_argument(
+        '--out', type=Path, help="folder for the two files; default the checkpoint's"
+    )
+    return parser.parse_args()
+
+
+def without_pretraining(node: Any) -> Any:
+    """A config without ``init_cfg`` and ``pretrained``: the weights come from the checkpoint."""
+    if isinstance(node, dict):
+        return {
+            k: without_pretraining(v)
+            for k, v in node.items()
+            if k not in ('init_cfg', 'pretrained')
+        }
+    if isinstance(node, list | tuple):
+        return type(node)(without_pretraining(item) for item in node)
+    return node
+
+
+def plain_model(model: dict) -> dict:
+    """The config of the EncoderDecoder that answers like a network of this model config."""
+    plain = model
+    if 'student' in model:
+        plain = dict(model['student'])
+        if model.get('test_cfg') is not None:
+            plain['test_cfg'] = model['test_cfg']
+        preprocessor = model['data_preprocessor']
+        plain['data_preprocessor'] = preprocessor.get('data_preprocessor', preprocessor)
+    for key in ('decode_head', 'auxiliary_head'):
+        heads = plain.get(key)
+        if isinstance(heads, list | tuple):
+            plain[key] = type(heads)(plain_head(head) for head in heads)
+        elif heads is not None:
+            plain[key] = plain_head(heads)
+    return plain
+
+
+def plain_head(head: dict) -> dict:
+    """The head without what only training uses."""
+    kind, dropped = PLAIN_HEADS.get(head['type'], (head['type'], ()))
+    return {'type': kind} | {k: v for k, v in head.items() if k != 'type' and k not in dropped}
+
+
+def plain_config(cfg: Config, model: dict) -> Config:
+    """A config of its own for the plain model."""
+    plain = {key: cfg[key] for key in KEPT_KEYS if cfg.get(key) is not None}
+    plain['model'] = model
+    plain['test_cfg'] = dict(type='TestLoop')
+    plain['default_hooks'] = {
+        name: hook
+        for name, hook in cfg.get('default_hooks', {}).items()
+        if name in ('timer', 'logger', 'visualization')
+    }
+    plain['load_from'], plain['resume'] = None, False
+    ours = sorted(kind for kind in set(types(plain)) if defined_here(kind))
+    if ours:
+        plain = {'custom_imports': dict(imports=['mmseg_semi'], allow_failed_imports=False)} | plain
+        print(f'The config imports mmseg_semi for {", ".join(ours)}.')
+    return Config(plain)
+
+
+def types(node: Any) -> Iterator[str]:
+    """All ``type`` names in a part of a config."""
+    if isinstance(node, dict):
+        if isinstance(node.get('type'), str):
+            yield node['type']
+        node = node.values()
+    elif not isinstance(node, list | tuple):
+        return
+    for child in node:
+        yield from types(child)
+
+
+def defined_here(kind: str) -> bool:
+    """Whether a registered type is this package's own."""
+    found = (
+        getattr(registry, name).get(kind)
+        for name in (
+            'MODELS',
+            'DATASETS',
+            'TRANSFORMS',
+            'METRICS',
+            'HOOKS',
+            'VISUALIZERS',
+            'DATA_SAMPLERS',
+        )
+    )
+    return any(thing is not None and thing.__module__.startswith('mmseg_semi') for thing in found)
+
+
+@torch.no_grad()
+def check_equal(network: nn.Module, plain: nn.Module, size: tuple[int, int]) -> None:
+    """Refuse to publish what does not answer like the network."""
+    image = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    expected, found = network.eval()(image), plain.eval()(image)
+    pairs = (
+        zip(expected, found, strict=True)
+        if isinstance(expected, list | tuple)
+        else [(expected, found)]
+    )
+    if not all(torch.equal(*pair) for pair in pairs):
+        raise RuntimeError('the plain model does not answer like the network it was made from')
+
+
+@launch.tool
+def main() -> None:
+    args = parse_args()
+    cfg = launch.load_config(args.config)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    model_cfg = without_pretraining(cfg.model.to_dict())
+    model = registry.MODELS.build(model_cfg)
+    with stack.complete_weights():
+        checkpoint = load_checkpoint(model, args.checkpoint, map_location='cpu')
+    if hasattr(model, 'network'):
+        name = args.network or model.answering
+        network = model.network(name)
+    else:
+        name, network = 'student', model
+        if args.network == 'teacher':
+            raise SetupError(
+                f"--network teacher: the model of config '{args.config}' is a plain segmentor"
+            )
+
+    plain_cfg = plain_config(cfg, plain_model(model_cfg))
+    plain = registry.MODELS.build(plain_cfg.model)
+    weights = {
+        key: value.clone()
+        for key, value in network.state_dict().items()
+        if key in plain.state_dict()
+    }
+    plain.load_state_dict(weights)
+    check_equal(network, plain, tuple(cfg.get('crop_size', (128, 128))))
+
+    meta = {key: checkpoint.get('meta', {}).get(key) for key in ('dataset_meta', 'iter', 'seed')}
+    file = io.BytesIO()
+    torch.save({'meta': to_plain(meta, 'meta') | {'network': name}, 'state_dict': weights}, file)
+    digest = hashlib.sha256(file.getvalue()).hexdigest()[:8]
+    folder = args.out or Path(args.checkpoint).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f'{Path(args.config).stem}_{name}-{digest}.pth'
+    temporary = target.with_name(f'{target.name}.tmp')
+    temporary.write_bytes(file.getvalue())
+    settle(temporary, target)
+    plain_cfg.dump(target.with_suffix('.py'))
+    print(f'{target}\n{target.with_suffix(".py")}')
+
+
+if __name__ == '__main__':
+    main()
