@@ -181,7 +181,9 @@ class DeepLabV3PlusHead(BaseDecodeHead):
         with torch.no_grad():
             valid = label != self.ignore_index
             correct = ((logits.argmax(dim=1) == label) & valid).sum()
-            losses['acc_seg'] = 100.0 * correct / valid.sum().clamp(min=1)
+            # mmseg's own eps: without a labelled pixel its accuracy is 100
+            eps = torch.finfo(torch.float32).eps
+            losses['acc_seg'] = 100.0 * (correct + eps) / (valid.sum() + eps)
         return losses
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
