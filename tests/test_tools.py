@@ -16,7 +16,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmseg.apis import inference_model, init_model
 from mmseg.registry import MODELS
-from tiny import tiny_data
+from tiny_semi import tiny_data
 
 from mmseg_semi import launch
 from mmseg_semi.errors import SetupError
