@@ -1,5 +1,7 @@
 """Settings of the whole test suite."""
 
+import gc
+
 import pytest
 import torch
 
@@ -9,8 +11,14 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True, scope='session')
-def _configs_without_layout():
-    """MMEngine lays a config out with yapf in every checkpoint: most of the time of a tiny run."""
+def _cheap_whole_runs():
+    """Spares tiny runs what took most of their time.
+
+    MMEngine lays a config out with yapf in every checkpoint, and collects garbage for every data set
+    it builds, which walks through all that the imports have left.
+    """
+    gc.collect()
+    gc.freeze()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
         yield
