@@ -1,0 +1,104 @@
+"""A run of 2n iterations equals one that was stopped at n and continued, bit for bit in everything it saves."""
+
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from tiny_semi import METHODS, tiny_data
+from whole_runs import ROOT, assert_same_checkpoint, logged, on_ranks, recorded_samples, train
+
+from mmseg_semi import launch
+from mmseg_semi.datasets import MultiSourceSampler
+
+N = 3  # the perturbation of DDFP starts in iteration 4, the density in iteration 2
+
+
+def run_config(folder, method: str, **changes) -> Config:
+    return tiny_data(
+        folder, method, iterations=2 * N, checkpoint_interval=N, val_interval=N, **changes
+    )
+
+
+def samples_before(cfg: Config, iteration: int, dataset) -> set[tuple[int, int]]:
+    """(index, seed) of what one process reads before an iteration, from the sampler alone."""
+    arguments = {**cfg.train_dataloader.sampler, 'seed': cfg.randomness.seed}
+    del arguments['type']
+    sampler = MultiSourceSampler(dataset, **arguments)
+    count = iteration * cfg.train_dataloader.batch_size
+    return {tuple(key) for key in itertools.islice(sampler, count)}
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.parametrize('method', METHODS)
+def test_stopped_and_continued(tmp_path, method, workers):
+    cfg = run_config(tmp_path, method, num_workers=workers)
+    whole = train(cfg, tmp_path / 'whole')
+    train(cfg, tmp_path / 'parts', stop=N)
+    with recorded_samples(tmp_path / 'samples') as loaded:
+        train(cfg, tmp_path / 'parts', resume=True)
+        loaded = set(loaded())
+
+    final = f'iter_{2 * N}.pth'
+    state = assert_same_checkpoint(tmp_path / 'whole' / final, tmp_path / 'parts' / final)
+    # what was compared is there, and all of it moved
+    early = torch.load(tmp_path / 'parts' / f'iter_{N}.pth', weights_only=True)
+    assert len(logged(state, 'loss')) == 2 * N and len(set(logged(state, 'loss'))) == 2 * N
+    assert not torch.equal(
+        state['state_dict']['student.decode_head.conv_seg.weight'],
+        early['state_dict']['student.decode_head.conv_seg.weight'],
+    )
+    assert {'optimizer', 'param_schedulers', 'message_hub'} <= state.keys()
+    assert ('flow_optimizers' in state) == method.startswith('ddfp')
+    results = state['message_hub']['runtime_info']['results']
+    assert [entry['iter'] for entry in results] == [N, 2 * N]
+    if method.startswith('ddfp'):
+        assert logged(state, 'ddfp.loss')[-1] > 0
+        name = next(name for name in state['state_dict'] if 'density' in name and 'weight' in name)
+        assert not torch.equal(state['state_dict'][name], early['state_dict'][name])
+
+    dataset = whole.train_dataloader.dataset
+    before, upto = (samples_before(cfg, i, dataset) for i in (N, 2 * N))
+    assert not loaded & before
+    assert loaded >= upto - before
+    # beyond the end only what the workers prefetch: two batches each
+    assert len(loaded - upto) <= 2 * workers * cfg.train_dataloader.batch_size
+
+
+def whole_and_parts(rank: int, path: str, folder: Path) -> None:
+    cfg = Config.fromfile(path)
+    launch.init_distributed(cfg, 'pytorch')
+    train(cfg, folder / 'whole')
+    train(cfg, folder / 'parts', stop=N)
+    train(cfg, folder / 'parts', resume=True)
+
+
+@pytest.mark.parametrize('method', ['fixmatch', 'ddfp', 'ddfp_reference'])
+def test_stopped_and_continued_on_two_ranks(tmp_path, method):
+    cfg = run_config(tmp_path, method, num_workers=2 if method == 'ddfp' else 0)
+    on_ranks(whole_and_parts, 2, cfg.filename, tmp_path)
+    final = f'iter_{2 * N}.pth'
+    assert_same_checkpoint(tmp_path / 'whole' / final, tmp_path / 'parts' / final)
+
+
+def test_continued_by_the_command_in_another_process(tmp_path):
+    cfg = run_config(tmp_path, 'ddfp')
+    train(cfg, tmp_path / 'whole')
+    (tmp_path / 'parts').mkdir()
+    shutil.copy(tmp_path / 'whole' / f'iter_{N}.pth', tmp_path / 'parts')
+    command = [sys.executable, ROOT / 'tools' / 'train.py', cfg.filename]
+    path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
+    subprocess.run(
+        [*command, '--work-dir', tmp_path / 'parts', '--resume'],
+        env=os.environ | {'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '', 'PYTHONPATH': path},
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    final = f'iter_{2 * N}.pth'
+    assert_same_checkpoint(tmp_path / 'whole' / final, tmp_path / 'parts' / final)

@@ -1,0 +1,214 @@
+"""Whole runs as users start them, on one process or on several, and what two of them have in common."""
+
+import contextlib
+import gc
+import multiprocessing
+import os
+import runpy
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from tiny_semi import tiny_runner
+
+from mmseg_semi import launch, stack
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Stopped(Exception):
+    """What a :class:`Stop` ends a run with."""
+
+
+class Stop(Hook):
+    """Ends a run in front of an iteration, as a user's interrupt would; not part of any config."""
+
+    priority = 'HIGHEST'
+
+    def __init__(self, iteration: int) -> None:
+        self.iteration = iteration
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        if runner.iter == self.iteration:
+            raise Stopped
+
+
+def train(
+    cfg: Config, work_dir: Path, resume: bool = False, stop: int | None = None, hooks: tuple = ()
+) -> Runner:
+    """What ``tools/train.py CFG --work-dir WORK_DIR [--resume]`` does, in this process.
+
+    Args:
+        cfg: Left as it is.
+        work_dir: Folder of the run.
+        resume: Whether to go on from its newest checkpoint.
+        stop: Iteration in front of which the run is stopped; None runs it to its end.
+        hooks: Observers to be registered beside the config's own.
+    """
+    cfg = cfg.copy()
+    launch.set_work_dir(cfg, str(work_dir), cfg.filename)
+    launch.set_resume(cfg, 'auto' if resume else None)
+    runner = tiny_runner(cfg)
+    for hook in hooks if stop is None else (*hooks, Stop(stop)):
+        runner.register_hook(hook)
+    ending = contextlib.nullcontext() if stop is None else pytest.raises(Stopped)
+    with ending, stack.complete_weights(cfg.resume):
+        runner.train()
+    return runner
+
+
+def call_tool(name: str, *arguments: Any) -> None:
+    """A tool of ``tools/`` in this process: the import of the stack takes most of a short run."""
+    script = str(ROOT / 'tools' / f'{name}.py')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', [script, *map(str, arguments)])
+        runpy.run_path(script, run_name='__main__')
+
+
+# -- several processes -----------------------------------------------------------------------------
+
+
+def on_ranks(function: Callable, world_size: int, *arguments: Any, timeout: float = 120) -> list:
+    """``[function(rank, *arguments) for rank in range(world_size)]``, each in a process of its own.
+
+    The processes are forked from one that has imported the package and computed nothing. They have a
+    launcher's environment, so that ``launch.init_distributed(cfg, 'pytorch')`` works there.
+
+    Args:
+        function: Of a module, not of a function.
+        world_size: Number of processes.
+        arguments: Pickled.
+        timeout: In seconds.
+    """
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(['mmseg_semi', 'mmseg.apis'])
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    answers = context.Queue()
+    processes = [
+        context.Process(target=_rank, args=(answers, function, rank, world_size, port, arguments))
+        for rank in range(world_size)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('CUDA_VISIBLE_DEVICES', '')  # looked at when the package is imported
+        patch.setenv('OMP_NUM_THREADS', '1')
+        for process in processes:
+            process.start()
+    results: dict[int, Any] = {}
+    try:
+        while len(results) < world_size:
+            rank, result, error = answers.get(timeout=timeout)
+            assert error is None, f'rank {rank}:\n{error}'
+            results[rank] = result
+    finally:
+        for process in processes:
+            process.join(10 if len(results) == world_size else 0)
+            process.kill()
+    return [results[rank] for rank in range(world_size)]
+
+
+def _rank(answers, function, rank: int, world_size: int, port: int, arguments: tuple) -> None:
+    os.environ.update(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE=str(world_size),
+        MASTER_ADDR='127.0.0.1',
+        MASTER_PORT=str(port),
+    )
+    torch.set_num_threads(1)
+    gc.freeze()
+    try:
+        answers.put((rank, function(rank, *arguments), None))
+    except BaseException:
+        answers.put((rank, None, traceback.format_exc()))
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+# -- comparing -------------------------------------------------------------------------------------
+
+# Of a checkpoint: what is not the run's state but says when, where and under which name it ran.
+_CIRCUMSTANCES = (
+    'meta.time',
+    'meta.experiment_name',
+    'meta.mmengine_version',  # with the commit of the working directory
+    'meta.cfg',
+    'message_hub.runtime_info.cfg',
+    'message_hub.runtime_info.experiment_name',
+    'message_hub.resumed_keys',
+    *(
+        f'message_hub.log_scalars.{stage}/{what}'
+        for stage in ('train', 'val')
+        for what in ('time', 'data_time', 'memory')
+    ),
+)
+
+
+def assert_same_checkpoint(one: Path, other: Path) -> dict:
+    """Two checkpoints hold the same state, bit for bit; returns it."""
+    one, other = (torch.load(path, weights_only=True) for path in (one, other))
+    assert_same(one, other)
+    return one
+
+
+def assert_same(one: Any, other: Any, place: str = '') -> None:
+    """Equal types, shapes and bits, all the way down."""
+    if place in _CIRCUMSTANCES:
+        return
+    assert type(one) is type(other), place
+    if isinstance(one, torch.Tensor):
+        assert one.dtype == other.dtype and one.shape == other.shape, place
+        assert torch.equal(one.view(-1).view(torch.uint8), other.view(-1).view(torch.uint8)), place
+    elif isinstance(one, Mapping):
+        assert list(one) == list(other), place
+        for key in one:
+            assert_same(one[key], other[key], f'{place}.{key}' if place else str(key))
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), place
+        for index, (mine, theirs) in enumerate(zip(one, other, strict=True)):
+            assert_same(mine, theirs, f'{place}.{index}')
+    elif isinstance(one, float):
+        assert np.float64(one).tobytes() == np.float64(other).tobytes(), place
+    else:
+        assert one == other, place
+
+
+def logged(checkpoint: Mapping, name: str) -> list[float]:
+    """A quantity of every iteration so far, from the message hub of a checkpoint."""
+    history = checkpoint['message_hub']['log_scalars'][f'train/{name}']['__history__']
+    return history['values']['__ndarray__'].tolist()
+
+
+@contextlib.contextmanager
+def recorded_samples(file: Path) -> Iterator[Callable[[], list[tuple[int, int]]]]:
+    """Within it, every sample that a ``SemiDataset`` loads is noted, workers included.
+
+    Yields a function that returns the (index, seed) of the samples so far.
+    """
+    from mmseg_semi.datasets import SemiDataset
+
+    load = SemiDataset.__getitem__
+
+    def note(self, key):
+        with open(file, 'a') as notes:  # one short write: workers do not mix their lines
+            notes.write(f'{key.index} {key.seed}\n')
+        return load(self, key)
+
+    def read() -> list[tuple[int, int]]:
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [tuple(map(int, line.split())) for line in lines]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SemiDataset, '__getitem__', note)
+        yield read
