@@ -69,7 +69,12 @@ class SemiSegmentor(BaseSegmentor):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        super().__init__(data_preprocessor=data_preprocessor)
+        if init_cfg is not None:
+            raise SetupError(
+                'model.init_cfg is set, but nothing would read it: initial weights belong to model.student.init_cfg or '
+                'model.student.backbone.init_cfg'
+            )
         if forward not in ('joint', 'stream'):
             raise SetupError(f"model.forward='{forward}': expected 'joint' or 'stream'")
         if iters_per_epoch < 1 or monitor_interval < 1:
@@ -91,6 +96,11 @@ class SemiSegmentor(BaseSegmentor):
         self.pseudo_label = MODELS.build(pseudo_label) if pseudo_label else None
         self.mixing = MODELS.build(mixing) if mixing else None
         self.objectives = nn.ModuleList(MODELS.build(objective) for objective in objectives)
+        classes = getattr(self.mixing, 'num_classes', self.num_classes)
+        if classes != self.num_classes:
+            raise SetupError(
+                f'model.mixing.num_classes={classes}, but the student has {self.num_classes} classes: set them equal'
+            )
         names = [objective.name for objective in self.objectives]
         if not names or len(set(names)) < len(names):
             raise SetupError(
@@ -261,6 +271,11 @@ class SemiSegmentor(BaseSegmentor):
             with part(f'objective/{objective.name}'):
                 for key, value in objective.loss(views).items():
                     losses[f'{objective.name}.{key}'] = value
+        if not any('loss' in key for key in losses):
+            raise SetupError(
+                f'no objective has a loss at iteration {iteration} (time {views.time:g}): begin the weights of '
+                f'{[objective.name for objective in self.objectives]} with a phase that trains'
+            )
         self.last_views = views
         return losses
 
@@ -279,6 +294,7 @@ class SemiSegmentor(BaseSegmentor):
             paths=[sample.metainfo.get('img_path', '?') for sample in samples],
         )
         if 'weak' in inputs:
+            self._check_sizes(inputs)
             views.img_u_w, views.img_u_s = inputs['weak'], inputs.get('strong', inputs['weak'])
             views.valid_u = self.data_preprocessor.stack_valid(
                 data_samples['weak'], views.img_u_w.device
@@ -286,6 +302,19 @@ class SemiSegmentor(BaseSegmentor):
             views.paths += [sample.metainfo.get('img_path', '?') for sample in data_samples['weak']]
         self.paths = views.paths
         return views
+
+    def _check_sizes(self, inputs: dict[str, Tensor]) -> None:
+        """Labelled and unlabelled crops that pass a network in one call must have one size."""
+        rows = self.recipe is not None and self.recipe.rows
+        if self.calls == 'stream' and rows != 'labeled+weak':
+            return
+        labeled, weak = (tuple(inputs[name].shape[2:]) for name in ('labeled', 'weak'))
+        if labeled != weak:
+            raise SetupError(
+                f'the pipelines give labelled crops of {labeled} and unlabelled ones of {weak} pixels (height, width), '
+                "which cannot pass a network together: set equal crop sizes (or model.forward='stream' with "
+                "model.teacher.rows='weak')"
+            )
 
     @torch.no_grad()
     def _label(self, views: StepViews, needs: Needs) -> None:
@@ -336,6 +365,8 @@ class SemiSegmentor(BaseSegmentor):
             ('student_w', views.img_u_w, needs.weak),
         ]
         wanted = [(name, images) for name, images, asked in wanted if asked]
+        if not wanted:
+            return
         calls = [wanted] if self.calls == 'joint' else [[one] for one in wanted]
         for call in calls:
             images = torch.cat([images for _, images in call]) if len(call) > 1 else call[0][1]
