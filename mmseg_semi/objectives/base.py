@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from mmseg_semi.errors import SetupError
 from mmseg_semi.schedules import build_schedule
 from mmseg_semi.structures import Needs, StepViews
 
@@ -17,6 +18,9 @@ class Objective(nn.Module):
     Args:
         weight: A number or a schedule (``mmseg_semi.schedules``).
         name: Prefix of its log names; unique among the objectives of a segmentor.
+
+    Raises:
+        SetupError: No schedule; a name with 'loss' in it, by which MMEngine would sum all its log values.
     """
 
     all_needs = Needs()
@@ -24,6 +28,11 @@ class Objective(nn.Module):
 
     def __init__(self, weight: float | dict = 1.0, name: str = 'objective') -> None:
         super().__init__()
+        if 'loss' in name:
+            raise SetupError(
+                f"objectives: name='{name}' contains 'loss', which marks what is summed for the backward pass: choose "
+                'another name'
+            )
         self.name = name
         self.weight = build_schedule(weight, f'{name}.weight')
 
