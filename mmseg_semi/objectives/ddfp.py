@@ -154,7 +154,7 @@ class DDFPObjective(Objective):
         logits = self._upsample(logits, labels.shape[1:])
         values = {'loss': self_training_loss(logits, labels, views.valid_m, self.divisor)}
         if views.monitor:
-            values['density_drop'] = self._density_drop(rows.features, features, confident)
+            values['density_drop'] = self._density_drop(rows.lifted, features, confident)
         return values
 
     def perturbation(self, fused: Tensor, lifted: Tensor, confident: Tensor) -> Tensor:
@@ -179,9 +179,15 @@ class DDFPObjective(Objective):
 
     @torch.no_grad()
     def _density_drop(
-        self, clean: Tensor, moved: Tensor, confident: Tensor, count: int = 4096
+        self, lifted: Tensor, moved: Tensor, confident: Tensor, count: int = 4096
     ) -> Tensor:
-        """Mean log-density lost by the move, in nats, over at most ``count`` confident pixels."""
+        """Mean log-density lost by the move, in nats, over at most ``count`` confident pixels.
+
+        Features before and after have passed the same norms; those of the clean rows would add the difference between
+        the norms.
+        """
+        (stages,) = self._stages
+        clean = stages.features(lifted, (0, len(lifted)))
         index, inside = draw_pixels(confident, count)
         drop = self.density.log_prob(rows_at(clean, index)) - self.density.log_prob(
             rows_at(moved, index)
