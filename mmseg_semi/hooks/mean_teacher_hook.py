@@ -17,11 +17,12 @@ class MeanTeacherHook(Hook):
     """theta_T <- d theta_T + (1 - d) theta_S after every iteration, d = min(1 - 1/(n + 1), 1 - momentum).
 
     n counts iterations from the recipe's ``start`` (``model.teacher.start``), so the first update copies and d reaches
-    0.999 at n = 999. Before ``copy_until`` every update copies. ``momentum`` is the share of the *student*, as in
-    mmdetection: 0.001, not 0.999. Buffers follow ``model.teacher.buffers``; mmdetection's hook leaves them alone by
-    default, which freezes the teacher's BN statistics at their initial values.
+    0.999 at n = 999. With a later ``start`` the teacher is also copied after the iteration in front of it, so that it
+    has learnt something when it is first asked. Before ``copy_until`` every update copies. ``momentum`` is the share of
+    the *student*, as in mmdetection: 0.001, not 0.999. Buffers follow ``model.teacher.buffers``; mmdetection's hook
+    leaves them alone by default, which freezes the teacher's BN statistics at their initial values.
 
-    Does nothing where the teacher has no weights of its own, except for copying a 'shared' teacher's buffers.
+    A 'shared' teacher has no weights to average; its buffers follow the recipe all the same.
 
     Args:
         momentum: Share of the student's weights in an update, in (0, 1].
@@ -58,11 +59,13 @@ class MeanTeacherHook(Hook):
             round(self.recipe.copy_until * unit),
         )
         own = self.recipe.weights == 'ema'
-        self._averaged = ([*teacher.parameters()], [*student.parameters()]) if own else ([], [])
+        self._averaged: tuple[list[Tensor], list[Tensor]] = (
+            ([*teacher.parameters()], [*student.parameters()]) if own else ([], [])
+        )
         self._copied: tuple[list[Tensor], list[Tensor]] = ([], [])
         if not self.skip_buffer and self.recipe.buffers != 'own':
             for mine, theirs in zip(teacher.buffers(), student.buffers(), strict=True):
-                average = own and self.recipe.buffers == 'average' and mine.is_floating_point()
+                average = self.recipe.buffers == 'average' and mine.is_floating_point()
                 for into, tensor in zip(
                     self._averaged if average else self._copied, (mine, theirs), strict=True
                 ):
@@ -70,7 +73,7 @@ class MeanTeacherHook(Hook):
 
     def decay(self, iteration: int) -> float:
         """d of the update after this iteration."""
-        if iteration < self.copy_until:
+        if iteration < max(self.start, self.copy_until):
             return 0.0
         return min(1 - 1 / (iteration - self.start + 1), 1 - self.momentum)
 
@@ -79,7 +82,9 @@ class MeanTeacherHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         iteration = runner.iter
-        if not self.active or iteration < self.start or (iteration + 1) % self.interval:
+        if not self.active or iteration + 1 < self.start:
+            return
+        if iteration >= self.start and (iteration + 1) % self.interval:
             return
         decay = self.decay(iteration)
         mine, theirs = self._averaged
