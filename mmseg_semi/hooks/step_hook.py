@@ -3,14 +3,13 @@
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_rank, get_world_size
+from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import HOOKS
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from mmseg_semi.datasets.checks import check_files, check_label_values
 from mmseg_semi.errors import SetupError
@@ -37,35 +36,15 @@ def find_segmentor(runner: Runner, hook: Hook) -> nn.Module:
     return model
 
 
-@torch.no_grad()
-def share_statistics(module: nn.Module) -> None:
-    """Averages over the ranks the running statistics of the batch norms that this step has moved.
-
-    Left alone they differ from rank to rank, and with them a teacher's labels and a validation's parts, while a checkpoint
-    holds those of rank 0 only. SyncBN has them equal already.
-    """
-    tensors = [
-        tensor
-        for norm in module.modules()
-        if isinstance(norm, _NormBase) and not isinstance(norm, nn.SyncBatchNorm)
-        if norm.training and norm.running_mean is not None
-        for tensor in (norm.running_mean, norm.running_var)
-    ]
-    if tensors:
-        flat = torch.cat(tensors)
-        all_reduce(flat, op='mean')
-        torch._foreach_copy_(tensors, list(flat.split([tensor.numel() for tensor in tensors])))
-
-
 @HOOKS.register_module()
 class SemiStepHook(Hook):
     """Starts and finishes each step of a ``SemiSegmentor``.
 
-    Before training: checks batch and sampler against each other and the validation files, passes a small image through student and teacher so that
-    a head that cannot serve is refused by name, and seeds the sampler with the run's seed. Before each iteration: tells
-    the segmentor the iteration and seeds its random streams. After it: averages running statistics over ranks, then objectives' ``after_step`` (banks, counts), behind
-    ``FlowEstimatorHook`` and in front of ``MeanTeacherHook``. After a checkpoint is read: refuses one of another
-    architecture.
+    Before training: checks batch and sampler, classes of data and model, the hooks that the recipe needs and the
+    validation files, passes a small image through student and teacher so that a head that cannot serve is refused by
+    name, and seeds the sampler with the run's seed. Before each iteration: tells the segmentor the iteration and seeds
+    its random streams. After it: objectives' ``after_step`` (banks, counts), behind ``FlowEstimatorHook`` and in front
+    of ``MeanTeacherHook``. After a checkpoint is read: refuses one of another architecture.
 
     Args:
         strict_load: Refuse a checkpoint with missing or mismatching tensors. False loads what fits, for instance when
@@ -87,14 +66,46 @@ class SemiStepHook(Hook):
             sampler.check_loader(loader)
         if hasattr(sampler, 'seed'):
             sampler.seed = runner.seed  # a resumed run goes on with the seed of its checkpoint
+        self._check_hooks(runner, segmentor)
+        self._check_classes('train_dataloader', loader.dataset, segmentor)
         self._check_validation(runner)
         self._probe(segmentor)
+
+    @staticmethod
+    def _check_hooks(runner: Runner, segmentor: nn.Module) -> None:
+        """Without its hook a teacher or a density would stay as it was initialised, and no loss would tell."""
+        present = {base.__name__ for hook in runner.hooks for base in type(hook).__mro__}
+        recipe = segmentor.recipe
+        moved = recipe is not None and (
+            recipe.weights == 'ema' or (recipe.weights == 'shared' and recipe.buffers != 'own')
+        )
+        if moved and 'MeanTeacherHook' not in present:
+            raise SetupError(
+                f"model.teacher has weights='{recipe.weights}', buffers='{recipe.buffers}', but no hook updates it: add "
+                "teacher=dict(type='MeanTeacherHook', momentum=0.001) to default_hooks"
+            )
+        for objective in segmentor.objectives:
+            if hasattr(objective, 'estimator_loss') and 'FlowEstimatorHook' not in present:
+                raise SetupError(
+                    f"objective '{objective.name}' has a density, but no hook fits it: add "
+                    "flow=dict(type='FlowEstimatorHook', epochs=...) to default_hooks"
+                )
+
+    @staticmethod
+    def _check_classes(key: str, dataset: Any, segmentor: nn.Module) -> None:
+        classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+        if classes and len(classes) != segmentor.num_classes:
+            raise SetupError(
+                f'{key}.dataset has {len(classes)} classes, but model.student.decode_head.num_classes='
+                f'{segmentor.num_classes}: set them equal'
+            )
 
     def _check_validation(self, runner: Runner, masks: int = 100) -> None:
         """Finds missing or unfit validation files now, not after the first thousand iterations."""
         if runner.val_loop is None:
             return
         dataset = runner.val_loop.dataloader.dataset
+        self._check_classes('val_dataloader', dataset, bare_model(runner))
         if not isinstance(dataset, BaseSegDataset):
             return
         check_files(dataset, 'val_dataloader.dataset')
@@ -110,14 +121,22 @@ class SemiStepHook(Hook):
         segmentor.eval()
         for name, network in segmentor.networks.items():
             head = two_stage(network.decode_head)
+            auxiliary = network.auxiliary_head if network.with_auxiliary_head else []
             try:
-                logits = head.finish(head.lift(head.embed(network.extract_feat(image)))).logits
+                levels = network.extract_feat(image)
+                logits = head.finish(head.lift(head.embed(levels))).logits
+                for other in (
+                    auxiliary if isinstance(auxiliary, list | nn.ModuleList) else [auxiliary]
+                ):
+                    other(levels)
             except SetupError:
                 raise
-            except RuntimeError as error:
+            except (RuntimeError, IndexError, ValueError, AssertionError) as error:
+                reason = str(error).partition('\n')[0] or type(error).__name__
                 raise SetupError(
                     f'model.student: the {name} cannot pass a {self.probe_size} x {self.probe_size} image '
-                    f'({str(error).splitlines()[0]}): make in_channels of the heads match the backbone'
+                    f'({reason}): make in_channels and in_index of the heads match the backbone, or, for a network of '
+                    'one input size, set default_hooks.step.probe_size'
                 ) from error
             if logits.shape[1] != segmentor.num_classes:
                 raise SetupError(
@@ -132,10 +151,7 @@ class SemiStepHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        segmentor = bare_model(runner)
-        if get_world_size() > 1:
-            share_statistics(segmentor)
-        segmentor.finish_step()
+        bare_model(runner).finish_step()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Maps a plain segmentor's checkpoint onto student and teacher, then checks names and shapes."""
