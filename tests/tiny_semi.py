@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
@@ -21,6 +21,7 @@ from PIL import Image
 
 import mmseg_semi  # noqa: F401  (registers)
 from mmseg_semi import launch
+from mmseg_semi.hooks import FlowEstimatorHook, MeanTeacherHook
 
 CROP = 32
 CHANNELS = (8, 16, 32, 64)
@@ -176,7 +177,7 @@ def tiny_model(method: str, seed: int = 0, **changes):
     """A built and initialised ``SemiSegmentor``, in training mode."""
     init_default_scope('mmseg')
     torch.manual_seed(seed)
-    model = MODELS.build(tiny_recipe(method, **changes))
+    model = MODELS.build(ConfigDict(tiny_recipe(method, **changes)))
     model.init_weights()
     return model.train()
 
@@ -228,6 +229,59 @@ def tiny_losses(model, iteration: int, batch: dict | None = None, seed: int = 0)
     model.start_step(iteration, seed)
     data = model.data_preprocessor(copy.deepcopy(batch or tiny_batch()), training=True)
     return model.loss(data['inputs'], data['data_samples'])
+
+
+class TinyLoop:
+    """Training steps of a built segmentor with its hooks, without files: what ``Runner`` does in between is left out.
+
+    Args:
+        model: From :func:`tiny_model`.
+        momentum: Of the teacher.
+        lr: Of plain SGD over the student's parameters.
+        clip, epochs: Of the flow's hook, which runs where an objective has a density.
+        skip_buffer: Of the teacher's hook.
+        interval: Of the teacher's hook.
+    """
+
+    def __init__(
+        self,
+        model,
+        momentum: float = 0.1,
+        lr: float = 0.05,
+        clip: float = 50.0,
+        epochs: int = 4,
+        skip_buffer: bool | None = None,
+        interval: int = 1,
+    ) -> None:
+        self.model, self.iter, self.seed, self._resume = model, 0, 0, False
+        self.optimizer = torch.optim.SGD(model.student.parameters(), lr)
+        self.flow = FlowEstimatorHook(clip=clip, epochs=epochs)
+        self.teacher = MeanTeacherHook(momentum, interval=interval, skip_buffer=skip_buffer)
+        for hook in (self.flow, self.teacher):
+            hook.before_train(self)
+
+    def step(self, batch: dict | None = None) -> dict[str, float]:
+        """One iteration; returns the log values."""
+        self.model.train()
+        losses = tiny_losses(self.model, self.iter, batch or tiny_batch(seed=self.iter), self.seed)
+        loss, log_values = self.model.parse_losses(losses)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.finish()
+        return log_values
+
+    def finish(self) -> None:
+        """What follows the optimiser's step, in the order of the hooks' priorities."""
+        self.flow.after_train_iter(self, self.iter)
+        self.model.finish_step()
+        self.teacher.after_train_iter(self, self.iter)
+        self.iter += 1
+
+
+def snapshot(module) -> dict[str, torch.Tensor]:
+    """A copy of the state dict."""
+    return {key: value.clone() for key, value in module.state_dict().items()}
 
 
 # -- a whole run ---------------------------------------------------------------------------------
