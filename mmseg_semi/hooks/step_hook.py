@@ -3,13 +3,14 @@
 from typing import Any
 
 import torch
-from mmengine.dist import get_rank
+from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import HOOKS
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from mmseg_semi.datasets.checks import check_files, check_label_values
 from mmseg_semi.errors import SetupError
@@ -36,6 +37,26 @@ def find_segmentor(runner: Runner, hook: Hook) -> nn.Module:
     return model
 
 
+@torch.no_grad()
+def share_statistics(module: nn.Module) -> None:
+    """Averages over the ranks the running statistics of the batch norms that this step has moved.
+
+    Left alone they differ from rank to rank, and with them a teacher's labels and a validation's parts, while a checkpoint
+    holds those of rank 0 only. SyncBN has them equal already.
+    """
+    tensors = [
+        tensor
+        for norm in module.modules()
+        if isinstance(norm, _NormBase) and not isinstance(norm, nn.SyncBatchNorm)
+        if norm.training and norm.running_mean is not None
+        for tensor in (norm.running_mean, norm.running_var)
+    ]
+    if tensors:
+        flat = torch.cat(tensors)
+        all_reduce(flat, op='mean')
+        torch._foreach_copy_(tensors, list(flat.split([tensor.numel() for tensor in tensors])))
+
+
 @HOOKS.register_module()
 class SemiStepHook(Hook):
     """Starts and finishes each step of a ``SemiSegmentor``.
@@ -43,8 +64,9 @@ class SemiStepHook(Hook):
     Before training: checks batch and sampler, classes of data and model, the hooks that the recipe needs and the
     validation files, passes a small image through student and teacher so that a head that cannot serve is refused by
     name, and seeds the sampler with the run's seed. Before each iteration: tells the segmentor the iteration and seeds
-    its random streams. After it: objectives' ``after_step`` (banks, counts), behind ``FlowEstimatorHook`` and in front
-    of ``MeanTeacherHook``. After a checkpoint is read: refuses one of another architecture.
+    its random streams. After it: averages running statistics over ranks, then objectives' ``after_step`` (banks,
+    counts), behind ``FlowEstimatorHook`` and in front of ``MeanTeacherHook``. After a checkpoint is read: refuses one of
+    another architecture.
 
     Args:
         strict_load: Refuse a checkpoint with missing or mismatching tensors. False loads what fits, for instance when
@@ -151,7 +173,10 @@ class SemiStepHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        bare_model(runner).finish_step()
+        segmentor = bare_model(runner)
+        if get_world_size() > 1:
+            share_statistics(segmentor)
+        segmentor.finish_step()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Maps a plain segmentor's checkpoint onto student and teacher, then checks names and shapes."""
