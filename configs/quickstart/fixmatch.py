@@ -1,0 +1,34 @@
+# FixMatch on the demo's scenes.
+_base_ = [
+    '../_base_/models/deeplabv3plus_small.py',
+    '../_base_/datasets/quickstart.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    iters_per_epoch=50,
+    monitor_interval=10,
+    student=dict(decode_head=dict(num_classes=7)),
+    teacher=dict(weights='ema', mode='eval', buffers='copy', rows='labeled+weak', start=1),
+    pseudo_label=dict(type='ConfidenceThreshold', threshold=0.8),
+    mixing=dict(type='CutMix', prob=0.5),
+    objectives=[
+        dict(type='SupervisedObjective'),
+        dict(
+            type='SelfTrainingObjective',
+            divisor='valid',
+            weight=dict(type='Steps', values=[0.0, 1.0], milestones=[1]),
+        ),
+    ],
+)
+optim_wrapper = dict(
+    type='OptimWrapper',
+    constructor='StudentOptimWrapperConstructor',
+    optimizer=dict(type='AdamW', lr=0.002, weight_decay=0.01),
+)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=500, val_interval=100)
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=500, by_epoch=False)]
+default_hooks = dict(
+    logger=dict(interval=10),
+    checkpoint=dict(interval=100),
+    teacher=dict(momentum=0.01),  # a run of 500 iterations needs a shorter memory than 0.001
+)

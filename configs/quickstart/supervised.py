@@ -1,0 +1,24 @@
+# The demo's baseline: the labelled scenes alone, as many steps as the semi-supervised runs.
+_base_ = [
+    '../_base_/models/deeplabv3plus_small.py',
+    '../_base_/datasets/quickstart.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    iters_per_epoch=50,
+    monitor_interval=10,
+    student=dict(decode_head=dict(num_classes=7)),
+)
+train_dataloader = dict(
+    batch_size=4,
+    sampler=dict(batch_size=4, source_ratio=[1]),
+    dataset=dict(unlabeled=None),
+)
+optim_wrapper = dict(
+    type='OptimWrapper',
+    constructor='StudentOptimWrapperConstructor',
+    optimizer=dict(type='AdamW', lr=0.002, weight_decay=0.01),
+)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=500, val_interval=100)
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=500, by_epoch=False)]
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=100))
