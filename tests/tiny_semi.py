@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
@@ -176,6 +177,7 @@ def tiny_recipe(
 def tiny_model(method: str, seed: int = 0, **changes):
     """A built and initialised ``SemiSegmentor``, in training mode."""
     init_default_scope('mmseg')
+    MMLogger.get_current_instance().setLevel('ERROR')  # five lines a parameter otherwise
     torch.manual_seed(seed)
     model = MODELS.build(ConfigDict(tiny_recipe(method, **changes)))
     model.init_weights()
