@@ -150,7 +150,7 @@ class MixtureDensity(nn.Module):
             log_prob = common + torch.where(unlabeled, self._mixture(by_component), own)
             return -log_prob.masked_fill(ignored, 0).sum() / (~ignored).sum().clamp(min=1)
 
-    def score(self, x: Tensor, chunk_size: int = 8192) -> Tensor:
+    def score(self, x: Tensor, chunk_size: int | None = None) -> Tensor:
         """Gradient of the *negative* log-density with respect to each feature.
 
         It points to where the density falls; the statistical literature calls its negative the
@@ -159,11 +159,14 @@ class MixtureDensity(nn.Module):
         Args:
             x: (M, C) of any floating dtype.
             chunk_size: Rows whose graph through the flow is alive at one time. Rows do not
-                interact, so this bounds memory and changes nothing else.
+                interact, so this bounds memory and changes nothing else. None: 8192, but 1024 on a
+                CPU, where a layer's output then stays in the cache.
 
         Returns:
             (M, C) without a graph. No ``.grad`` is touched.
         """
+        if chunk_size is None:
+            chunk_size = 1024 if x.device.type == 'cpu' else 8192
         gradient = torch.empty(x.shape, dtype=self.means.dtype, device=x.device)
         for start in range(0, len(x), chunk_size):
             rows = slice(start, start + chunk_size)
