@@ -70,9 +70,7 @@ def apply() -> None:
         return
     _applied = True
     stand_in_for_missing_operators()
-    with quiet_imports():
-        import mmseg.datasets
-        import mmseg.models  # noqa: F401
+    import_mmseg()
     name_packages()
     load_checkpoints_safely()
     resume_from_whole_checkpoints()
@@ -98,6 +96,26 @@ def stand_in_for_missing_operators() -> None:
             return missing
 
     sys.modules.setdefault('mmcv.ops', MissingOperators('mmcv.ops'))
+
+
+def import_mmseg() -> None:
+    """Import mmseg, which tries mmpretrain and with it torchvision.
+
+    Raises:
+        SetupError: If a torchvision is installed that was built for another torch; MMEngine could
+            then not even start a runner.
+    """
+    try:
+        with quiet_imports():
+            import mmseg.datasets
+            import mmseg.models  # noqa: F401
+    except RuntimeError as error:
+        if 'torchvision::' not in str(error):
+            raise
+        raise SetupError(
+            f'the installed torchvision was not built for torch {torch.__version__} ({error}); take '
+            'the one that belongs to it, see docs/installation.md, or: pip uninstall torchvision'
+        ) from error
 
 
 @contextlib.contextmanager

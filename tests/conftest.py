@@ -5,6 +5,8 @@ import gc
 import pytest
 import torch
 
+import mmseg_semi  # noqa: F401  (first: it adapts the stack that tests import)
+
 # One thread a process: the order of float additions, hence every last bit, then does not depend
 # on the machine, and processes that run side by side do not fight for cores.
 torch.set_num_threads(1)

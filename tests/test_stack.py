@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from torch import nn
 
 from mmseg_semi import stack
 from mmseg_semi.errors import SetupError
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 class Payload:
@@ -197,6 +200,19 @@ def test_quiet_imports_drop_one_line():
             print('Could not import OneDL')
             print('something else')
     assert said.getvalue() == 'something else\n'
+
+
+def test_a_torchvision_of_another_torch(tmp_path):
+    (tmp_path / 'torchvision.py').write_text(
+        "raise RuntimeError('operator torchvision::nms does not exist')"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    command = [sys.executable, f'{ROOT}/tools/train.py', 'config.py']
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {'PYTHONPATH': path}
+    )
+    assert done.returncode == 2 and 'Traceback' not in done.stderr
+    assert 'error: the installed torchvision was not built for torch' in done.stderr
 
 
 def test_import_prints_nothing():

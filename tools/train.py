@@ -5,8 +5,9 @@ import sys
 
 try:
     from mmseg_semi import launch, stack
-except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
-    sys.exit(f'error: {error}')
+except ValueError as error:  # a SetupError: the OpenMMLab stack is not as it must be
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(2)
 
 
 def parse_args() -> argparse.Namespace:
