@@ -35,6 +35,11 @@ def _conv_norm_relu(
     )
 
 
+def _upsample(x: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
+    # without resize's advice on sizes, which reads them as numbers: an exported graph would keep the size it was traced at
+    return resize(x, size=size, mode='bilinear', align_corners=align_corners, warning=False)
+
+
 class ASPP(nn.Module):
     """Image pooling, a 1x1 and three dilated 3x3 convolutions, concatenated in this order (arXiv 1706.05587)."""
 
@@ -127,7 +132,7 @@ class DeepLabV3PlusHead(BaseDecodeHead):
         """Backbone outputs -> fused decoder input v, (N, low_channels + channels, h, w)."""
         low, high = self._transform_inputs(inputs)
         high = self._drop(self.bottleneck(self.aspp(high)))
-        high = resize(high, size=low.shape[2:], mode='bilinear', align_corners=self.align_corners)
+        high = _upsample(high, low.shape[2:], self.align_corners)
         return torch.cat([self.low(low), high], dim=1)
 
     def lift(self, fused: Tensor) -> Tensor:
@@ -167,9 +172,7 @@ class DeepLabV3PlusHead(BaseDecodeHead):
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list) -> dict:
         """The base class's losses and ``acc_seg`` without its reads of device counts (boolean indexing)."""
         label = self._stack_batch_gt(batch_data_samples)
-        logits = resize(
-            seg_logits, size=label.shape[2:], mode='bilinear', align_corners=self.align_corners
-        )
+        logits = _upsample(seg_logits, label.shape[2:], self.align_corners)
         weight = self.sampler.sample(logits, label) if self.sampler is not None else None
         label = label.squeeze(1)
         losses: dict[str, Tensor] = {}

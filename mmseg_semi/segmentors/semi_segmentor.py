@@ -396,7 +396,13 @@ class SemiSegmentor(BaseSegmentor):
 
     def upsample(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """Bilinear, with the head's ``align_corners``: (N, K, h, w) -> (N, K, H, W)."""
-        return resize(logits, size=tuple(size), mode='bilinear', align_corners=self.align_corners)
+        return resize(
+            logits,
+            size=tuple(size),
+            mode='bilinear',
+            align_corners=self.align_corners,
+            warning=False,
+        )
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         """Sums the losses and reads all log values in one transfer: the step's only host synchronisation.
