@@ -11,7 +11,6 @@ def test_seeds_follow_from_their_parts_and_nothing_else():
     seeds = {parts: derive_seed(*parts) for parts in itertools.product(range(6), repeat=3)}
     assert len(set(seeds.values())) == 6**3  # order and every part matter
     assert all(isinstance(seed, int) and 0 <= seed < 2**63 for seed in seeds.values())
-    assert derive_seed(0, 1) != derive_seed(1, 0) != derive_seed(1)
     np.random.seed(2)
     assert seeds[1, 2, 3] == derive_seed(1, 2, 3)
     np.random.seed(1)
