@@ -154,7 +154,7 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
         _check_options(cfg, options)
         cfg.merge_from_dict(dict(options))
     borrowed = next(
-        (name for name in _types(cfg.get('model')) if name.startswith('mmpretrain.')), None
+        (name for name in config_types(cfg.get('model')) if name.startswith('mmpretrain.')), None
     )
     if borrowed:
         _require_mmpretrain(f"config '{path}': type='{borrowed}'")
@@ -211,8 +211,8 @@ def _places(node: Any, prefix: str = '') -> Iterator[str]:
             yield from _places(child, f'{prefix}{key}.')
 
 
-def _types(node: Any) -> Iterator[str]:
-    """All ``type`` strings below a part of a config."""
+def config_types(node: Any) -> Iterator[str]:
+    """All ``type`` strings in a part of a config."""
     if isinstance(node, Mapping):
         if isinstance(node.get('type'), str):
             yield node['type']
@@ -220,7 +220,7 @@ def _types(node: Any) -> Iterator[str]:
     elif not isinstance(node, list | tuple):
         return
     for child in node:
-        yield from _types(child)
+        yield from config_types(child)
 
 
 def _require_mmpretrain(where: str) -> None:

@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import io
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,23 +111,11 @@ def plain_config(cfg: Config, model: dict) -> Config:
         if name in ('timer', 'logger', 'visualization')
     }
     plain['load_from'], plain['resume'] = None, False
-    ours = sorted(kind for kind in set(types(plain)) if defined_here(kind))
+    ours = sorted(kind for kind in set(launch.config_types(plain)) if defined_here(kind))
     if ours:
         plain = {'custom_imports': dict(imports=['mmseg_semi'], allow_failed_imports=False)} | plain
         print(f'The config imports mmseg_semi for {", ".join(ours)}.')
     return Config(plain)
-
-
-def types(node: Any) -> Iterator[str]:
-    """All ``type`` names in a part of a config."""
-    if isinstance(node, dict):
-        if isinstance(node.get('type'), str):
-            yield node['type']
-        node = node.values()
-    elif not isinstance(node, list | tuple):
-        return
-    for child in node:
-        yield from types(child)
 
 
 def defined_here(kind: str) -> bool:
