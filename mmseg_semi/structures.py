@@ -113,3 +113,7 @@ class StepViews:
     student_l: StudentRows | None = None
     student_w: StudentRows | None = None
     student_m: StudentRows | None = None
+
+    def drop_student_rows(self) -> None:
+        """Forgets the student's rows. ``Objective.after_step`` and hooks do without: ``loss`` keeps bounded samples."""
+        self.student_l = self.student_w = self.student_m = None

@@ -76,7 +76,10 @@ class Objective(nn.Module):
         raise NotImplementedError
 
     def after_step(self, views: StepViews) -> None:
-        """Updates banks, counts and the like, after the optimiser's step and before the teacher's."""
+        """Updates banks, counts and the like, after the optimiser's step and before the teacher's.
+
+        The views no longer hold the student's rows: :meth:`loss` keeps a bounded, detached sample of what this needs.
+        """
 
 
 def share(part: Tensor, whole: Tensor) -> Tensor:

@@ -407,10 +407,15 @@ class SemiSegmentor(BaseSegmentor):
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         """Sums the losses and reads all log values in one transfer: the step's only host synchronisation.
 
+        Then lets go of the student's rows, which only the losses' graphs need from here on: held to the end of the step,
+        they would keep the backward pass from freeing what it has passed.
+
         Raises:
             NonFiniteLossError: A loss or log value is inf or NaN, with its name and the images of the step.
         """
         loss, log_vars = super().parse_losses(losses)
+        if self.last_views is not None:
+            self.last_views.drop_student_rows()
         values = torch.stack(
             [value.detach().float().reshape(()) for value in log_vars.values()]
         ).tolist()
