@@ -100,7 +100,14 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         help='on a CPU: seconds that this process computed, for a machine that others use as well',
     )
     parser.add_argument('--json', metavar='FILE', help='write all numbers, each run included')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    for name, config in (('--cfg-options', 'CONFIG'), ('--cfg-options-b', 'CONFIG_B')):
+        parser.add_argument(
+            name,
+            nargs='+',
+            action=DictAction,
+            metavar='KEY=VALUE',
+            help=f'override keys of {config}',
+        )
     args = parser.parse_args(arguments)
     if args.iters < 1 or args.warmup < 1:
         parser.error('--iters and --warmup must be at least 1')
@@ -667,7 +674,8 @@ def run(args: argparse.Namespace) -> dict:
     if args.threads:
         torch.set_num_threads(args.threads)
     configs = [args.config, *([args.other] if args.other else [])]
-    cfgs = [launch.load_config(path, args.cfg_options) for path in configs]
+    options = (args.cfg_options, args.cfg_options_b)
+    cfgs = [launch.load_config(path, own) for path, own in zip(configs, options, strict=False)]
     names = [*configs]
     if args.measure == 'plain':
         crop = (args.crop, args.crop) if args.crop else find_crop(cfgs[0])
