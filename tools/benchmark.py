@@ -300,7 +300,9 @@ class TrainingStep:
                 cfg[f'{key}_{what}'] = None
         cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=-1, by_epoch=False)
         cfg.update(load_from=None, resume=False, log_level='ERROR', launcher='none')
-        cfg.work_dir, cfg.experiment_name = folder, f'benchmark_{Path(folder).name}'
+        cfg.work_dir = folder
+        cfg.experiment_name = '_'.join(Path(folder).parts[-2:])  # one a process, for MMEngine's log
+        cfg.visualizer = dict(type='SegLocalVisualizer', name=cfg.experiment_name)
         launch.set_precision(cfg, args.amp)
         self.runner = launch.build_runner(cfg)
         self.runner.train()
