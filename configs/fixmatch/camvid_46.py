@@ -7,9 +7,7 @@ _base_ = [
 model = dict(
     iters_per_epoch=500,
     # the teacher: averaged weights, running statistics copied from the student, no dropout
-    teacher=dict(
-        weights='ema', mode='eval', buffers='copy', rows='labeled+weak', start=1
-    ),
+    teacher=dict(weights='ema', mode='eval', buffers='copy', rows='labeled+weak', start=1),
     pseudo_label=dict(type='ConfidenceThreshold', threshold=0.95),
     mixing=dict(type='CutMix', prob=0.5),
     objectives=[
@@ -35,6 +33,4 @@ optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4),
 )
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=20000, val_interval=1000)
-param_scheduler = [
-    dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=20000, by_epoch=False)
-]
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=20000, by_epoch=False)]

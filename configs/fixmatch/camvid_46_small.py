@@ -5,12 +5,10 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    iters_per_epoch=75,
+    iters_per_epoch=50,
     # the teacher: averaged weights, running statistics copied from the student, no dropout
-    teacher=dict(
-        weights='ema', mode='eval', buffers='copy', rows='labeled+weak', start=1
-    ),
-    pseudo_label=dict(type='ConfidenceThreshold', threshold=0.95),
+    teacher=dict(weights='ema', mode='eval', buffers='copy', rows='labeled+weak', start=1),
+    pseudo_label=dict(type='ConfidenceThreshold', threshold=0.8),
     mixing=dict(type='CutMix', prob=0.5),
     objectives=[
         dict(type='SupervisedObjective'),
@@ -22,7 +20,9 @@ model = dict(
         ),
     ],
 )
-default_hooks = dict(teacher=dict(momentum=0.01))  # a run of 1500 iterations needs a shorter memory than 0.001
+default_hooks = dict(
+    teacher=dict(momentum=0.01)
+)  # a run of 1000 iterations needs a shorter memory than 0.001
 train_dataloader = dict(
     dataset=dict(
         labeled=dict(ann_file='configs/splits/camvid/46/seed0/labeled.txt'),
@@ -33,9 +33,7 @@ train_dataloader = dict(
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='StudentOptimWrapperConstructor',
-    optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4),
+    optimizer=dict(type='AdamW', lr=0.002, weight_decay=0.01),
 )
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=1500, val_interval=250)
-param_scheduler = [
-    dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=1500, by_epoch=False)
-]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=1000, val_interval=250)
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=1000, by_epoch=False)]

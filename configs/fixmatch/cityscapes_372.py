@@ -16,9 +16,7 @@ model = dict(
         test_cfg=dict(mode='slide', crop_size=(801, 801), stride=(534, 534)),
     ),
     # the teacher: averaged weights, running statistics copied from the student, no dropout
-    teacher=dict(
-        weights='ema', mode='eval', buffers='copy', rows='labeled+weak', start=1
-    ),
+    teacher=dict(weights='ema', mode='eval', buffers='copy', rows='labeled+weak', start=1),
     pseudo_label=dict(type='ConfidenceThreshold', threshold=0.95),
     mixing=dict(type='CutMix', prob=0.5),
     objectives=[

@@ -4,19 +4,19 @@ _base_ = [
     '../_base_/datasets/camvid_small.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(iters_per_epoch=75)
+model = dict(iters_per_epoch=50)
 train_dataloader = dict(
     batch_size=4,
     sampler=dict(batch_size=4, source_ratio=[1]),
-    dataset=dict(labeled=dict(ann_file='configs/splits/camvid/46/seed0/labeled.txt'), unlabeled=None),
+    dataset=dict(
+        labeled=dict(ann_file='configs/splits/camvid/46/seed0/labeled.txt'), unlabeled=None
+    ),
 )
 
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='StudentOptimWrapperConstructor',
-    optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4),
+    optimizer=dict(type='AdamW', lr=0.002, weight_decay=0.01),
 )
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=1500, val_interval=250)
-param_scheduler = [
-    dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=1500, by_epoch=False)
-]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=1000, val_interval=250)
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=1000, by_epoch=False)]

@@ -5,7 +5,9 @@
 _base_ = '../voc_1464.py'
 model = dict(
     student=dict(
-        backbone=dict(stem_channels=128, init_cfg=dict(checkpoint='checkpoints/resnet101_stem128.pth')),
+        backbone=dict(
+            stem_channels=128, init_cfg=dict(checkpoint='checkpoints/resnet101_stem128.pth')
+        ),
     ),
     teacher=dict(weights='shared', mode='train', buffers='own', start=0),
     objectives=[
