@@ -41,7 +41,8 @@ def paint(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> No
     """Let the visualisation hook draw."""
     hook = cfg.default_hooks.get('visualization') or dict(type='SegVisualizationHook')
     shown = dict(show=True, wait_time=wait_time) if show else {}
-    cfg.default_hooks.visualization = dict(hook, draw=True, **shown)
+    # mmsegmentation draws each interval-th batch, onedl-mmsegmentation all of a test
+    cfg.default_hooks.visualization = dict(hook, draw=True, interval=1, **shown)
     if show_dir:
         cfg.visualizer.save_dir = show_dir
 
