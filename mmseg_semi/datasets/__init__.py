@@ -1,6 +1,7 @@
 """Data sets, sampling and transforms for labelled and unlabelled images; registered in mmseg."""
 
 from .camvid import CamVidDataset
+from .quickstart import QuickstartDataset
 from .samplers import MultiSourceSampler, SampleKey
 from .semi_dataset import SemiDataset
 from .transforms import (
@@ -30,6 +31,7 @@ __all__ = [
     'PILGrayscale',
     'PackSemiInputs',
     'PadAllMaps',
+    'QuickstartDataset',
     'RandomRelativeResize',
     'SampleKey',
     'SemiDataset',

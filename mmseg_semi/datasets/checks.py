@@ -23,6 +23,7 @@ from .transforms import read_labels, to_class_indices
 _FOLDER_HINTS = {
     'CamVidDataset': 'python tools/dataset_converters/camvid.py SOURCE',
     'PascalVOCDataset': "unpack VOCdevkit as in MMSegmentation's dataset guide",
+    'QuickstartDataset': 'python tools/quickstart.py --data-only',
     'CityscapesDataset': "unpack and convert Cityscapes as in MMSegmentation's dataset guide",
 }
 
