@@ -154,7 +154,7 @@ def test_state_goes_through_a_checkpoint():
         )
         loaded = SimpleNamespace(model=model, iter=0, _resume=resume)
         model.objectives[1].load_state_dict(saved[1])
-        other.after_load_checkpoint(loaded, state)
+        other.after_load_checkpoint(loaded, copy.deepcopy(state))
         other.before_train(loaded)
         fit(other, loaded, model.objectives[1], 2)
         return tuple(model.objectives[1].estimator.parameters())

@@ -156,6 +156,10 @@ def test_the_run_s_seed_is_the_sampler_s(cfg, folder):
     runner.train()
     assert runner.train_dataloader.sampler.seed == 7
     assert seen == [(0, 7, 0)]
+    # resuming replaces the seed by the checkpoint's when the loader is built already
+    runner._seed = 9
+    SemiStepHook(probe_size=32).before_train(runner)
+    assert runner.train_dataloader.sampler.seed == 9
 
 
 # -- checkpoints ---------------------------------------------------------------------------------
