@@ -48,6 +48,8 @@ class StudentOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         wrapper = super().__call__(trained)
         optimizer = wrapper.optimizer
         for group in optimizer.param_groups:
-            group['params'] = [parameter for parameter in group['params'] if parameter.requires_grad]
+            group['params'] = [
+                parameter for parameter in group['params'] if parameter.requires_grad
+            ]
         optimizer.param_groups[:] = [group for group in optimizer.param_groups if group['params']]
         return wrapper

@@ -21,4 +21,4 @@ model = dict(
         ),
     ],
 )
-default_hooks = dict(flow=dict(type='FlowEstimatorHook', epochs=10))
+default_hooks = dict(flow=dict(type='FlowEstimatorHook', epochs=16))

@@ -7,7 +7,7 @@ _base_ = [
 model = dict(
     iters_per_epoch=50,
     monitor_interval=10,
-    student=dict(decode_head=dict(num_classes=7)),
+    student=dict(decode_head=dict(num_classes=6)),
     teacher=dict(weights='ema', mode='eval', buffers='copy', rows='labeled+weak', start=1),
     pseudo_label=dict(type='ConfidenceThreshold', threshold=0.8),
     mixing=dict(type='CutMix', prob=0.5),
@@ -23,12 +23,12 @@ model = dict(
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='StudentOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=0.002, weight_decay=0.01),
+    optimizer=dict(type='AdamW', lr=0.003, betas=(0.9, 0.99), weight_decay=0.01),
 )
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=500, val_interval=100)
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=500, by_epoch=False)]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=800, val_interval=100)
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=800, by_epoch=False)]
 default_hooks = dict(
     logger=dict(interval=10),
     checkpoint=dict(interval=100),
-    teacher=dict(momentum=0.01),  # a run of 500 iterations needs a shorter memory than 0.001
+    teacher=dict(momentum=0.02),  # a run of 800 iterations needs a shorter memory than 0.001
 )

@@ -7,7 +7,7 @@ _base_ = [
 model = dict(
     iters_per_epoch=50,
     monitor_interval=10,
-    student=dict(decode_head=dict(num_classes=7)),
+    student=dict(decode_head=dict(num_classes=6)),
 )
 train_dataloader = dict(
     batch_size=4,
@@ -17,8 +17,8 @@ train_dataloader = dict(
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='StudentOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=0.002, weight_decay=0.01),
+    optimizer=dict(type='AdamW', lr=0.003, betas=(0.9, 0.99), weight_decay=0.01),
 )
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=500, val_interval=100)
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=500, by_epoch=False)]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=800, val_interval=100)
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=800, by_epoch=False)]
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=100))
