@@ -22,14 +22,14 @@ import statistics
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault('KINETO_LOG_LEVEL', '5')  # the profiler's own messages
+os.environ.setdefault('KINETO_LOG_LEVEL', '6')  # the profiler's own messages
 
 import torch
 
@@ -149,10 +149,6 @@ def find_batch(cfg: Config) -> list[int]:
     return [part * cfg.train_dataloader.batch_size // sum(ratio) for part in ratio]
 
 
-def has_teacher(model: dict) -> bool:
-    return model.get('teacher') is not None
-
-
 def untrained(node: Any) -> None:
     """Drop every pretrained checkpoint: what weights hold does not change what a step costs."""
     if isinstance(node, dict):
@@ -253,6 +249,35 @@ class SteppedLoop(IterBasedTrainLoop):
         self.run_iter(batch)
 
 
+def choose_images(cfg: Config, args: argparse.Namespace) -> dict[str, Any]:
+    """Put random images into a config unless it is to use its own; returns what to say about them."""
+    batch = args.batch_size or find_batch(cfg)
+    crop = (args.crop, args.crop) if args.crop else find_crop(cfg)
+    if args.data:
+        return dict(batch=batch, crop=list(crop), images='of the config')
+    plain = cfg.model.type != 'SemiSegmentor'
+    if plain or cfg.model.get('teacher') is None:
+        batch = batch[:1]
+    cfg.train_dataloader = dict(
+        batch_size=sum(batch),
+        num_workers=0,
+        sampler=dict(type='InfiniteSampler', shuffle=False),
+        dataset=dict(
+            type='RandomImages',
+            batch=batch,
+            crop=crop,
+            num_classes=(cfg.model if plain else cfg.model.student).decode_head.num_classes,
+            plain=plain,
+        ),
+    )
+    images = 'random'
+    labeller = cfg.model.get('pseudo_label') or {}
+    if labeller.get('type') == 'ConfidenceThreshold':
+        labeller.threshold = 0.0
+        images = 'random, every unlabelled pixel with a pseudo-label'
+    return dict(batch=batch, crop=list(crop), images=images)
+
+
 class TrainingStep:
     """A config's training step, by MMEngine's own runner with the config's own hooks.
 
@@ -261,43 +286,16 @@ class TrainingStep:
 
     def __init__(self, cfg: Config, args: argparse.Namespace, name: str, folder: str) -> None:
         cfg = copy.deepcopy(cfg)
-        self.name, self.cpu_time = name, args.cpu_time
         untrained(cfg.model)
-        batch, crop = args.batch_size or find_batch(cfg), find_crop(cfg)
-        if args.crop:
-            crop = (args.crop, args.crop)
-        plain = cfg.model.type != 'SemiSegmentor'
-        network = cfg.model if plain else cfg.model.student
-        if not args.data:
-            if not (plain or has_teacher(cfg.model)):
-                batch = batch[:1]
-            cfg.train_dataloader = dict(
-                batch_size=sum(batch),
-                num_workers=0,
-                sampler=dict(type='InfiniteSampler', shuffle=False),
-                dataset=dict(
-                    type='RandomImages',
-                    batch=batch,
-                    crop=crop,
-                    num_classes=network.decode_head.num_classes,
-                    plain=plain,
-                ),
-            )
-            labeller = cfg.model.get('pseudo_label') or {}
-            if labeller.get('type') == 'ConfidenceThreshold':
-                labeller.threshold = 0.0
-        self.about = dict(
-            config=name,
-            batch=batch,
-            crop=list(crop),
-            images='of the config' if args.data else 'random, every pixel labelled',
-        )
+        self.cpu_time = args.cpu_time
+        self.about = dict(config=name, **choose_images(cfg, args))
         total = cfg.train_cfg.get('max_iters', 1000)
-        self.about['iteration'] = start = total // 2 if args.at is None else args.at
-        cfg.train_cfg = dict(type='SteppedLoop', max_iters=10**9, start=start)
+        self.about['iteration'] = total // 2 if args.at is None else args.at
+        cfg.train_cfg = dict(type='SteppedLoop', max_iters=10**9, start=self.about['iteration'])
         for key in ('val', 'test'):
             for what in ('dataloader', 'evaluator', 'cfg'):
                 cfg[f'{key}_{what}'] = None
+        cfg.setdefault('default_hooks', {})
         cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=-1, by_epoch=False)
         cfg.update(load_from=None, resume=False, log_level='ERROR', launcher='none')
         cfg.work_dir = folder
@@ -399,7 +397,7 @@ def measure_steps(steps: list[TrainingStep], args: argparse.Namespace) -> dict:
         totals = interleave([partial(timed, step, step.device) for step in steps], args.iters, 1)
     result: dict[str, Any] = {'steps': []}
     for step, own, total in zip(steps, runs, totals, strict=True):
-        names = sorted({name for run in own for name in run}, key=order_of)
+        names = in_order(own)
         memory = trace_memory(step, step.device)
         result['steps'].append(
             dict(
@@ -424,24 +422,11 @@ def measure_steps(steps: list[TrainingStep], args: argparse.Namespace) -> dict:
     return result
 
 
-_ORDER = (
-    'data',
-    'preprocessing',
-    'teacher',
-    'mixing',
-    'student',
-    'objective',
-    'log read',
-    'backward',
-    'optimiser',
-    'hooks',
-    'other',
-)
-
-
-def order_of(name: str) -> int:
-    """Place of a part in the table: the order in which a step comes to it."""
-    return next((i for i, start in enumerate(_ORDER) if name.startswith(start)), len(_ORDER))
+def in_order(runs: Iterable[dict]) -> list[str]:
+    """All parts as a step comes to them, then the rest."""
+    names = dict.fromkeys(name for own in runs for name in own)
+    names.pop('other', None)
+    return [*names, 'other']
 
 
 def print_steps(result: dict) -> None:
@@ -451,7 +436,7 @@ def print_steps(result: dict) -> None:
             f'{own["crop"][1]}, iteration {own["iteration"]}; images {own["images"]}'
         )
     letters = 'AB'[: len(result['steps'])]
-    names = sorted({n for own in result['steps'] for n in own['parts']}, key=order_of)
+    names = in_order(own['parts'] for own in result['steps'])
     print()
     print(
         f'{"part":32s}'
@@ -590,7 +575,7 @@ def measure_teacher(step: TrainingStep, args: argparse.Namespace) -> dict:
         step.device,
         args,
     )
-    result.update(config=step.name, tensors=len(into), bytes=stored_bytes(into))
+    result.update(config=step.about['config'], tensors=len(into), bytes=stored_bytes(into))
     return result
 
 
@@ -623,7 +608,7 @@ def measure_flow(step: TrainingStep, args: argparse.Namespace) -> dict:
 
     result = measure_pair(('flow',), [fit], step.device, args)
     result.update(
-        config=step.name,
+        config=step.about['config'],
         size=[count, density.num_components, density.channels],
         memory=asdict(trace_memory(fit, step.device)),
         bytes_nkc=4 * count * density.num_components * density.channels,
@@ -634,7 +619,7 @@ def measure_flow(step: TrainingStep, args: argparse.Namespace) -> dict:
 
 def print_flow(result: dict) -> None:
     n, k, c = result['size']
-    memory: Memory = Memory(**result['memory'])
+    memory = Memory(**result['memory'])
     largest = (
         '' if memory.largest is None else f'largest allocation {memory.largest / MIB:.1f} MiB, '
     )
@@ -695,7 +680,6 @@ def run(args: argparse.Namespace) -> dict:
             for cfg, name, letter in zip(cfgs, names, 'ab', strict=False)
         ]
         if args.measure == 'teacher':
-            steps[0]()  # the first update copies
             result |= measure_teacher(steps[0], args)
             print_teacher(result)
         elif args.measure == 'flow':
