@@ -187,8 +187,11 @@ class DDFPObjective(Objective):
         the norms.
         """
         (stages,) = self._stages
-        clean = stages.features(lifted, (0, len(lifted)))
-        index, inside = draw_pixels(confident, count)
+        # with draws of its own: how often a run is watched must not change it
+        device = lifted.device
+        with torch.random.fork_rng([device] if device.type == 'cuda' else []):
+            clean = stages.features(lifted, (0, len(lifted)))
+            index, inside = draw_pixels(confident, count)
         drop = self.density.log_prob(rows_at(clean, index)) - self.density.log_prob(
             rows_at(moved, index)
         )

@@ -81,6 +81,12 @@ class SemiSegmentor(BaseSegmentor):
             raise SetupError(
                 f'model: iters_per_epoch={iters_per_epoch}, monitor_interval={monitor_interval}; expected numbers >= 1'
             )
+        if not hasattr(self.data_preprocessor, 'stack_valid'):
+            raise SetupError(
+                f'model.data_preprocessor is a {type(self.data_preprocessor).__name__}, which knows no branches: set '
+                "model.data_preprocessor=dict(type='SemiDataPreprocessor', data_preprocessor=dict("
+                "type='SegDataPreProcessor', ...))"
+            )
         self.calls = forward
         self.iters_per_epoch = iters_per_epoch
         self.monitor_interval = monitor_interval
