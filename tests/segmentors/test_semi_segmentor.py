@@ -19,6 +19,7 @@ from tiny_semi import (
     tiny_head,
     tiny_losses,
     tiny_model,
+    tiny_preprocessor,
     tiny_recipe,
     tiny_student,
 )
@@ -244,6 +245,16 @@ def test_a_step_repeats_bit_for_bit(method):
         torch.manual_seed(noise)  # whatever was drawn before
         logs.append(model.parse_losses(tiny_losses(model, LAST))[1])
     assert logs[0] == logs[1]
+
+
+def test_watching_a_run_does_not_change_it():
+    states = []
+    for interval in (1, 1000):
+        loop = TinyLoop(tiny_model('ddfp', monitor_interval=interval))
+        for _ in range(6):
+            loop.step()
+        states.append(snapshot(loop.model))
+    assert equal(*states)
 
 
 def test_monitored_values_come_at_the_log_interval():
@@ -695,6 +706,8 @@ MISTAKES = {
     'start=-1': dict(teacher=dict(start=-1)),
     'momentum': dict(teacher=dict(momentum=0.1)),
     'model.init_cfg': dict(init_cfg=dict(type='Pretrained', checkpoint='x.pth')),
+    'model.data_preprocessor is a SegData': dict(data_preprocessor=tiny_preprocessor()),
+    'model.data_preprocessor is a Base': dict(data_preprocessor=None),
     'model.mixing.num_classes=4': dict(mixing=dict(type='ClassMix', num_classes=4)),
     r"names \['sup', 'sup'\]": dict(objectives=[dict(type='SupervisedObjective')] * 2),
     r'names \[\]': dict(objectives=[]),
