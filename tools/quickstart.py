@@ -52,6 +52,7 @@ def parse_args() -> argparse.Namespace:
         default=['supervised', 'ddfp'],
         help='names of configs in configs/quickstart; the last one is drawn beside the first',
     )
+    parser.add_argument('--data-only', action='store_true', help='draw data/quickstart and stop')
     return parser.parse_args()
 
 
@@ -299,6 +300,8 @@ def main() -> None:
     torch.set_num_threads(2)
     start = time.time()
     generate(DATA)
+    if args.data_only:
+        return
     train(args.methods, args.work_dir, args.seed)
     with stack.quiet_imports():
         loaded = {method: load(method, args.work_dir) for method in args.methods}
