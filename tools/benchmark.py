@@ -571,7 +571,7 @@ def measure_teacher(step: TrainingStep, args: argparse.Namespace) -> dict:
 
     result = measure_pair(
         ('hook', 'lerp'),
-        [lambda: hook.after_train_iter(runner, 0), fused],
+        [lambda: MeanTeacherHook.after_train_iter(hook, runner, 0), fused],
         step.device,
         args,
     )
