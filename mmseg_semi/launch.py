@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import functools
+import gc
 import inspect
 import os
 import re
@@ -70,6 +71,10 @@ def tool(main: Callable[..., Any]) -> Callable[..., Any]:
             sys.exit(2)
         finally:
             if dist.is_available() and dist.is_initialized():
+                # Runner, hooks and DistributedDataParallel refer to each other and hold the group. If
+                # it outlived this, a thread of it that frees a tensor while Python shuts down would
+                # abort the process, and torchrun then ends the ranks that are still saving.
+                gc.collect()
                 dist.destroy_process_group()
 
     return run

@@ -77,11 +77,21 @@ def call_tool(name: str, *arguments: Any) -> None:
 # -- several processes -----------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def forkserver() -> Iterator[Any]:
+    """A multiprocessing context whose processes are forked from one that has imported the package and computed nothing."""
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(['mmseg_semi', 'mmseg.apis'])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('CUDA_VISIBLE_DEVICES', '')  # looked at when the package is imported
+        patch.setenv('OMP_NUM_THREADS', '1')
+        yield context
+
+
 def on_ranks(function: Callable, world_size: int, *arguments: Any, timeout: float = 120) -> list:
     """``[function(rank, *arguments) for rank in range(world_size)]``, each in a process of its own.
 
-    The processes are forked from one that has imported the package and computed nothing. They have a
-    launcher's environment, so that ``launch.init_distributed(cfg, 'pytorch')`` works there.
+    The processes have a launcher's environment, so that ``launch.init_distributed(cfg, 'pytorch')`` works there.
 
     Args:
         function: Of a module, not of a function.
@@ -89,19 +99,17 @@ def on_ranks(function: Callable, world_size: int, *arguments: Any, timeout: floa
         arguments: Pickled.
         timeout: In seconds.
     """
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['mmseg_semi', 'mmseg.apis'])
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         port = probe.getsockname()[1]
-    answers = context.Queue()
-    processes = [
-        context.Process(target=_rank, args=(answers, function, rank, world_size, port, arguments))
-        for rank in range(world_size)
-    ]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('CUDA_VISIBLE_DEVICES', '')  # looked at when the package is imported
-        patch.setenv('OMP_NUM_THREADS', '1')
+    with forkserver() as context:
+        answers = context.Queue()
+        processes = [
+            context.Process(
+                target=_rank, args=(answers, function, rank, world_size, port, arguments)
+            )
+            for rank in range(world_size)
+        ]
         for process in processes:
             process.start()
     results: dict[int, Any] = {}
@@ -117,6 +125,15 @@ def on_ranks(function: Callable, world_size: int, *arguments: Any, timeout: floa
     return [results[rank] for rank in range(world_size)]
 
 
+def make_light() -> None:
+    """What ``conftest.py`` does for the whole suite, in a process of :func:`forkserver`."""
+    import yapf.yapflib.yapf_api
+
+    torch.set_num_threads(1)
+    gc.freeze()
+    yapf.yapflib.yapf_api.FormatCode = lambda text, **_: (text, True)
+
+
 def _rank(answers, function, rank: int, world_size: int, port: int, arguments: tuple) -> None:
     os.environ.update(
         RANK=str(rank),
@@ -125,8 +142,7 @@ def _rank(answers, function, rank: int, world_size: int, port: int, arguments: t
         MASTER_ADDR='127.0.0.1',
         MASTER_PORT=str(port),
     )
-    torch.set_num_threads(1)
-    gc.freeze()
+    make_light()
     try:
         answers.put((rank, function(rank, *arguments), None))
     except BaseException:

@@ -1,0 +1,281 @@
+"""Two processes equal one that works group by group on the same groups of images.
+
+A group is what one rank holds. The one process takes the loss of group 0 and of group 1, averages their gradients, steps
+once, averages the flow's gradients of the two groups, and moves the teacher once; each group draws from its rank's
+stream. Norms see one image at a time (GroupNorm) or nothing (frozen BN), and there is no dropout.
+
+Tolerance: 1e-6, relative to the largest value of a tensor, on every loss of six steps and on all weights after them. The
+six steps pass through all phases of DDFP; sums of two gradients may round differently, nothing else.
+"""
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.hooks import Hook
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS, MODELS
+from tiny_semi import ITERS_PER_EPOCH, tiny_data
+from whole_runs import ROOT, assert_same_checkpoint, call_tool, on_ranks, recorded_samples, train
+
+from mmseg_semi import launch
+from mmseg_semi.datasets import MultiSourceSampler
+
+STEPS = 6  # two of each phase
+WORLD = 2
+TOLERANCE = 1e-6
+CASES = {
+    'supervised': dict(method='supervised'),
+    'fixmatch, frozen BN': dict(method='fixmatch', frozen_bn=True),
+    'ddfp': dict(method='ddfp'),
+    'ddfp_reference': dict(method='ddfp_reference'),
+}
+
+
+def run_config(folder: Path, method: str, frozen_bn: bool = False, **changes) -> Config:
+    cfg = tiny_data(
+        folder, method, iterations=STEPS, checkpoint_interval=STEPS, **{'model': {}} | changes
+    )
+    cfg.param_scheduler = None
+    if frozen_bn:
+        cfg.model.student.backbone.norm_cfg = dict(type='BN', requires_grad=True)
+        cfg.model.student.backbone.norm_eval = True
+    cfg.dump(cfg.filename)
+    return Config.fromfile(cfg.filename)
+
+
+# -- the ranks -------------------------------------------------------------------------------------
+
+
+class Observer(Hook):
+    """Notes what a rank starts from, its losses, and the parameters that got no gradient."""
+
+    priority = 'LOWEST'
+
+    def before_train(self, runner):
+        self.wrapper, model = runner.model, runner.model.module
+        self.initial = {name: value.clone() for name, value in model.state_dict().items()}
+        self.losses, self.without_gradient = [], []
+        self.trained = {n for n, p in model.named_parameters() if p.requires_grad}
+        self.reached = set()
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                parameter.register_post_accumulate_grad_hook(
+                    lambda _, name=name: self.reached.add(name)
+                )
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.losses.append(dict(outputs))
+        self.without_gradient.append(sorted(self.trained - self.reached))
+        self.reached.clear()
+
+
+def observed_rank(rank: int, path: str, folder: Path) -> None:
+    cfg = Config.fromfile(path)
+    launch.init_distributed(cfg, 'pytorch')
+    observer = Observer()
+    with recorded_samples(folder / f'samples{rank}'):
+        runner = train(cfg, folder / 'ranks', hooks=(observer,))
+    notes = dict(
+        initial=observer.initial,
+        final=runner.model.module.state_dict(),
+        losses=observer.losses,
+        without_gradient=observer.without_gradient,
+        find_unused_parameters=observer.wrapper.find_unused_parameters,
+    )
+    torch.save(notes, folder / f'rank{rank}.pth')
+
+
+# -- the one process -------------------------------------------------------------------------------
+
+
+class Groups:
+    """The batches of all ranks, read in one process."""
+
+    def __init__(self, cfg: Config) -> None:
+        self.size = cfg.train_dataloader.batch_size
+        self.dataset = DATASETS.build(cfg.train_dataloader.dataset)
+        self.streams = [iter(self.sampler(cfg, rank, WORLD)) for rank in range(WORLD)]
+
+    def sampler(self, cfg: Config, rank: int, world: int, times: int = 1) -> MultiSourceSampler:
+        arguments = {**cfg.train_dataloader.sampler, 'seed': cfg.randomness.seed}
+        arguments['batch_size'] *= times
+        del arguments['type']
+        sampler = MultiSourceSampler(self.dataset, **arguments)
+        sampler.rank, sampler.world_size = rank, world
+        return sampler
+
+    def next(self, rank: int) -> dict:
+        keys = itertools.islice(self.streams[rank], self.size)
+        return pseudo_collate([self.dataset[key] for key in keys])
+
+
+def one_process(cfg: Config, initial: dict) -> tuple[list[list[dict]], dict]:
+    """Losses by rank and step, and the final state dict."""
+    init_default_scope('mmseg')
+    groups = Groups(cfg)
+    model = MODELS.build(cfg.model).train()
+    model.load_state_dict(initial)
+    student, objectives = model.student, model.objectives
+    trained = [*student.parameters(), *objectives.parameters()]
+    sgd = torch.optim.SGD(
+        [p for p in trained if p.requires_grad], lr=0.02, momentum=0.9, weight_decay=1e-4
+    )
+    (ddfp,) = [o for o in objectives if hasattr(o, 'density')] or [None]
+    if ddfp is not None:
+        flow = list(ddfp.density.parameters())
+        adam = torch.optim.Adam(flow, betas=(0.5, 0.9))
+        nll = [ddfp.nll.clone() for _ in range(WORLD)]
+    losses = [[] for _ in range(WORLD)]
+    for step in range(STEPS):
+        flow_gradients = []
+        for rank in range(WORLD):
+            model.start_step(step, cfg.randomness.seed, rank)
+            if ddfp is not None:
+                ddfp.nll.copy_(nll[rank])  # logged one step later, by the rank that had it
+            data = model.data_preprocessor(groups.next(rank), training=True)
+            loss, log = model.parse_losses(model.loss(**data))
+            losses[rank].append(log)
+            (loss / WORLD).backward()
+            if ddfp is not None:
+                with ddfp.density.trainable():
+                    value = ddfp.estimator_loss()
+                    if value is not None:
+                        flow_gradients.append(torch.autograd.grad(value, flow))
+                nll[rank] = ddfp.nll.clone()
+        sgd.step()
+        sgd.zero_grad()
+        if flow_gradients:
+            mean = [sum(parts) / WORLD for parts in zip(*flow_gradients, strict=True)]
+            norm = torch.cat([gradient.flatten() for gradient in mean]).norm()
+            for parameter, gradient in zip(flow, mean, strict=True):
+                parameter.grad = gradient * min(1.0, 50.0 / (norm.item() + 1e-6))
+            epochs = cfg.default_hooks.flow.epochs
+            adam.param_groups[0]['lr'] = 1e-3 * 0.01 ** ((step // ITERS_PER_EPOCH) / epochs)
+            adam.step()
+        start = ITERS_PER_EPOCH  # of averaging; the step in front of it copies
+        if model.recipe is not None and model.recipe.weights == 'ema' and step + 1 >= start:
+            decay = min(1 - 1 / max(step - start + 1, 1), 0.9)
+            with torch.no_grad():
+                for mine, theirs in zip(
+                    model.teacher.parameters(), student.parameters(), strict=True
+                ):
+                    mine.copy_(decay * mine + (1 - decay) * theirs)
+    return losses, model.state_dict()
+
+
+def assert_close(one: torch.Tensor, other: torch.Tensor, name: str) -> None:
+    scale = max(one.abs().max().item(), 1e-3)
+    assert (one - other).abs().max().item() <= TOLERANCE * scale, name
+
+
+@pytest.fixture(scope='module', params=CASES)
+def ranks(request, tmp_path_factory):
+    """A run on two ranks: its config, its folder, and what each rank noted."""
+    folder = tmp_path_factory.mktemp('distributed')
+    cfg = run_config(folder, **CASES[request.param], model=dict(norm='GN', dropout=0.0))
+    on_ranks(observed_rank, WORLD, cfg.filename, folder)
+    return cfg, folder, [torch.load(folder / f'rank{rank}.pth') for rank in range(WORLD)]
+
+
+def test_two_processes_equal_one(ranks):
+    cfg, _, notes = ranks
+    losses, final = one_process(cfg, notes[0]['initial'])
+    for rank in range(WORLD):
+        assert len(notes[rank]['losses']) == STEPS
+        for step in range(STEPS):
+            mine, theirs = losses[rank][step], notes[rank]['losses'][step]
+            assert mine.keys() == theirs.keys()
+            for name in mine:
+                values = (torch.tensor(float(log[name])) for log in (mine, theirs))
+                assert_close(*values, f'rank {rank}, step {step}: {name}')
+    # the groups are not the same
+    assert losses[0] != losses[1]
+    moved = set()
+    for name, tensor in final.items():
+        if name.endswith('.nll'):  # for the log, a rank's own
+            continue
+        for rank in range(WORLD):
+            assert_close(tensor.double(), notes[rank]['final'][name].double(), name)
+        if not torch.equal(tensor, notes[0]['initial'][name]):
+            moved.add(name.partition('.')[0] + ('.density' if 'density' in name else ''))
+    expected = {
+        'supervised': {'student'},
+        'fixmatch': {'student', 'teacher'},
+        'ddfp': {'student', 'teacher', 'objectives.density'},
+        'ddfp_reference': {'student', 'teacher', 'objectives.density'},
+    }
+    assert moved == expected[Path(cfg.filename).stem.removeprefix('tiny_')]
+
+
+def test_every_parameter_gets_a_gradient_in_every_phase(ranks):
+    _, _, notes = ranks
+    for note in notes:
+        assert note['find_unused_parameters'] is False
+        assert note['without_gradient'] == [[]] * STEPS
+
+
+def test_ranks_read_what_one_process_with_a_larger_batch_reads(ranks):
+    cfg, folder, _ = ranks
+    size = cfg.train_dataloader.batch_size
+    read = [
+        [
+            tuple(map(int, line.split()))
+            for line in (folder / f'samples{r}').read_text().split('\n')[:-1]
+        ]
+        for r in range(WORLD)
+    ]
+    stream = iter(Groups(cfg).sampler(cfg, 0, 1, times=WORLD))
+    for step in range(STEPS):
+        one = [tuple(key) for key in itertools.islice(stream, WORLD * size)]
+        two = [key for keys in read for key in keys[step * size : (step + 1) * size]]
+        assert sorted(one) == sorted(two) and len(set(two)) == WORLD * size
+    assert all(len(keys) == STEPS * size for keys in read)
+
+
+def threads_after_the_command(rank: int, path: str, work_dir: Path) -> set[str]:
+    call_tool('train', path, '--work-dir', work_dir, '--launcher', 'pytorch')
+    return {task.joinpath('comm').read_text().strip() for task in Path('/proc/self/task').iterdir()}
+
+
+@pytest.mark.skipif(not Path('/proc/self/task').is_dir(), reason='lists threads in /proc')
+def test_no_thread_of_the_group_outlives_the_command(tmp_path):
+    """A thread that frees a tensor while Python shuts down aborts its rank, and with it the others."""
+    cfg = run_config(tmp_path, 'supervised')
+    for names in on_ranks(threads_after_the_command, WORLD, cfg.filename, tmp_path / 'run'):
+        assert not any('gloo' in name for name in names), names
+
+
+def test_dist_train_does_the_same(tmp_path):
+    cfg = run_config(tmp_path, 'ddfp')
+    on_ranks(observed_rank, WORLD, cfg.filename, tmp_path)
+    path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
+    done = subprocess.run(
+        [
+            ROOT / 'tools' / 'dist_train.sh',
+            cfg.filename,
+            str(WORLD),
+            '--work-dir',
+            tmp_path / 'script',
+        ],
+        env=os.environ
+        | {
+            'CUDA_VISIBLE_DEVICES': '',
+            'OMP_NUM_THREADS': '1',
+            'PORT': str(20000 + os.getpid() % 20000),
+            'PYTHON': sys.executable,
+            'PYTHONPATH': path,
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    final = f'iter_{STEPS}.pth'
+    assert_same_checkpoint(tmp_path / 'ranks' / final, tmp_path / 'script' / final)
