@@ -1,0 +1,94 @@
+"""Training that is killed goes on from a whole checkpoint and ends as if nothing had happened.
+
+``tools/analysis/crash_test.py`` does the same with more kills and whole processes; docs/robustness.md has its outcome.
+"""
+
+import importlib.util
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_semi import tiny_data
+from whole_runs import ROOT, call_tool, forkserver, make_light
+
+
+def load_crash_test():
+    path = ROOT / 'tools' / 'analysis' / 'crash_test.py'
+    spec = importlib.util.spec_from_file_location('crash_test', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def train(config: str, work_dir: Path) -> None:
+    """The command, in a process that has the stack imported already."""
+    make_light()
+    log = os.open(f'{work_dir}.log', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    call_tool('train', config, '--work-dir', work_dir, '--resume')
+
+
+@pytest.fixture
+def start(tmp_path):
+    cfg = tiny_data(tmp_path, 'ddfp', iterations=12, checkpoint_interval=1, val_interval=6)
+
+    def start(work_dir: Path) -> multiprocessing.Process:
+        with forkserver() as context:
+            process = context.Process(target=train, args=(cfg.filename, work_dir))
+            process.start()
+        return process
+
+    return start
+
+
+def test_three_kills(tmp_path, start):
+    said = []
+    counts = load_crash_test().crash_test(start, tmp_path / 'runs', 3, report=said.append)
+    assert counts['kills'] == 3 and counts['finished'] >= 1
+    assert sum(line.startswith('kill ') for line in said) == 3
+
+
+def test_what_it_would_notice(tmp_path):
+    """The comparison at the end and the look into the folder are not blind."""
+    module = load_crash_test()
+    work_dir = tmp_path / 'run'
+    work_dir.mkdir()
+    loss = {'__history__': {'values': {'__ndarray__': torch.tensor([3.0, 2.0])}}}
+    state = dict(
+        meta=dict(iter=2),
+        state_dict=dict(w=torch.ones(3)),
+        optimizer=dict(state={0: dict(step=2)}),
+        message_hub=dict(log_scalars={'train/loss': loss}),
+    )
+
+    def save(name: str = 'iter_2.pth', **changes) -> None:
+        torch.save({**state, **changes}, work_dir / name)
+
+    save()
+    module._check_end(work_dir, state)
+    assert module._check_folder(work_dir, 1) == 2
+    off = torch.tensor([1.0, 1.0, 1.0 + 2**-23])
+    other = {'__history__': {'values': {'__ndarray__': torch.tensor([3.0, 2.5])}}}
+    for change in (
+        dict(state_dict=dict(w=off)),
+        dict(optimizer=dict(state={0: dict(step=1)})),
+        dict(meta=dict(iter=1)),
+        dict(message_hub=dict(log_scalars={'train/loss': other})),
+    ):
+        save(**change)
+        with pytest.raises(module.Lost):
+            module._check_end(work_dir, state)
+    save()
+    with pytest.raises(module.Lost, match='it was of 3'):
+        module._check_folder(work_dir, 3)
+    content = (work_dir / 'iter_2.pth').read_bytes()
+    (work_dir / 'iter_1.pth').write_bytes(content[: len(content) // 2])
+    with pytest.raises(Exception):  # noqa: B017  (torch says it in its own way)
+        module._check_folder(work_dir, 2)
+    (work_dir / 'iter_1.pth').unlink()
+    (work_dir / 'iter_2.pth').unlink()
+    with pytest.raises(module.Lost, match='no checkpoint is left'):
+        module._check_folder(work_dir, 2)
