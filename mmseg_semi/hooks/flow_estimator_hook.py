@@ -108,6 +108,7 @@ class FlowEstimatorHook(Hook):
                 for group in optimizer.param_groups:
                     group['lr'] = self.lr(runner.iter)
                 optimizer.step()
+                runner.message_hub.update_scalar('train/flow_lr', self.lr(runner.iter))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if getattr(self, 'optimizers', None):

@@ -1,0 +1,51 @@
+"""docs/monitoring.md names every value that a run logs, and no other."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from tiny_semi import tiny_data, tiny_head, tiny_runner
+
+ROOT = Path(__file__).resolve().parents[1]
+METRICS = {f'{network}/{m}' for network in ('student', 'teacher') for m in ('mIoU', 'aAcc', 'mAcc')}
+BOOKKEEPING = {'iter', 'step'}
+
+
+def documented() -> set[str]:
+    """Names in the first column of the table of values."""
+    text = (ROOT / 'docs/monitoring.md').read_text()
+    table = text.partition('## Values')[2].partition('\n## ')[0]
+    rows = [line.split('|')[1] for line in table.splitlines() if line.startswith('| `')]
+    return {name for row in rows for name in re.findall(r'`([^`]+)`', row)}
+
+
+@pytest.fixture(scope='module')
+def logged(tmp_path_factory) -> set[str]:
+    """What a DDFP run with an auxiliary head writes to scalars.json."""
+    folder = tmp_path_factory.mktemp('run')
+    cfg = tiny_data(folder, 'ddfp', iterations=8, checkpoint_interval=8)
+    cfg.model.student.auxiliary_head = tiny_head(
+        'FCNHead', 11, in_channels=32, in_index=2, num_convs=1
+    )
+    tiny_runner(cfg).train()
+    (path,) = folder.rglob('scalars.json')
+    return {key for line in path.read_text().splitlines() for key in json.loads(line)}
+
+
+def test_every_logged_value_is_documented(logged):
+    patterns = [re.escape(name).replace(r'\*', '.*') for name in documented()]
+    unknown = {
+        key
+        for key in logged - METRICS - BOOKKEEPING
+        if not any(re.fullmatch(pattern, key) for pattern in patterns)
+    }
+    assert not unknown
+    assert METRICS <= logged
+
+
+def test_every_documented_value_is_logged(logged):
+    elsewhere = {'memory'}  # on a GPU
+    for name in documented() - elsewhere:
+        pattern = re.escape(name).replace(r'\*', '.*')
+        assert any(re.fullmatch(pattern, key) for key in logged), name
