@@ -13,7 +13,15 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
-from tiny_semi import tiny_batch, tiny_data, tiny_head, tiny_losses, tiny_model, tiny_norm, tiny_runner
+from tiny_semi import (
+    tiny_batch,
+    tiny_data,
+    tiny_head,
+    tiny_losses,
+    tiny_model,
+    tiny_norm,
+    tiny_runner,
+)
 
 from mmseg_semi import launch
 from mmseg_semi.errors import SetupError

@@ -488,6 +488,6 @@ def tiny_runner(cfg: Config, **changes) -> Runner:
     cfg.merge_from_dict({key.replace('__', '.'): value for key, value in changes.items()})
     # a checkpoint holds the config as text; laying it out prettily takes half a second
     object.__setattr__(cfg, '_format_python_code', False)
-    # runners of one name share a message hub
-    cfg.experiment_name = f'tiny_{next(_runs)}'
+    # runners of one name share a message hub, and visualisers of one name are one
+    cfg.experiment_name = cfg.visualizer.name = f'tiny_{next(_runs)}'
     return launch.build_runner(cfg)

@@ -111,23 +111,24 @@ def crash_test(
     for path in (whole, killed):
         shutil.rmtree(path, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    training = _started(start, whole)
-    began = time.monotonic()
+    training, began = _started(start, whole)
+    _wait(lambda: any(whole.glob('*.pth')) or not training.is_alive())
+    first = time.time() - began
     _finish(training)
-    duration = time.monotonic() - began
+    duration = time.time() - began
     expected = read(latest_checkpoint(whole))
     report(f'uninterrupted: {duration:.1f} s, {iteration(expected)} iterations')
 
     counts = dict(kills=0, in_saving=0, anew=0, finished=0)
     newest = 0
     while counts['kills'] < times:
-        training = _started(start, killed)
-        delay = rng.uniform(0, 2 * duration / times)
-        in_saving = counts['kills'] % 2 == 1
-        if in_saving:
-            # a little later than the file's appearance, so that all parts of a save are hit
+        training, began = _started(start, killed)
+        # so long that the kills spread over about one training, whose starts take their time
+        delay = rng.uniform(0, 2 * (first + (duration - first) / times))
+        if counts['kills'] % 2 == 1:
             _sleep(delay / 2, training)
-            _wait(lambda t=training: any(killed.glob('*.tmp')) or not t.is_alive(), 1e-4)
+            _wait(lambda t=training, b=began: _saving(killed, b) or not t.is_alive(), 1e-4)
+            # a little later than the file's appearance, so that all parts of a save are hit
             delay = rng.uniform(0, 0.03)
         _sleep(delay, training)
         if not training.is_alive():
@@ -141,7 +142,7 @@ def crash_test(
         training.kill()
         training.join()
         counts['kills'] += 1
-        hit = any(killed.glob('*.tmp'))
+        hit = _saving(killed, began)
         counts['in_saving'] += hit
         newest = _check_folder(killed, newest)
         counts['anew'] += newest == 0
@@ -201,8 +202,8 @@ def same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and one == other
 
 
-def _started(start: Callable[[Path], Training], work_dir: Path) -> Training:
-    """A training that has imported what it needs and builds its runner, which opens a log."""
+def _started(start: Callable[[Path], Training], work_dir: Path) -> tuple[Training, float]:
+    """A training that has imported what it needs and opens its log, and the time of this."""
     before = time.time()
     training = start(work_dir)
     _wait(
@@ -211,7 +212,18 @@ def _started(start: Callable[[Path], Training], work_dir: Path) -> Training:
             or not training.is_alive()
         )
     )
-    return training
+    return training, time.time()
+
+
+def _saving(work_dir: Path, since: float) -> bool:
+    """Whether there is an unfinished file that is not a remainder of an earlier kill."""
+    for path in work_dir.glob('*.tmp'):
+        try:
+            if path.stat().st_mtime > since:
+                return True
+        except FileNotFoundError:  # finished meanwhile
+            pass
+    return False
 
 
 def _finish(training: Training) -> None:
