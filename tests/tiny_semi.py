@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.logging import MMLogger
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
@@ -256,6 +256,7 @@ class TinyLoop:
         interval: int = 1,
     ) -> None:
         self.model, self.iter, self.seed, self._resume = model, 0, 0, False
+        self.message_hub = MessageHub(f'tiny_loop_{next(_runs)}')
         self.optimizer = torch.optim.SGD(model.student.parameters(), lr)
         self.flow = FlowEstimatorHook(clip=clip, epochs=epochs)
         self.teacher = MeanTeacherHook(momentum, interval=interval, skip_buffer=skip_buffer)

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from tiny_semi import TinyLoop, tiny_batch, tiny_losses, tiny_model
 from torch import nn
 
@@ -31,7 +32,7 @@ class Density(nn.Module):
 def build(unit: int = 5, densities: int = 1, **settings):
     objectives = [nn.Identity(), *(Density() for _ in range(densities))]
     model = SimpleNamespace(start_step=None, objectives=objectives, iters_per_epoch=unit)
-    runner = SimpleNamespace(model=model, iter=0, _resume=False)
+    runner = SimpleNamespace(model=model, iter=0, message_hub=MessageHub('flow'), _resume=False)
     hook = FlowEstimatorHook(**settings)
     hook.before_train(runner)
     return hook, runner, objectives[-1]
@@ -107,6 +108,7 @@ def test_learning_rate_of_the_released_code():
     runner.iter = 615 * 40
     hook.after_train_iter(runner, runner.iter)
     assert hook.optimizers[0].param_groups[0]['lr'] == pytest.approx(1e-4)
+    assert runner.message_hub.get_scalar('train/flow_lr').current() == pytest.approx(1e-4)
     assert hook.optimizers[0].param_groups[0]['betas'] == (0.5, 0.9)
     assert hook.optimizers[0].param_groups[0]['weight_decay'] == 0
 
@@ -152,7 +154,9 @@ def test_state_goes_through_a_checkpoint():
         model = SimpleNamespace(
             start_step=None, objectives=[Density(), Density()], iters_per_epoch=5
         )
-        loaded = SimpleNamespace(model=model, iter=0, _resume=resume)
+        loaded = SimpleNamespace(
+            model=model, iter=0, message_hub=MessageHub('flow'), _resume=resume
+        )
         model.objectives[1].load_state_dict(saved[1])
         other.after_load_checkpoint(loaded, copy.deepcopy(state))
         other.before_train(loaded)
