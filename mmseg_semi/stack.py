@@ -371,7 +371,7 @@ def _allowed_globals() -> list:
 def _unreadable(name: str, error: Exception) -> SetupError:
     # torch wraps what its unpickler says in advice to switch the protection off.
     reason = str(error).partition('WeightsUnpickler error:')[2].strip() or str(error).strip()
-    reason = reason.partition('\n')[0].rstrip('.') or type(error).__name__
+    reason = reason.partition('\n')[0].partition('. ')[0].rstrip('.') or type(error).__name__
     return SetupError(
         f"checkpoint '{name}' cannot be read ({reason}); it is cut short or no PyTorch checkpoint, "
         'take another one or fetch it again'

@@ -24,7 +24,7 @@ from mmcv.transforms import BaseTransform, Compose, LoadImageFromFile, Pad
 from mmengine.structures import PixelData
 from mmseg.datasets.transforms import LoadAnnotations, PackSegInputs
 from mmseg.registry import TRANSFORMS
-from PIL import Image, ImageEnhance, ImageFilter
+from PIL import Image, ImageEnhance, ImageFilter, UnidentifiedImageError
 
 from mmseg_semi.errors import SetupError
 
@@ -203,6 +203,8 @@ def _read(path: str, kind: str, backend_args: dict | None) -> bytes:
 
 
 def _unreadable(path: str, kind: str, content: bytes, reason) -> SetupError:
+    if isinstance(reason, UnidentifiedImageError):  # its text shows a buffer's address
+        reason = 'no image format that Pillow knows'
     reason = ' '.join(str(reason).split()) or type(reason).__name__
     return SetupError(
         f'{kind} {path} ({len(content)} bytes) cannot be decoded ({reason}); replace the file, or '

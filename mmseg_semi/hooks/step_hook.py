@@ -89,6 +89,7 @@ class SemiStepHook(Hook):
         if hasattr(sampler, 'seed'):
             sampler.seed = runner.seed  # a resumed run goes on with the seed of its checkpoint
         self._check_hooks(runner, segmentor)
+        self._check_sources(sampler, segmentor)
         self._check_classes('train_dataloader', loader.dataset, segmentor)
         self._check_validation(runner)
         self._probe(segmentor)
@@ -111,6 +112,20 @@ class SemiStepHook(Hook):
                 raise SetupError(
                     f"objective '{objective.name}' has a density, but no hook fits it: add "
                     "flow=dict(type='FlowEstimatorHook', epochs=...) to default_hooks"
+                )
+
+    @staticmethod
+    def _check_sources(sampler: Any, segmentor: nn.Module) -> None:
+        """An objective may ask for unlabelled images in a later phase only."""
+        if len(getattr(sampler, 'source_sizes', (None, None))) > 1:
+            return
+        for objective in segmentor.objectives:
+            needs = objective.all_needs
+            if needs.teacher or needs.strong or needs.weak:
+                raise SetupError(
+                    f"objective '{objective.name}' needs unlabelled images, but train_dataloader.dataset has none: give "
+                    'train_dataloader.dataset.unlabeled and a sampler.source_ratio with two entries, or remove the '
+                    'objective'
                 )
 
     @staticmethod
@@ -213,7 +228,9 @@ class SemiStepHook(Hook):
                 )
                 if keys
             )
+            path = getattr(runner, '_load_from', None)
             raise SetupError(
-                f'the checkpoint is of another architecture than the config: {found}; use the config that made it, or '
+                (f"checkpoint '{path}'" if path else 'the checkpoint')
+                + f' is of another architecture than the config: {found}; use the config that made it, or '
                 'load what fits with --cfg-options default_hooks.step.strict_load=False'
             )

@@ -431,6 +431,7 @@ class SemiSegmentor(BaseSegmentor):
             names = [name for name in broken if name != 'loss'] or broken
             raise NonFiniteLossError(
                 f'{", ".join(f"{name}={log_values[name]}" for name in names)}: not finite; nothing was updated. '
-                f'Images of this step: {", ".join(self.paths)}'
+                'Lower optim_wrapper.optimizer.lr, or look whether it is one of the images of this step: '
+                f'{", ".join(self.paths)}'
             )
         return loss, log_values
