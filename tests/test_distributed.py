@@ -31,18 +31,21 @@ STEPS = 6  # two of each phase
 WORLD = 2
 TOLERANCE = 1e-6
 CASES = {
-    'supervised': dict(method='supervised'),
+    'supervised': dict(method='supervised', diff_rank_seed=True),
     'fixmatch, frozen BN': dict(method='fixmatch', frozen_bn=True),
     'ddfp': dict(method='ddfp'),
     'ddfp_reference': dict(method='ddfp_reference'),
 }
 
 
-def run_config(folder: Path, method: str, frozen_bn: bool = False, **changes) -> Config:
+def run_config(
+    folder: Path, method: str, frozen_bn: bool = False, diff_rank_seed: bool = False, **changes
+) -> Config:
     cfg = tiny_data(
         folder, method, iterations=STEPS, checkpoint_interval=STEPS, **{'model': {}} | changes
     )
     cfg.param_scheduler = None
+    cfg.randomness.diff_rank_seed = diff_rank_seed
     if frozen_bn:
         cfg.model.student.backbone.norm_cfg = dict(type='BN', requires_grad=True)
         cfg.model.student.backbone.norm_eval = True

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_rank, get_world_size
+from mmengine.dist import all_reduce, broadcast, get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -82,12 +82,16 @@ class SemiStepHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         segmentor = find_segmentor(runner, self)
+        # randomness.diff_rank_seed gives each rank a seed of its own, but they have to share one stream of images
+        seed = torch.tensor(runner.seed)
+        broadcast(seed)
+        self.seed = int(seed)
         loader = runner.train_dataloader
         sampler = loader.sampler
         if hasattr(sampler, 'check_loader'):
             sampler.check_loader(loader)
         if hasattr(sampler, 'seed'):
-            sampler.seed = runner.seed  # a resumed run goes on with the seed of its checkpoint
+            sampler.seed = self.seed  # a resumed run goes on with the seed of its checkpoint
         self._check_hooks(runner, segmentor)
         self._check_sources(sampler, segmentor)
         self._check_classes('train_dataloader', loader.dataset, segmentor)
@@ -183,7 +187,7 @@ class SemiStepHook(Hook):
         segmentor.train(training)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        bare_model(runner).start_step(runner.iter, runner.seed, get_rank())
+        bare_model(runner).start_step(runner.iter, self.seed, get_rank())
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
