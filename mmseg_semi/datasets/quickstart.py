@@ -58,7 +58,7 @@ class QuickstartDataset(BaseSegDataset):
 def generate(
     root: str | Path = 'data/quickstart',
     seed: int = 0,
-    num_labeled: int = 12,
+    num_labeled: int = 8,
     num_unlabeled: int = 240,
     num_val: int = 60,
     size: tuple[int, int] = (112, 112),
@@ -68,12 +68,13 @@ def generate(
 
     Written are ``images/{train,val}/NAME.png``, ``labels/{train,val}/NAME.png`` (one channel of
     class indices; no file for an unlabelled image), ``labeled.txt``, ``unlabeled.txt`` and
-    ``manifest.json``, which holds the arguments and a SHA-256 over all other files. A scene depends on
-    the seed, its split and its number alone, so other counts keep the scenes they share. The folder
-    appears whole or not at all.
+    ``manifest.json``, which holds the arguments and a SHA-256 over all other files. A scene depends
+    on the seed, its split and its number alone, so other counts keep the scenes they share; another
+    version of numpy or OpenCV may round a pixel differently. The folder appears whole or not at
+    all.
 
     Args:
-        root: Folder of the data. One that holds other arguments' data, or damaged data, is replaced.
+        root: Folder of the data. Data of other arguments, or damaged data, is replaced.
         seed: Non-negative seed of all scenes.
         num_labeled: Training scenes with a label; from four on, every class is among them.
         num_unlabeled: Training scenes without.
@@ -98,7 +99,8 @@ def generate(
     )
     if seed < 0 or min(num_labeled, num_unlabeled, num_val) < 1 or min(size) < 48:
         raise SetupError(
-            f'quickstart data: {wanted}; expected seed >= 0, counts >= 1 and a size of at least 48 x 48 pixels'
+            f'quickstart data: {wanted}; expected seed >= 0, counts >= 1 and a size of at least '
+            '48 x 48 pixels'
         )
     if _holds(root, wanted):
         return False

@@ -1,11 +1,13 @@
 """Procedural outdoor scenes with exact semantic labels: the pictures of the quickstart data.
 
-One scene is a sky, a ground, perhaps water, and a handful of buildings, trees and vehicles drawn from far to near, so
-that near things hide far ones. Every instance draws its own shape, material and colour, and every scene its own weather:
-haze, cast shadows, light from one side, exposure, colour cast, blur and sensor noise. Colour alone therefore never tells the
-class; texture and context do, and a dozen scenes do not show all of it.
+One scene is a sky, a ground, perhaps water, and a handful of buildings, trees and vehicles drawn
+from far to near, so that near things hide far ones. Every instance draws its own shape, material
+and colour, and every scene its own weather: haze, cast shadows, light from one side, exposure,
+colour cast, blur and sensor noise. Colour alone therefore rarely tells the class; texture and
+context do, and a dozen scenes do not show all of it.
 
-Pure numpy and OpenCV: nothing here knows MMSegmentation. Pixels are RGB float32, nominally in [0, 1], until the last line.
+Pure numpy and OpenCV: nothing here knows MMSegmentation. Pixels are RGB float32, nominally in
+[0, 1], until the last line.
 """
 
 from collections.abc import Callable
@@ -63,7 +65,8 @@ def draw_scene(
     Args:
         seed: non-negative integers that name the scene; equal seeds give equal scenes.
         size: (height, width) in pixels, each at least 48.
-        required: class index that must cover at least 1 % of the scene; None asks for none. The scene is redrawn until it does.
+        required: class index that must cover at least 1 % of the scene, as sky and ground must; the
+            scene is redrawn until it does. None asks for no other.
 
     Returns:
         The image, (H, W, 3) uint8 RGB, and its label, (H, W) uint8 in [0, 6).
@@ -89,7 +92,7 @@ def _draw(rng: Rng, size: tuple[int, int], required: int | None) -> tuple[Array,
         light=float(rng.choice((-1.0, 1.0)) * rng.uniform(0.3, 1.0)),
         shade=float(rng.uniform(0.1, 0.5)),
         haze=haze,
-        haze_amount=float(rng.uniform(0.0, 0.3)),
+        haze_amount=float(rng.uniform(0.0, 0.2)),
     )
     _lay_ground(rng, canvas)
     if required == WATER or rng.random() < 0.5:
@@ -106,11 +109,18 @@ def _draw(rng: Rng, size: tuple[int, int], required: int | None) -> tuple[Array,
     return _photograph(rng, canvas.image), canvas.label
 
 
-# --- textures ---------------------------------------------------------------------------------------------------------------
+# -- textures ------------------------------------------------------------------------------------
 
 
 def _noise(rng: Rng, height: int, width: int, cell: tuple[float, float], octaves: int = 1) -> Array:
-    """Smooth random field, (height, width) float32 around [0, 1]; `cell` is its grain (rows, columns) in pixels."""
+    """Smooth random field, (height, width) float32 around [0, 1].
+
+    Args:
+        rng: source of all draws.
+        height, width: size in pixels.
+        cell: grain (rows, columns) of the coarsest octave in pixels.
+        octaves: each further one has half the grain and half the weight.
+    """
     total, weight = np.zeros((height, width), np.float32), 0.0
     for octave in range(octaves):
         rows = max(2, round(height * 2**octave / cell[0]) + 1)
@@ -157,7 +167,8 @@ def _sky(rng: Rng, height: int, width: int) -> tuple[Array, Array]:
 
 
 def _perspective(canvas: Canvas, slope: float = 0.0) -> tuple[Array, Array, Array]:
-    """For every pixel: nearness in [0, 1] (0 at the horizon) and the ground coordinates (across, along) in arbitrary units."""
+    """Nearness of every pixel, 0 at the horizon and 1 at the lower edge, and where it lies on the
+    ground (across, along) in arbitrary units."""
     height, width = canvas.label.shape
     rows, cols = np.mgrid[0:height, 0:width].astype(np.float32)
     near = (rows - canvas.horizon - slope * (cols - width / 2)) / (height - canvas.horizon)
@@ -188,14 +199,14 @@ def _lay_ground(rng: Rng, canvas: Canvas) -> None:
             0.14, rng.choice((0.0, 0.7)), rng.uniform(0.7, 0.95)
         )
     elif kind == 1:  # bare earth, sand
-        base = _colour(rng.uniform(0.03, 0.13), rng.uniform(0.2, 0.6), rng.uniform(0.4, 0.85))
+        base = _colour(rng.uniform(0.05, 0.12), rng.uniform(0.35, 0.6), rng.uniform(0.35, 0.65))
         texture = base * (0.55 + 0.3 * fine + 0.6 * coarse)[..., None]
     elif kind == 2:  # grass, fresh to dry
         base = _colour(rng.uniform(0.13, 0.36), rng.uniform(0.25, 0.65), rng.uniform(0.3, 0.7))
         blades = _noise(rng, height, width, (3.0, 1.0))
         texture = base * (0.6 + 0.4 * blades * (0.3 + near) + 0.4 * coarse)[..., None]
     else:  # paving
-        base = _colour(rng.uniform(-0.05, 0.65), rng.uniform(0.0, 0.15), rng.uniform(0.4, 0.75))
+        base = _colour(rng.uniform(-0.05, 0.65), rng.uniform(0.0, 0.12), rng.uniform(0.35, 0.6))
         joint = np.minimum(
             np.abs(across * rng.uniform(4, 9) % 1.0 - 0.5),
             np.abs(along * rng.uniform(2, 5) % 1.0 - 0.5),
@@ -230,11 +241,11 @@ def _lay_water(rng: Rng, canvas: Canvas) -> None:
     _paint(canvas, mask, texture, WATER, near)
 
 
-# --- things ----------------------------------------------------------------------------------------------------------------
+# -- things --------------------------------------------------------------------------------------
 
 
 def _place(rng: Rng, canvas: Canvas, depth: float) -> tuple[float, float, float]:
-    """Foot point (column, row) and scale of a thing at a depth; the scale is the height in pixels of something 'one tall'."""
+    """Foot (column, row) of a thing at a depth, and its scale: the pixels of a unit of height."""
     height, width = canvas.label.shape
     row = canvas.horizon + (0.02 + 0.9 * depth) * (height - canvas.horizon)
     scale = height * (0.3 + 0.4 * depth) * float(np.exp(rng.normal(0.0, 0.2)))
@@ -260,7 +271,7 @@ def _blob(canvas: Canvas, col: float, row: float, half_width: float, half_height
 
 
 def _paint(canvas: Canvas, mask: Array, texture: Array, index: int, near: Array | float) -> None:
-    """Write texture (a map or one colour) and class where the mask is; what is far fades into the haze."""
+    """Write texture (a map or one colour) and class in the mask; the far fades into the haze."""
     fade = canvas.haze_amount * (1.0 - np.minimum(np.broadcast_to(near, mask.shape)[mask], 1.0))
     colour = np.broadcast_to(texture, canvas.image.shape)[mask]
     canvas.image[mask] = colour * (1.0 - fade)[:, None] + canvas.haze * fade[:, None]
@@ -294,7 +305,7 @@ def _building(rng: Rng, canvas: Canvas, depth: float) -> None:
     mask = _box(canvas, col - half, top, col + half, row)
 
     hue = rng.uniform(-0.05, 0.13) if rng.random() < 0.9 else rng.random()
-    wall = _colour(hue, rng.uniform(0.1, 0.5), rng.uniform(0.55, 0.95))
+    wall = _colour(hue, rng.uniform(0.1, 0.45), rng.uniform(0.65, 0.98))
     rows, cols = np.mgrid[0:height, 0:width].astype(np.float32)
     grain = _noise(rng, height, width, (2.0, 2.0)) - 0.5
     texture = np.tile(wall, (height, width, 1)) * (1.0 + 0.12 * grain)[..., None]
@@ -314,7 +325,7 @@ def _building(rng: Rng, canvas: Canvas, depth: float) -> None:
         texture *= (1.0 - rng.uniform(0.15, 0.4) * (((rows - top) % max(2.5, scale * 0.06)) < 1.2))[
             ..., None
         ]
-        for _ in range(int(rng.integers(1, 4))):
+        for _ in range(int(rng.integers(2, 6))):
             x, y = col + half * rng.uniform(-0.7, 0.7), top + tall * rng.uniform(0.2, 0.8)
             texture[
                 _box(canvas, x - pitch_x / 2, y - pitch_y / 2, x + pitch_x / 2, y + pitch_y / 2)
@@ -426,7 +437,7 @@ _DRAW: dict[int, Callable[[Rng, Canvas, float], None]] = {
 }
 
 
-# --- light and camera --------------------------------------------------------------------------------------------------------
+# -- light and camera ----------------------------------------------------------------------------
 
 
 def _photograph(rng: Rng, scene: Array) -> Array:
@@ -435,8 +446,8 @@ def _photograph(rng: Rng, scene: Array) -> Array:
     rows, cols = np.mgrid[0:height, 0:width].astype(np.float32)
     turn = rng.uniform(0.0, 2.0 * np.pi)
     along = np.cos(turn) * (cols / width - 0.5) + np.sin(turn) * (rows / height - 0.5)
-    image = np.clip(scene, 0.0, 1.0) * (1.0 + rng.uniform(0.0, 0.4) * along)[..., None]
-    if rng.random() < 0.4:  # the shadow of what stands behind the camera
+    image = np.clip(scene, 0.0, 1.0) * (1.0 + rng.uniform(0.0, 0.3) * along)[..., None]
+    if rng.random() < 0.3:  # the shadow of what stands behind the camera
         offset, breadth = rng.uniform(-0.6, 0.6), rng.uniform(0.08, 0.3)
         across = np.cos(turn + 1.0) * (cols / width - 0.5) + np.sin(turn + 1.0) * (
             rows / height - 0.5
@@ -445,12 +456,12 @@ def _photograph(rng: Rng, scene: Array) -> Array:
         image = image * (1.0 - rng.uniform(0.2, 0.4) * edge)[..., None]
 
     grey = image.mean(2, keepdims=True)
-    image = grey + (image - grey) * np.float32(rng.uniform(0.7, 1.1))
-    cast = np.exp(rng.normal(0.0, 0.05, 3)).astype(np.float32)
-    image = image * cast * np.float32(np.exp(rng.uniform(-0.25, 0.2)))
-    image = np.clip(image, 0.0, 1.0) ** np.float32(rng.uniform(0.8, 1.2))
-    image = cv2.GaussianBlur(image.astype(np.float32), (0, 0), rng.uniform(0.4, 0.8))
+    image = grey + (image - grey) * np.float32(rng.uniform(0.8, 1.1))
+    cast = np.exp(rng.normal(0.0, 0.03, 3)).astype(np.float32)
+    image = image * cast * np.float32(np.exp(rng.uniform(-0.2, 0.15)))
+    image = np.clip(image, 0.0, 1.0) ** np.float32(rng.uniform(0.9, 1.15))
+    image = cv2.GaussianBlur(image.astype(np.float32), (0, 0), rng.uniform(0.4, 0.6))
     noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(
-        rng.uniform(0.004, 0.015)
+        rng.uniform(0.004, 0.01)
     )
     return np.round(255.0 * np.clip(image + noise, 0.0, 1.0)).astype(np.uint8)

@@ -207,7 +207,7 @@ def test_the_config_reads_it(full):
     batch = next(iter(loader))
     for kind, rows in (('labeled', range(4)), ('weak', range(4, 8)), ('strong', range(4, 8))):
         assert [i for i, image in enumerate(batch['inputs'][kind]) if image is not None] == [*rows]
-        assert all(batch['inputs'][kind][i].shape == (3, 80, 80) for i in rows)
+        assert all(batch['inputs'][kind][i].shape == (3, 64, 64) for i in rows)
     for i in range(4, 8):
         assert 'gt_sem_seg' not in batch['data_samples']['weak'][i]
 
