@@ -63,7 +63,10 @@ class Trial:
 
     def train(self, *arguments) -> None:
         self.cfg.dump(self.cfg.filename)
-        call_tool('train', self.cfg.filename, '--work-dir', self.folder / 'run', *arguments)
+        try:
+            call_tool('train', self.cfg.filename, '--work-dir', self.folder / 'run', *arguments)
+        finally:
+            launch.end_workers()
 
     def refused(self, *arguments, iterations: int | None = 0) -> str:
         """The one sentence, after that many iterations (None: some)."""

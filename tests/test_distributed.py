@@ -9,6 +9,7 @@ six steps pass through all phases of DDFP; sums of two gradients may round diffe
 """
 
 import itertools
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -242,17 +243,20 @@ def test_ranks_read_what_one_process_with_a_larger_batch_reads(ranks):
     assert all(len(keys) == STEPS * size for keys in read)
 
 
-def threads_after_the_command(rank: int, path: str, work_dir: Path) -> set[str]:
+def left_by_the_command(rank: int, path: str, work_dir: Path) -> tuple[set[str], list]:
     call_tool('train', path, '--work-dir', work_dir, '--launcher', 'pytorch')
-    return {task.joinpath('comm').read_text().strip() for task in Path('/proc/self/task').iterdir()}
+    tasks = Path('/proc/self/task').iterdir()
+    threads = {task.joinpath('comm').read_text().strip() for task in tasks}
+    return threads, [process.name for process in multiprocessing.active_children()]
 
 
 @pytest.mark.skipif(not Path('/proc/self/task').is_dir(), reason='lists threads in /proc')
-def test_no_thread_of_the_group_outlives_the_command(tmp_path):
+def test_the_command_leaves_no_thread_of_the_group_and_no_worker(tmp_path):
     """A thread that frees a tensor while Python shuts down aborts its rank, and with it the others."""
-    cfg = run_config(tmp_path, 'supervised')
-    for names in on_ranks(threads_after_the_command, WORLD, cfg.filename, tmp_path / 'run'):
-        assert not any('gloo' in name for name in names), names
+    cfg = run_config(tmp_path, 'supervised', num_workers=1)
+    for threads, workers in on_ranks(left_by_the_command, WORLD, cfg.filename, tmp_path / 'run'):
+        assert not any('gloo' in name for name in threads), threads
+        assert not workers
 
 
 def test_dist_train_does_the_same(tmp_path):

@@ -63,6 +63,7 @@ def train(
     ending = contextlib.nullcontext() if stop is None else pytest.raises(Stopped)
     with ending, stack.complete_weights(cfg.resume):
         runner.train()
+    launch.end_workers()
     return runner
 
 
