@@ -99,7 +99,7 @@ def stand_in_for_missing_operators() -> None:
 
 
 def import_mmseg() -> None:
-    """Import mmseg, which tries mmpretrain and with it torchvision.
+    """Import mmseg, and the torchvision that MMEngine imports when a runner starts, if there is one.
 
     Raises:
         SetupError: If a torchvision is installed that was built for another torch; MMEngine could
@@ -109,6 +109,9 @@ def import_mmseg() -> None:
         with quiet_imports():
             import mmseg.datasets
             import mmseg.models  # noqa: F401
+
+            if importlib.util.find_spec('torchvision'):
+                import torchvision  # noqa: F401
     except RuntimeError as error:
         if 'torchvision::' not in str(error):
             raise
