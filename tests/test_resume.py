@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
 from tiny_semi import METHODS, tiny_data
 from whole_runs import ROOT, assert_same_checkpoint, logged, on_ranks, recorded_samples, train
 
@@ -25,12 +27,14 @@ def run_config(folder, method: str, **changes) -> Config:
     )
 
 
-def samples_before(cfg: Config, iteration: int, dataset) -> set[tuple[int, int]]:
-    """(index, seed) of what one process reads before an iteration, from the sampler alone."""
+def samples_before(cfg: Config, iteration: int, ranks: int = 1) -> set[tuple[int, int]]:
+    """(index, seed) of what all ranks read before an iteration, from the sampler alone."""
+    init_default_scope('mmseg')
     arguments = {**cfg.train_dataloader.sampler, 'seed': cfg.randomness.seed}
+    arguments['batch_size'] *= ranks
     del arguments['type']
-    sampler = MultiSourceSampler(dataset, **arguments)
-    count = iteration * cfg.train_dataloader.batch_size
+    sampler = MultiSourceSampler(DATASETS.build(cfg.train_dataloader.dataset), **arguments)
+    count = iteration * arguments['batch_size']
     return {tuple(key) for key in itertools.islice(sampler, count)}
 
 
@@ -38,7 +42,7 @@ def samples_before(cfg: Config, iteration: int, dataset) -> set[tuple[int, int]]
 @pytest.mark.parametrize('method', METHODS)
 def test_stopped_and_continued(tmp_path, method, workers):
     cfg = run_config(tmp_path, method, num_workers=workers)
-    whole = train(cfg, tmp_path / 'whole')
+    train(cfg, tmp_path / 'whole')
     train(cfg, tmp_path / 'parts', stop=N)
     with recorded_samples(tmp_path / 'samples') as loaded:
         train(cfg, tmp_path / 'parts', resume=True)
@@ -62,28 +66,34 @@ def test_stopped_and_continued(tmp_path, method, workers):
         name = next(name for name in state['state_dict'] if 'density' in name and 'weight' in name)
         assert not torch.equal(state['state_dict'][name], early['state_dict'][name])
 
-    dataset = whole.train_dataloader.dataset
-    before, upto = (samples_before(cfg, i, dataset) for i in (N, 2 * N))
+    before, upto = (samples_before(cfg, i) for i in (N, 2 * N))
     assert not loaded & before
     assert loaded >= upto - before
     # beyond the end only what the workers prefetch: two batches each
     assert len(loaded - upto) <= 2 * workers * cfg.train_dataloader.batch_size
 
 
-def whole_and_parts(rank: int, path: str, folder: Path) -> None:
+def whole_and_parts(rank: int, path: str, folder: Path) -> set[tuple[int, int]]:
     cfg = Config.fromfile(path)
     launch.init_distributed(cfg, 'pytorch')
     train(cfg, folder / 'whole')
     train(cfg, folder / 'parts', stop=N)
-    train(cfg, folder / 'parts', resume=True)
+    with recorded_samples(folder / f'samples{rank}') as loaded:
+        train(cfg, folder / 'parts', resume=True)
+        return set(loaded())
 
 
-@pytest.mark.parametrize('method', ['fixmatch', 'ddfp', 'ddfp_reference'])
+@pytest.mark.parametrize('method', METHODS)
 def test_stopped_and_continued_on_two_ranks(tmp_path, method):
-    cfg = run_config(tmp_path, method, num_workers=2 if method == 'ddfp' else 0)
-    on_ranks(whole_and_parts, 2, cfg.filename, tmp_path)
+    workers = 2 if method == 'ddfp' else 0
+    cfg = run_config(tmp_path, method, num_workers=workers)
+    one, other = on_ranks(whole_and_parts, 2, cfg.filename, tmp_path)
     final = f'iter_{2 * N}.pth'
     assert_same_checkpoint(tmp_path / 'whole' / final, tmp_path / 'parts' / final)
+    before, upto = (samples_before(cfg, i, ranks=2) for i in (N, 2 * N))
+    assert not one & other and not (one | other) & before
+    assert one | other >= upto - before
+    assert workers or one | other == upto - before
 
 
 def test_continued_by_the_command_in_another_process(tmp_path):
