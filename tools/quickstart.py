@@ -21,8 +21,10 @@ import matplotlib
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmseg.registry import DATASETS, MODELS
+from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -251,7 +253,7 @@ def sheet(methods: list[str], models: dict, samples: list[dict], palette, path: 
     titles = ['image', 'ground truth', methods[0], f'{methods[-1]} ({last.answering})']
     titles += ['pseudo-label (striped: ignored)', 'log-density (dark: sparse)']
     picture = draw.sheet(rows, titles)
-    matplotlib.image.imsave(path, picture)
+    Image.fromarray(picture).save(path)
 
 
 def curves(methods: list[str], work_dir: Path, path: Path) -> None:
@@ -299,6 +301,7 @@ def main() -> None:
     os.chdir(ROOT)
     torch.set_num_threads(2)
     start = time.time()
+    init_default_scope('mmseg')
     generate(DATA)
     if args.data_only:
         return
