@@ -231,7 +231,11 @@ class SemiSegmentor(BaseSegmentor):
         both are seeded from (seed, rank, iteration), so that a resumed run draws what an uninterrupted one does.
         """
         step_seed = derive_seed(seed, rank, iteration)
-        torch.manual_seed(step_seed)
+        if next(self.student.parameters()).device.type == 'cpu':
+            # what torch.manual_seed does there, which would also note a stack trace for devices that are not in use
+            torch.default_generator.manual_seed(step_seed)
+        else:
+            torch.manual_seed(step_seed)
         self._started = iteration, torch.Generator().manual_seed(step_seed)
 
     def finish_step(self) -> None:
