@@ -3,8 +3,10 @@
 Labels are (H, W) integers in [0, K) or IGNORE, pictures (H, W, 3) arrays.
 """
 
+import math
 from collections.abc import Sequence
 
+import cv2
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -65,6 +67,98 @@ def paint_labels(
     if valid is not None:
         picture[~np.asarray(valid.cpu() if isinstance(valid, Tensor) else valid)] = 0
     return picture
+
+
+def overlay_labels(
+    picture: Picture,
+    labels: Tensor | np.ndarray,
+    palette: Sequence[Sequence[int]],
+    opacity: float = 0.5,
+) -> Picture:
+    """Labels laid over their picture; IGNORE is striped, as :func:`paint_labels` has it.
+
+    Args:
+        picture: (H, W, 3).
+        labels: (H, W).
+        palette: K colours.
+        opacity: Of the labels, in [0, 1].
+    """
+    colours = paint_labels(labels, palette)
+    return (opacity * colours + (1 - opacity) * picture).round().astype(np.uint8)
+
+
+def mark_padding(picture: Picture, valid: Tensor | np.ndarray) -> Picture:
+    """The picture with its padding in dark red stripes.
+
+    Args:
+        picture: (H, W, 3).
+        valid: (H, W) bool, False where the pixel is padding.
+    """
+    rows, columns = np.indices(picture.shape[:2])
+    stripes = np.where((rows + columns) // 6 % 2, 150, 80)
+    marked = picture.copy()
+    padding = ~np.asarray(valid)
+    marked[padding] = 0
+    marked[padding, 0] = stripes[padding]
+    return marked
+
+
+def outline(
+    picture: Picture, region: Tensor | np.ndarray, colour: Sequence[int] = (255, 230, 0)
+) -> Picture:
+    """The picture with a line, two pixels wide, along the inner border of a region.
+
+    Args:
+        picture: (H, W, 3).
+        region: (H, W) bool.
+        colour: 3 numbers in 0..255.
+    """
+    region = np.asarray(region, np.uint8)
+    inner = cv2.erode(region, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_REPLICATE)
+    drawn = picture.copy()
+    drawn[(region == 1) & (inner == 0)] = colour
+    return drawn
+
+
+def legend(swatches: Sequence[tuple[str, Picture]], width: int) -> Picture:
+    """Names beside their colours, in as many lines as they need.
+
+    Args:
+        swatches: Name and picture of its colour, small.
+        width: Of the result, in pixels.
+    """
+    font = ImageFont.load_default()
+    places, left, top, high = [], _GAP, _GAP, max(p.shape[0] for _, p in swatches)
+    for name, picture in swatches:
+        needed = picture.shape[1] + math.ceil(font.getlength(name)) + 5 * _GAP
+        if left > _GAP and left + needed > width:
+            left, top = _GAP, top + high + _GAP
+        places.append((left, top))
+        left += needed
+    page = Image.new('RGB', (width, top + high + _GAP), 'white')
+    draw = ImageDraw.Draw(page)
+    for (name, picture), (left, top) in zip(swatches, places, strict=True):
+        page.paste(Image.fromarray(np.ascontiguousarray(picture)), (left, top))
+        draw.text((left + picture.shape[1] + _GAP, top), name, fill='black', font=font)
+    return np.asarray(page)
+
+
+def lines_of_text(lines: Sequence[str], width: int) -> Picture:
+    """Lines of black text on white, broken where they are longer than ``width`` pixels."""
+    font, broken = ImageFont.load_default(), []
+    for line in lines:
+        broken.append('')
+        for word in line.split(' '):
+            longer = f'{broken[-1]} {word}'.strip()
+            if broken[-1] and font.getlength(longer) > width - 2 * _GAP:
+                broken.append(word)
+            else:
+                broken[-1] = longer
+    page = Image.new('RGB', (width, _GAP + _LINE * len(broken)), 'white')
+    for number, line in enumerate(broken):
+        place = (_GAP, _GAP + _LINE * number)
+        ImageDraw.Draw(page).text(place, line, fill='black', font=font)
+    return np.asarray(page)
 
 
 def paint_values(

@@ -1,0 +1,164 @@
+"""Scan all images and masks before training: what is broken, odd, or there twice.
+
+Prints tables and writes report.json and index.html (with pictures) into --out. Ends with status 1 if
+there are errors, 0 if there are warnings at most. Masks of unlabelled images are not opened.
+
+Examples:
+    python tools/check_dataset.py configs/fixmatch/camvid_46_small.py
+    python tools/check_dataset.py --labeled my/images my/masks --unlabeled my/more --num-classes 5
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+try:
+    from mmseg_semi import launch
+except ValueError as error:  # a SetupError: the OpenMMLab stack is not as it must be
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(2)
+
+import cv2
+from mmengine.config import DictAction
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from mmseg_semi.datasets.inspection import (
+    ERROR,
+    WARNING,
+    Report,
+    Source,
+    folder_source,
+    inspect,
+    sources_of,
+)
+from mmseg_semi.datasets.inspection_page import share_words, size_words, write_page
+from mmseg_semi.errors import SetupError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', nargs='?', help='a config file; its train, val and test data')
+    parser.add_argument(
+        '--labeled', nargs=2, type=Path, metavar=('IMAGES', 'MASKS'), help='two folders'
+    )
+    parser.add_argument('--unlabeled', nargs='+', type=Path, default=[], metavar='IMAGES')
+    parser.add_argument('--val', nargs=2, type=Path, metavar=('IMAGES', 'MASKS'))
+    parser.add_argument(
+        '--num-classes', type=int, help='of the folders: masks hold 0 to this - 1, and 255'
+    )
+    parser.add_argument(
+        '--out', type=Path, help="default work_dirs/<the config's path below configs/>/check"
+    )
+    parser.add_argument(
+        '--jobs', type=int, default=os.cpu_count() or 1, help='images read at a time'
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='as in train.py'
+    )
+    return parser.parse_args()
+
+
+def find_sources(args: argparse.Namespace) -> tuple[list[Source], bool, Path]:
+    """Sources, whether labelled images may be unlabelled too, and the default of ``--out``."""
+    sources, overlap, out = [], False, Path('work_dirs/check')
+    if args.config:
+        cfg = launch.load_config(args.config, args.cfg_options)
+        launch.set_work_dir(cfg, None, args.config)
+        sources += sources_of(cfg)
+        overlap, out = cfg.train_dataloader.dataset.get('allow_overlap', False), Path(cfg.work_dir)
+        out /= 'check'
+    for role, pair in (('labeled', args.labeled), ('val', args.val)):
+        if pair:
+            sources.append(folder_source(f'{role} folder', role, *pair, args.num_classes))
+    sources += [folder_source(f'{path}', 'unlabeled', path) for path in args.unlabeled]
+    if not sources:
+        raise SetupError(
+            'there is nothing to check; give a config, or folders by --labeled IMAGES MASKS, '
+            '--unlabeled IMAGES, --val IMAGES MASKS'
+        )
+    return sources, overlap, args.out or out
+
+
+def with_bar(items: Iterable, total: int) -> Iterator:
+    columns = (
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield from progress.track(items, total, description='reading images')
+
+
+def print_tables(report: Report, console: Console) -> None:
+    grid = Table(
+        'source',
+        'images',
+        'masks',
+        'void',
+        'sizes (width x height)',
+        title='Sources',
+        title_justify='left',
+    )
+    for survey in report.surveys:
+        masks = str(survey.masks) if survey.source.load_labels else 'not opened'
+        void = f'{survey.void:.1%}' if survey.masks else ''
+        grid.add_row(survey.source.name, str(survey.source.size), masks, void, size_words(survey))
+    console.print(grid)
+
+    labelled = [survey for survey in report.surveys if survey.masks]
+    if labelled:
+        grid = Table(
+            'class', title='Classes: % of the labelled pixels (masks)', title_justify='left'
+        )
+        tables = [{row['label']: row for row in survey.class_rows()} for survey in labelled]
+        for survey in labelled:
+            grid.add_column(survey.source.name, justify='right')
+        for label in sorted(set().union(*tables)):
+            rows = [table.get(label, dict(name='', share=0.0, masks=0)) for table in tables]
+            cells = [f'{share_words(row["share"])} ({row["masks"]})' for row in rows]
+            grid.add_row(next(row['name'] for row in rows if row['name']), *cells)
+        console.print(grid)
+
+    if report.findings:
+        grid = Table('', 'where', 'what', 'the first', title='Findings', title_justify='left')
+        for finding in report.findings:
+            case = finding.cases[0] if finding.cases else None
+            first = '' if case is None else '\n'.join([*case.files, case.text])
+            colour = 'red' if finding.level == ERROR else 'yellow'
+            level = f'[{colour}]{finding.level}[/]'
+            grid.add_row(level, finding.source, finding.sentence, first)
+        console.print(grid)
+
+
+@launch.tool
+def main() -> int:
+    args = parse_args()
+    if args.jobs < 1:
+        raise SetupError(f'--jobs {args.jobs}: expected 1 or more')
+    cv2.setNumThreads(1)  # the jobs fill the cores
+    sources, overlap, out = find_sources(args)
+    report = inspect(sources, args.jobs, overlap, with_bar)
+
+    out.mkdir(parents=True, exist_ok=True)
+    title = args.config or ', '.join(source.name for source in sources)
+    content = json.dumps({'checked': title, **report.as_dict()}, indent=1)
+    (out / 'report.json').write_text(content + '\n', encoding='utf-8')
+    write_page(report, out / 'index.html', title)
+
+    console = Console(soft_wrap=False, width=None if sys.stdout.isatty() else 120)
+    print_tables(report, console)
+    errors, warnings = report.count(ERROR), report.count(WARNING)
+    print(f'{errors} kinds of errors, {warnings} of warnings; with pictures: {out / "index.html"}')
+    return 1 if errors else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
