@@ -8,7 +8,9 @@ model = dict(
     iters_per_epoch=50,
     monitor_interval=10,
     student=dict(decode_head=dict(num_classes=6)),
-    teacher=dict(weights='ema', mode='eval', buffers='copy', rows='labeled+weak', start=1),
+    # averaged weights with batch norms of their own: running statistics of the student, whose batches hold strong views,
+    # do not fit them
+    teacher=dict(weights='ema', mode='train', buffers='own', rows='labeled+weak', start=1),
     pseudo_label=dict(type='ConfidenceThreshold', threshold=0.8),
     mixing=dict(type='CutMix', prob=0.5),
     objectives=[
@@ -25,10 +27,10 @@ optim_wrapper = dict(
     constructor='StudentOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=0.003, betas=(0.9, 0.99), weight_decay=0.01),
 )
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=800, val_interval=100)
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=800, by_epoch=False)]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=1600, val_interval=200)
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=1600, by_epoch=False)]
 default_hooks = dict(
     logger=dict(interval=10),
-    checkpoint=dict(interval=100),
-    teacher=dict(momentum=0.02),  # a run of 800 iterations needs a shorter memory than 0.001
+    checkpoint=dict(interval=200),
+    teacher=dict(momentum=0.02),  # a run of 1600 iterations needs a shorter memory than 0.001
 )
