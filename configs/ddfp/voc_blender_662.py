@@ -5,6 +5,7 @@ iters = 620  # an epoch
 model = dict(iters_per_epoch=iters)
 train_dataloader = dict(
     dataset=dict(
+        protocol='voc blender (u2pl) 662',
         labeled=dict(ann_file=f'{split}/labeled.txt'),
         unlabeled=dict(ann_file=f'{split}/unlabeled.txt'),
     )

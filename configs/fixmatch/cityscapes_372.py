@@ -32,6 +32,7 @@ model = dict(
 
 train_dataloader = dict(
     dataset=dict(
+        protocol='cityscapes cps 372',
         labeled=dict(ann_file='data/splits/cps/cityscapes/372/labeled.txt'),
         unlabeled=dict(ann_file='data/splits/cps/cityscapes/372/unlabeled.txt'),
     )

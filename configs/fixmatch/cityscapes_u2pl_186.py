@@ -5,6 +5,7 @@ iters = 349  # an epoch
 model = dict(iters_per_epoch=iters)
 train_dataloader = dict(
     dataset=dict(
+        protocol='cityscapes u2pl 186',
         labeled=dict(ann_file=f'{split}/labeled.txt'),
         unlabeled=dict(ann_file=f'{split}/unlabeled.txt'),
     )

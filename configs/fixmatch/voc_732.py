@@ -23,6 +23,7 @@ model = dict(
 
 train_dataloader = dict(
     dataset=dict(
+        protocol='voc classic 732',
         labeled=dict(ann_file='data/splits/u2pl/voc/732/labeled.txt'),
         unlabeled=dict(ann_file='data/splits/u2pl/voc/732/unlabeled.txt'),
     )

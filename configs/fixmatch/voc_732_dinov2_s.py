@@ -25,6 +25,7 @@ default_hooks = dict(teacher=dict(momentum=0.004))
 
 train_dataloader = dict(
     dataset=dict(
+        protocol='voc classic 732',
         labeled=dict(ann_file='data/splits/u2pl/voc/732/labeled.txt'),
         unlabeled=dict(ann_file='data/splits/u2pl/voc/732/unlabeled.txt'),
     )

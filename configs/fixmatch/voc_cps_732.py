@@ -5,6 +5,8 @@ iters = 615  # an epoch
 model = dict(iters_per_epoch=iters)
 train_dataloader = dict(
     dataset=dict(
+        protocol='voc classic (cps) 732',
+        allow_overlap=True,  # as published: one image is labelled and unlabelled
         labeled=dict(ann_file=f'{split}/labeled.txt'),
         unlabeled=dict(ann_file=f'{split}/unlabeled.txt'),
     )

@@ -5,6 +5,7 @@ iters = 186  # an epoch
 model = dict(iters_per_epoch=iters)
 train_dataloader = dict(
     dataset=dict(
+        protocol='cityscapes cps 1488',
         labeled=dict(ann_file=f'{split}/labeled.txt'),
     )
 )

@@ -21,7 +21,9 @@ train_dataloader = dict(
     batch_size=2,
     sampler=dict(batch_size=2, source_ratio=[1]),
     dataset=dict(
-        labeled=dict(ann_file='data/splits/cps/cityscapes/372/labeled.txt'), unlabeled=None
+        protocol='cityscapes cps 372',
+        labeled=dict(ann_file='data/splits/cps/cityscapes/372/labeled.txt'),
+        unlabeled=None,
     ),
 )
 

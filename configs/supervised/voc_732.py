@@ -9,7 +9,11 @@ model = dict(iters_per_epoch=615)
 train_dataloader = dict(
     batch_size=4,
     sampler=dict(batch_size=4, source_ratio=[1]),
-    dataset=dict(labeled=dict(ann_file='data/splits/u2pl/voc/732/labeled.txt'), unlabeled=None),
+    dataset=dict(
+        protocol='voc classic 732',
+        labeled=dict(ann_file='data/splits/u2pl/voc/732/labeled.txt'),
+        unlabeled=None,
+    ),
 )
 
 # 80 epochs of 615 iterations: ceil(9850 / 4) // 4 on 4 GPUs with 4 + 4 images each

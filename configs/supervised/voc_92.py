@@ -5,6 +5,7 @@ iters = 655  # an epoch
 model = dict(iters_per_epoch=iters)
 train_dataloader = dict(
     dataset=dict(
+        protocol='voc classic 92',
         labeled=dict(ann_file=f'{split}/labeled.txt'),
     )
 )

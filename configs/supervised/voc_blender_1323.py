@@ -5,6 +5,7 @@ iters = 578  # an epoch
 model = dict(iters_per_epoch=iters)
 train_dataloader = dict(
     dataset=dict(
+        protocol='voc blender (u2pl) 1323',
         labeled=dict(ann_file=f'{split}/labeled.txt'),
     )
 )

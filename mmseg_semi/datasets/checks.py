@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePath
 
+import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.dist import get_dist_info
 
@@ -170,23 +171,30 @@ def _missing(paths: Iterable[str]) -> list[str]:
     return missing
 
 
-def check_disjoint(labeled: Sequence[str], unlabeled: Sequence[str], key: str) -> None:
+def check_disjoint(
+    labeled: Sequence[str], unlabeled: Sequence[str], key: str, allow: bool = False
+) -> int:
     """Refuse unlabelled images that are labelled too.
 
     Args:
         labeled: Paths of labelled images.
         unlabeled: Paths of unlabelled images.
         key: Place of the whole data set in the config.
+        allow: Only count them.
+
+    Returns:
+        int: Number of unlabelled images that are labelled too.
     """
     known = {osp.abspath(path) for path in labeled}
     both = [path for path in unlabeled if osp.abspath(path) in known]
-    if both:
+    if both and not allow:
         raise SetupError(
             f'{key}.unlabeled names {both[0]}, which {key}.labeled names too ({len(both)} of '
             f'{len(unlabeled)} unlabelled images); remove it from the unlabelled list (python '
             'tools/splits.py make writes disjoint lists), or set allow_overlap=True to train on '
             'lists that were published so'
         )
+    return len(both)
 
 
 def check_repeated(unlabeled: Sequence[str], key: str) -> None:
@@ -226,15 +234,7 @@ def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000
     chosen = [i * len(dataset) // count for i in range(count)][rank::world_size]
 
     def check(index: int) -> None:
-        info = dataset.get_data_info(index)
-        path = info['seg_map_path']
-        to_class_indices(
-            read_labels(path, getattr(dataset, 'backend_args', None)),
-            num_classes,
-            path,
-            reduce_zero_label=bool(info.get('reduce_zero_label')),
-            label_map=info.get('label_map'),
-        )
+        load_class_indices(dataset, index, num_classes)
 
     # decoders release the interpreter lock
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
@@ -244,6 +244,29 @@ def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000
     finally:
         pool.shutdown(cancel_futures=True)
     return len(chosen)
+
+
+def load_class_indices(
+    dataset: BaseDataset, index: int, num_classes: int | None = None
+) -> np.ndarray:
+    """Labels of one image as training sees them.
+
+    Args:
+        dataset: Labelled data set.
+        index: Of the image.
+        num_classes: Number of classes. Defaults to that of the data set.
+
+    Returns:
+        np.ndarray: Shape (H, W) uint8, a class or 255.
+    """
+    info = dataset.get_data_info(index)
+    return to_class_indices(
+        read_labels(info['seg_map_path'], getattr(dataset, 'backend_args', None)),
+        num_classes or len(dataset.metainfo['classes']),
+        info['seg_map_path'],
+        reduce_zero_label=bool(info.get('reduce_zero_label')),
+        label_map=info.get('label_map'),
+    )
 
 
 def _list_command(path: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os.path as osp
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from mmengine.dataset import BaseDataset, ConcatDataset
 from mmengine.logging import print_log
@@ -22,6 +24,7 @@ from .checks import (
 )
 from .randomness import seeded_rng
 from .samplers import SampleKey
+from .splits import KINDS, identify
 from .transforms import LoadSegLabels
 
 KEY = 'train_dataloader.dataset'
@@ -41,37 +44,35 @@ class SemiDataset(ConcatDataset):
     Args:
         labeled: Config of a MMSegmentation data set.
         unlabeled: The same, or a list of them, or None to train on labelled images alone.
+        protocol: Name of the protocol that the lists must be, such as 'voc classic 732': they are
+            compared with the published hashes, or with the manifest beside them. None: the manifest
+            beside the labelled list, if there is one, tells the name. Defaults to None.
         allow_overlap: Whether an image may be labelled and unlabelled. Some published lists overlap.
             Defaults to False.
         check_masks: Number of labelled masks whose values are checked at the start, spread evenly;
             0 for none (each is checked again when it is loaded). Defaults to 2000.
         lazy_init: Whether to read lists and check files later, in ``full_init``. Defaults to False.
 
+    Attributes:
+        protocol: After ``full_init``: name, counts and hashes of the lists (:func:`.splits.identify`).
+
     Raises:
         SetupError: If lists, folders, images or masks are missing, lists are empty, repeat or
-            share an image, labels are no classes, or the sources disagree on the classes.
+            share an image, are not those of the protocol, labels are no classes, or the sources
+            disagree on the classes.
     """
 
     def __init__(
         self,
         labeled: dict,
         unlabeled: dict | Sequence[dict] | None = None,
+        protocol: str | None = None,
         allow_overlap: bool = False,
         check_masks: int = 2000,
         lazy_init: bool = False,
     ) -> None:
-        if unlabeled is None:
-            pools = []
-        else:
-            pools = [unlabeled] if isinstance(unlabeled, dict) else list(unlabeled)
-            if not pools:
-                raise SetupError(
-                    f'{KEY}.unlabeled is an empty list; name a data set, or set it to None to '
-                    'train on labelled images alone'
-                )
-        datasets = [_build(labeled, f'{KEY}.labeled')]
-        for i, pool in enumerate(pools):
-            datasets.append(_build(_without_masks(pool), _pool_key(i, len(pools))))
+        datasets = build_sources(labeled, unlabeled)
+        self.protocol: str | dict | None = protocol
         self.allow_overlap = allow_overlap
         self.check_masks = check_masks
         self._check_classes(datasets)
@@ -92,6 +93,12 @@ class SemiDataset(ConcatDataset):
         start = time.perf_counter()
         labeled, *pools = self.datasets
         read_names(labeled, f'{KEY}.labeled')
+        self.protocol = identify(
+            self.protocol,
+            _list_file(labeled) or image_names(labeled),
+            [_list_file(pool) for pool in pools],
+            KEY,
+        )
         labeled_paths = check_files(labeled, f'{KEY}.labeled')
         check_files(labeled, f'{KEY}.labeled', 'seg_map_path')
         unlabeled_paths = []
@@ -100,8 +107,7 @@ class SemiDataset(ConcatDataset):
             unlabeled_paths += check_files(pool, _pool_key(i, len(pools)))
         super().full_init()
         check_repeated(unlabeled_paths, KEY)
-        if not self.allow_overlap:
-            check_disjoint(labeled_paths, unlabeled_paths, KEY)
+        both = check_disjoint(labeled_paths, unlabeled_paths, KEY, allow=self.allow_overlap)
         masks = 0
         classes = labeled.metainfo.get('classes')
         if self.check_masks and classes:
@@ -109,6 +115,18 @@ class SemiDataset(ConcatDataset):
         print_log(
             f'SemiDataset: {len(labeled_paths)} labelled and {len(unlabeled_paths)} unlabelled '
             f'images; values of {masks} masks checked ({time.perf_counter() - start:.1f} s)',
+            logger='current',
+        )
+        hashes = [
+            f'{KINDS[kind]} SHA-256 {self.protocol[kind]["sha256"]}'
+            for kind in KINDS
+            if self.protocol[kind]
+        ]
+        name = self.protocol['protocol']
+        print_log(
+            f'SemiDataset: {f"protocol {name!r}" if name else "lists of no named protocol"}; '
+            + ', '.join(hashes)
+            + (f'; {both} images are labelled and unlabelled (allow_overlap=True)' if both else ''),
             logger='current',
         )
 
@@ -151,6 +169,44 @@ class SemiDataset(ConcatDataset):
                         f'{KEY}.unlabeled.pipeline: {type(step).__name__} loads labels, which '
                         'unlabelled images do not have; remove it'
                     )
+
+
+def build_sources(labeled: dict, unlabeled: dict | Sequence[dict] | None) -> list[BaseDataset]:
+    """The labelled data set and the unlabelled ones, not yet read.
+
+    Raises:
+        SetupError: If a config, a list or a folder is not as it must be.
+    """
+    if unlabeled is None:
+        pools = []
+    else:
+        pools = [unlabeled] if isinstance(unlabeled, dict) else list(unlabeled)
+        if not pools:
+            raise SetupError(
+                f'{KEY}.unlabeled is an empty list; name a data set, or set it to None to '
+                'train on labelled images alone'
+            )
+    datasets = [_build(labeled, f'{KEY}.labeled')]
+    for i, pool in enumerate(pools):
+        datasets.append(_build(_without_masks(pool), _pool_key(i, len(pools))))
+    return datasets
+
+
+def image_names(dataset: BaseDataset) -> list[str]:
+    """Names of a data set's images as lists write them: paths below its folder, without their end."""
+    folder = (getattr(dataset, 'data_prefix', None) or {}).get('img_path') or ''
+    suffix = getattr(dataset, 'img_suffix', '')
+    names = []
+    for i in range(len(dataset)):
+        path = dataset.get_data_info(i)['img_path']
+        name = Path(osp.relpath(path, folder) if folder else path).as_posix()
+        names.append(name.removesuffix(suffix) if suffix else osp.splitext(name)[0])
+    return names
+
+
+def _list_file(dataset: BaseDataset) -> Path | None:
+    ann_file = getattr(dataset, 'ann_file', None)
+    return Path(ann_file) if ann_file and osp.isfile(ann_file) else None
 
 
 def _pool_key(index: int, count: int) -> str:

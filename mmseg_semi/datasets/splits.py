@@ -1,4 +1,4 @@
-"""Which images are labelled: published lists, imported and checked by hash, and own seeded ones.
+"""Which images are labelled: names, lists, their hashes, and the protocol that a pair of lists is.
 
 The literature has several list families that share names but few images, so a result means something
 only together with its family:
@@ -8,12 +8,15 @@ only together with its family:
 - ``cct``: the lists of CCT (VOC).
 
 ``protocols.json`` holds what each published list must be (count and SHA-256 of its sorted names), not
-the lists themselves. All lists are written in one form: one name a line, ``2007_000032`` for VOC and
-``aachen/aachen_000000_000019`` for Cityscapes, which MMSegmentation's data sets read.
+the lists themselves; :mod:`.published_splits` imports them and :mod:`.made_splits` draws own ones. All
+lists are written in one form: one name a line, ``2007_000032`` for VOC and
+``aachen/aachen_000000_000019`` for Cityscapes, which MMSegmentation's data sets read. Beside a pair
+stands ``manifest.json`` with protocol, source, seed, counts and hashes.
 """
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -23,22 +26,35 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from mmseg_semi.errors import SetupError
-
-from .randomness import seeded_permutation
-from .transforms import IGNORE, read_labels
 
 FAMILIES = ('u2pl', 'cps', 'cct')
 DATASETS = ('voc', 'cityscapes')
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 PROTOCOLS = Path(__file__).with_name('protocols.json')
+MANIFEST = 'manifest.json'
+KINDS = dict(labeled='labelled', unlabeled='unlabelled')
 
 _NAMES = {
     'voc': re.compile(r'\d{4}_\d{6}'),
     'cityscapes': re.compile(r'(?P<city>[a-z-]+)_\d{6}_\d{6}'),
 }
+
+
+@dataclass
+class Split:
+    """One pair of lists.
+
+    Args:
+        labeled: Names of labelled images.
+        unlabeled: Names of unlabelled images.
+        origin: Files of the labelled and of the unlabelled list.
+        problems: What is wrong with the pair as published.
+    """
+
+    labeled: list[str]
+    unlabeled: list[str]
+    origin: tuple[Path, Path]
+    problems: list[str] = field(default_factory=list)
 
 
 # ------------------------------------------------------------------------------- reading and hashes
@@ -140,24 +156,35 @@ def find_problems(
     return problems
 
 
-# ---------------------------------------------------------------------------------------- importing
+def read_names(path: Path) -> list[str]:
+    """Names of a list in the one form that this package writes; no line is interpreted.
 
-
-@dataclass
-class Split:
-    """One labelled/unlabelled pair on its way from a publication to ``data/splits``.
-
-    Args:
-        labeled: Names of labelled images.
-        unlabeled: Names of unlabelled images.
-        origin: Files of the labelled and of the unlabelled list.
-        problems: What is wrong with the pair as published.
+    Raises:
+        SetupError: If there is no such list.
     """
+    if not Path(path).is_file():
+        raise SetupError(f'list {path} does not exist; expected one name a line')
+    lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
+    return [line.strip() for line in lines if line.strip()]
 
-    labeled: list[str]
-    unlabeled: list[str]
-    origin: tuple[Path, Path]
-    problems: list[str] = field(default_factory=list)
+
+def summarize_file(path: Path) -> dict:
+    """:func:`summarize` of a list file; one that is sorted is never held in memory."""
+    digest, count, previous = hashlib.sha256(), 0, b''
+    with open(path, 'rb') as file:
+        for line in file:
+            name = line.strip()
+            if name < previous:
+                break
+            if name:
+                digest.update(b'\n' + name if count else name)
+                count, previous = count + 1, name
+        else:
+            return dict(count=count, sha256=digest.hexdigest())
+    return summarize(read_names(path))
+
+
+# ---------------------------------------------------------------------------- which protocol it is
 
 
 def load_protocols() -> dict:
@@ -165,315 +192,165 @@ def load_protocols() -> dict:
     return json.loads(PROTOCOLS.read_text(encoding='utf-8'))
 
 
-def import_splits(
-    family: str, dataset: str, source: Path, out: Path, verify: bool = True
-) -> dict[int, Split]:
-    """Find the lists of a family below a folder, check them, and write them in one form.
-
-    Nothing is written unless every list found is what was published.
-
-    Args:
-        family: 'u2pl', 'cps' or 'cct'.
-        dataset: 'voc' or 'cityscapes'.
-        source: Checkout of a repository that ships the lists, or a folder with them.
-        out: Folder of all splits; lists go to ``out/family/dataset/n/{labeled,unlabeled}.txt``.
-        verify: Whether lists must be the published ones. False takes them as they are.
+def published_protocols() -> dict[str, dict]:
+    """The published pairs by the full name of their protocol, such as 'voc classic 732'.
 
     Returns:
-        dict[int, Split]: What was written, by number of labelled images.
+        dict[str, dict]: Counts and hashes of both lists, ``family``, ``dataset`` and ``source``.
+    """
+    return {
+        f'{pair["protocol"]} {n}': dict(
+            labeled=pair['labeled'],
+            unlabeled=pair['unlabeled'],
+            family=family,
+            dataset=dataset,
+            source=info['source'],
+        )
+        for family, info in load_protocols()['families'].items()
+        for dataset, lists in info['datasets'].items()
+        for n, pair in lists['splits'].items()
+    }
+
+
+def read_manifest(folder: Path) -> dict | None:
+    """The manifest of the lists in a folder, None where there is none.
 
     Raises:
-        SetupError: If there is no such list, one cannot be read, or one differs from the published
-            one (with both hashes).
+        SetupError: If the file is no manifest.
     """
-    protocols = load_protocols()
-    family_info = protocols['families'].get(family)
-    if family_info is None or dataset not in family_info['datasets']:
-        known = [f'{f} {d}' for f, i in protocols['families'].items() for d in i['datasets']]
-        raise SetupError(
-            f'--family {family} --dataset {dataset} is unknown; expected one of: {", ".join(known)}'
-        )
-    source = Path(source)
-    if not source.is_dir():
-        raise SetupError(f'--source {source} is no folder; expected a checkout or folder of lists')
-    expected = family_info['datasets'][dataset]
-    candidates = _find_cct(source) if family == 'cct' else _find_pairs(source, dataset)
-    val = _find_val(source, dataset, expected['val'] if verify else None)
-    splits = {}
-    for number in sorted(candidates):
-        if verify and str(number) not in expected['splits']:
-            continue
-        splits[number] = _choose(
-            candidates[number], expected['splits'].get(str(number)) if verify else None, dataset
-        )
-    if not splits:
-        form = '<n>_train_supervised.txt' if family == 'cct' else '<n>/labeled.txt'
-        raise SetupError(
-            f'--source {source} holds no {dataset} lists of family {family} (files {form}); give a '
-            f'checkout of {family_info["source"]["repository"]}'
-        )
-    for number, split in splits.items():
-        split.problems = find_problems(split.labeled, split.unlabeled, val)
-        protocol = expected['splits'].get(str(number), {}).get('protocol') if verify else None
-        folder = Path(out) / family / dataset / str(number)
-        _write_split(
-            folder,
-            split.labeled,
-            split.unlabeled,
-            dict(
-                protocol=f'{protocol} {number}' if protocol else f'own ({family} form) {number}',
-                family=family,
-                dataset=dataset,
-                verified=verify,
-                source=family_info['source'] if verify else None,
-                problems=split.problems,
-            ),
-        )
-    if val:
-        _write_lines(Path(out) / family / dataset / 'val.txt', val)
-    return splits
-
-
-Candidates = dict[int, list[tuple[Path, Path | None]]]
-
-
-def _find_pairs(source: Path, dataset: str) -> Candidates:
-    """Folders ``<n>/`` with ``labeled.txt`` and ``unlabeled.txt`` of this data set."""
-    found: Candidates = {}
-    for path in sorted(source.rglob('labeled.txt')):
-        if path.parent.name.isdigit() and _is_about(path, dataset):
-            other = path.with_name('unlabeled.txt')
-            pair = (path, other if other.is_file() else None)
-            found.setdefault(int(path.parent.name), []).append(pair)
-    return found
-
-
-def _find_cct(source: Path) -> Candidates:
-    """``<n>_train_supervised.txt``, and where the unlabelled names can be read."""
-    found: Candidates = {}
-    everything = next(iter(sorted(source.rglob('train_aug.txt'))), None)
-    for path in sorted(source.rglob('*_train_supervised.txt')):
-        number = path.name.split('_')[0]
-        if number.isdigit():
-            rest = path.with_name(f'{number}_train_unsupervised.txt')
-            other = everything or (rest if rest.is_file() else None)
-            found.setdefault(int(number), []).append((path, other))
-    return found
-
-
-def _is_about(path: Path, dataset: str) -> bool:
-    """Whether the first name in a list is one of this data set."""
-    with open(path, encoding='utf-8-sig') as file:
-        tokens = next((line.split() for line in file if line.strip()), None)
+    path = Path(folder) / MANIFEST
+    if not path.is_file():
+        return None
     try:
-        return tokens is not None and bool(normalize_name(tokens[0], dataset))
-    except ValueError:
-        return False
+        manifest = json.loads(path.read_text(encoding='utf-8'))
+        if 'protocol' not in manifest:  # of something else
+            return None
+        assert isinstance(manifest['protocol'], str)
+        for kind in KINDS:
+            if kind in manifest:
+                assert isinstance(manifest[kind]['sha256'], str) and manifest[kind]['count'] > 0
+        return manifest
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        raise SetupError(
+            f'{path} is no manifest of a split (protocol, labeled, unlabeled); write lists and manifest '
+            'again (python tools/splits.py make|import), or remove it'
+        ) from error
 
 
-def _find_val(source: Path, dataset: str, expected: dict | None) -> list[str]:
-    """Names of the validation list, empty if the folder has none."""
-    lists = [p for p in sorted(source.rglob('val.txt')) if _is_about(p, dataset)]
-    if expected is None:
-        return read_list(lists[0], dataset) if len(lists) == 1 else []
-    for path in lists:
-        names = read_list(path, dataset)
-        if hash_names(names) == expected['sha256']:
-            return names
-    return []
+def identify(
+    protocol: str | None,
+    labeled: Path | Sequence[str],
+    unlabeled: Sequence[Path | None],
+    key: str = 'dataset',
+) -> dict:
+    """Tell which protocol the lists of a run are, and refuse lists that are not.
 
-
-def _choose(
-    candidates: list[tuple[Path, Path | None]], expected: dict | None, dataset: str
-) -> Split:
-    """The candidate that is the published list, or an error that says how they differ."""
-    splits = []
-    for labeled_path, unlabeled_path in candidates:
-        if unlabeled_path is None:
-            raise SetupError(
-                f'list {labeled_path} has no unlabelled counterpart beside it; expected '
-                'unlabeled.txt (or train_aug.txt, from which the labelled names are taken away)'
-            )
-        labeled = read_list(labeled_path, dataset)
-        unlabeled = read_list(unlabeled_path, dataset)
-        if unlabeled_path.name == 'train_aug.txt':
-            known = set(labeled)
-            unlabeled = [name for name in unlabeled if name not in known]
-        splits.append(Split(labeled, unlabeled, (labeled_path, unlabeled_path)))
-    if expected is None:
-        if len(splits) > 1:
-            raise SetupError(
-                f'{splits[0].origin[0]} and {splits[1].origin[0]} are lists for the same number of '
-                'labels; without verification point --source to one of their folders'
-            )
-        return splits[0]
-    differences = []
-    for split in splits:
-        wrong = [
-            _difference(path, found, expected[kind])
-            for path, kind, found in zip(
-                split.origin,
-                ('labeled', 'unlabeled'),
-                (split.labeled, split.unlabeled),
-                strict=True,
-            )
-            if hash_names(found) != expected[kind]['sha256']
-        ]
-        if not wrong:
-            return split
-        differences.append(wrong[0])
-    raise SetupError(
-        f'no list here is "{expected["protocol"]}": {"; ".join(differences)}; get the list again, '
-        'or import your own with --no-verify'
-    )
-
-
-def _difference(path: Path, names: Sequence[str], expected: dict) -> str:
-    return (
-        f'{path} has {len(names)} names with SHA-256 {hash_names(names)}, expected '
-        f'{expected["count"]} names with {expected["sha256"]}'
-    )
-
-
-# ------------------------------------------------------------------------------------------- making
-
-
-def make_split(
-    images: Path,
-    n: int,
-    seed: int,
-    out: Path,
-    masks: Path | None = None,
-    balance: str | None = None,
-    min_pixels: int = 1,
-    name: str = 'own',
-) -> Split:
-    """Draw ``n`` labelled images from a folder by seed; the others are unlabelled.
-
-    The same names give the same lists on every machine. With one seed and no balancing, a smaller
-    ``n`` is contained in a larger one.
+    A protocol that the config names is a published one, or the one in the manifest beside the labelled
+    list. Without a name, the manifest tells it. The unlabelled list is hashed only where there is
+    something to compare it with, since it may have millions of lines.
 
     Args:
-        images: Folder of images, searched with its subfolders.
-        n: Number of labelled images, 1 to all.
-        seed: 0 or more.
-        out: Folder that receives ``labeled.txt``, ``unlabeled.txt`` (unless all are labelled) and
-            ``manifest.json``.
-        masks: Folder of masks with the names of the images; needed to balance.
-        balance: None for a plain draw; 'classes' makes every class appear in the labelled images.
-        min_pixels: Pixels that an image must have of a class to show it. Defaults to 1.
-        name: What the protocol is called in the manifest. Defaults to 'own'.
+        protocol: What the config calls it, or None.
+        labeled: List file, or the names where there is no list.
+        unlabeled: List file of each unlabelled source, None for a source without; empty if there is
+            no unlabelled source.
+        key: Place of the whole data set in the config.
+
+    Returns:
+        dict: ``protocol`` (a name or None), ``labeled`` and ``unlabeled`` (``count`` and ``sha256``, or
+        None where it was not hashed).
 
     Raises:
-        SetupError: If there are no images, ``n`` is out of range, masks are missing, or ``n`` images
-            cannot show every class.
+        SetupError: If a list does not hash to the protocol (with both hashes), or nothing is called so.
     """
-    names = list_names(images)
-    if not 1 <= n <= len(names):
-        raise SetupError(f'--n {n} is out of range: {images} holds {len(names)} images')
-    if seed < 0:
-        raise SetupError(f'--seed {seed} is negative; give an integer of 0 or more')
-    order = [names[i] for i in seeded_permutation(len(names), seed)]
-    if balance is None:
-        chosen = order[:n]
-    elif balance == 'classes':
-        if masks is None:
-            raise SetupError('--balance classes needs --masks, the folder of label maps')
-        chosen = _balanced(order, _classes_shown(names, masks, min_pixels), n)
-    else:
-        raise SetupError(f'--balance {balance} is unknown; expected classes')
-    labeled = sorted(chosen)
-    unlabeled = sorted(set(names) - set(chosen))
-    _write_split(
-        Path(out),
-        labeled,
-        unlabeled,
-        dict(
-            protocol=f'{name} {n} seed {seed}' if unlabeled else f'{name} {n}',
-            seed=seed,
-            balance=balance and f'{balance} (of at least {min_pixels} pixels)',
-            images=summarize(names),
-        ),
+    is_file = isinstance(labeled, Path)
+    found = dict(
+        protocol=protocol,
+        labeled=summarize_file(labeled) if is_file else summarize(labeled),
+        unlabeled=None,
     )
-    return Split(labeled, unlabeled, (Path(out) / 'labeled.txt', Path(out) / 'unlabeled.txt'))
-
-
-def list_names(images: Path) -> list[str]:
-    """Sorted names of the images below a folder: relative paths without their endings.
-
-    Raises:
-        SetupError: If the folder is missing or empty, or two images differ in their ending alone.
-    """
-    images = Path(images)
-    if not images.is_dir():
-        raise SetupError(f'--images {images} is no folder; expected the folder of training images')
-    names = [
-        path.relative_to(images).with_suffix('').as_posix()
-        for path in images.rglob('*')
-        if path.suffix.lower() in IMAGE_SUFFIXES
-    ]
-    if not names:
-        raise SetupError(f'--images {images} holds no image ({", ".join(IMAGE_SUFFIXES)})')
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
+    manifest = read_manifest(labeled.parent) if is_file else None
+    published = published_protocols().get(protocol) if protocol else None
+    pool = unlabeled[0] if len(unlabeled) == 1 else None
+    if published:
+        expected, remedy = published, _import_command(published)
+    elif protocol and (manifest is None or manifest['protocol'] != protocol):
+        near = difflib.get_close_matches(protocol, published_protocols(), n=1)
+        beside = f'the manifest beside {labeled}' if is_file else 'a manifest (there is no list)'
         raise SetupError(
-            f'--images {images} holds {repeated[0]} with several endings; keep one file a name'
+            f'{key}.protocol is {protocol!r}, which is neither a published protocol nor the one of '
+            f'{beside}; {f"did you mean {near[0]!r}?" if near else "mend the name, or set it to None"}'
         )
-    return sorted(names)
-
-
-def _classes_shown(names: Sequence[str], masks: Path, min_pixels: int) -> dict[str, set[int]]:
-    """Classes of which each image has at least ``min_pixels``; 255 is none."""
-    masks = Path(masks)
-    files = {
-        path.relative_to(masks).with_suffix('').as_posix(): path
-        for path in masks.rglob('*')
-        if path.suffix.lower() in IMAGE_SUFFIXES
-    }
-    shown = {}
-    for name in names:
-        if name not in files:
-            raise SetupError(f'--masks {masks} holds no mask of {name}; expected one of each image')
-        values, counts = np.unique(read_labels(str(files[name])), return_counts=True)
-        pairs = zip(values.tolist(), counts.tolist(), strict=True)
-        shown[name] = {v for v, count in pairs if v != IGNORE and count >= min_pixels}
-    return shown
-
-
-def _balanced(order: Sequence[str], shown: dict[str, set[int]], n: int) -> list[str]:
-    """First the images that complete the classes, rarest class first, then the rest of the draw."""
-    frequency = Counter(c for classes in shown.values() for c in classes)
-    chosen: list[str] = []
-    covered: set[int] = set()
-    for wanted in sorted(frequency, key=lambda c: (frequency[c], c)):
-        if wanted not in covered:
-            chosen.append(next(name for name in order if wanted in shown[name]))
-            covered |= shown[chosen[-1]]
-    if len(chosen) > n:
+    elif manifest:
+        expected = manifest
+        remedy = 'restore it, or write both anew: python tools/splits.py make|import'
+    else:
+        return found
+    name = found['protocol'] = protocol or manifest['protocol']
+    origin = (
+        f'{key}.protocol is {name!r}' if protocol else f'{labeled.parent / MANIFEST} is {name!r}'
+    )
+    ending = f'{remedy}; lists of your own: ' + (
+        f'{key}.protocol=None' if protocol else f'remove {MANIFEST}'
+    )
+    _compare(
+        labeled if is_file else 'the labelled folder', found, expected, 'labeled', origin, ending
+    )
+    if not unlabeled or 'unlabeled' not in expected:
+        return found
+    if pool is not None:
+        found['unlabeled'] = summarize_file(pool)
+        if protocol or pool.parent == labeled.parent:
+            _compare(pool, found, expected, 'unlabeled', origin, ending)
+    elif protocol:
         raise SetupError(
-            f'--n {n} images cannot show all {len(frequency)} classes in this draw (it needs '
-            f'{len(chosen)}); raise --n or leave out --balance'
+            f'{origin}, but the unlabelled images are not one list ({len(unlabeled)} sources); give the '
+            f'unlabelled list of that protocol, or set {key}.protocol=None'
         )
-    return chosen + [name for name in order if name not in set(chosen)][: n - len(chosen)]
+    if found['unlabeled'] != expected['unlabeled']:
+        found['protocol'] = f'{name}, other unlabelled images'
+    return found
+
+
+def _compare(
+    path: Path | str, found: dict, expected: dict, kind: str, origin: str, ending: str
+) -> None:
+    if found[kind]['sha256'] != expected[kind]['sha256']:
+        raise SetupError(
+            f'{origin}, whose {KINDS[kind]} list has {expected[kind]["count"]} names with SHA-256 '
+            f'{expected[kind]["sha256"]}, but {path} has {found[kind]["count"]} names with SHA-256 '
+            f'{found[kind]["sha256"]}; {ending}'
+        )
+
+
+def _import_command(published: dict) -> str:
+    return (
+        f'python tools/splits.py import --family {published["family"]} --dataset '
+        f'{published["dataset"]} writes it'
+    )
 
 
 # ------------------------------------------------------------------------------------------ writing
 
 
-def _write_split(folder: Path, labeled: list[str], unlabeled: list[str], manifest: dict) -> None:
+def write_split(folder: Path, labeled: list[str], unlabeled: list[str], manifest: dict) -> None:
+    """Write both lists (no unlabelled one if it is empty) and the manifest, with counts and hashes."""
     manifest = dict(manifest, labeled=summarize(labeled))
-    _write_lines(folder / 'labeled.txt', labeled)
+    write_lines(folder / 'labeled.txt', labeled)
     if unlabeled:
         manifest['unlabeled'] = summarize(unlabeled)
-        _write_lines(folder / 'unlabeled.txt', unlabeled)
-    _write_text(folder / 'manifest.json', json.dumps(manifest, indent=2) + '\n')
+        write_lines(folder / 'unlabeled.txt', unlabeled)
+    else:  # of a split that stood here before
+        (folder / 'unlabeled.txt').unlink(missing_ok=True)
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + '\n')
 
 
-def _write_lines(path: Path, names: Sequence[str]) -> None:
-    _write_text(path, ''.join(f'{name}\n' for name in names))
+def write_lines(path: Path, names: Sequence[str]) -> None:
+    """Write a list, one name a line."""
+    write_text(path, ''.join(f'{name}\n' for name in names))
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Write a file as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f'{path.name}.tmp{os.getpid()}')

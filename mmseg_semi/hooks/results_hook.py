@@ -16,7 +16,8 @@ class ResultsHook(Hook):
     """Keeps the last and the best value of each validation metric, with their iterations.
 
     The table is logged after every validation; ``results.json`` in the work folder holds it together with every
-    validation so far. The state travels in the message hub, so a resumed run continues its table.
+    validation so far, and the protocol of the training lists with their hashes. The state travels in the message hub, so
+    a resumed run continues its table.
     """
 
     priority = 'LOW'
@@ -51,5 +52,12 @@ class ResultsHook(Hook):
     def _write(self, runner: Runner, summary: dict, history: list[dict]) -> None:
         path = Path(runner.work_dir) / 'results.json'
         temporary = path.with_suffix('.tmp')
-        temporary.write_text(json.dumps({'summary': summary, 'history': history}, indent=1))
+        results = {'protocol': _protocol(runner), 'summary': summary, 'history': history}
+        temporary.write_text(json.dumps(results, indent=1))
         temporary.replace(path)
+
+
+def _protocol(runner: Runner) -> dict | None:
+    """What ``SemiDataset.protocol`` says of the training lists; None for other data sets and without training."""
+    loader = getattr(getattr(runner, '_train_loop', None), 'dataloader', None)
+    return getattr(getattr(loader, 'dataset', None), 'protocol', None)

@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 from PIL import Image
 
-from mmseg_semi.datasets import SampleKey, SemiDataset
+from mmseg_semi.datasets import SampleKey, SemiDataset, semi_dataset, splits
 from mmseg_semi.errors import SetupError
 
 
@@ -94,6 +94,39 @@ def test_lazy_init_checks_later(tree):
     dataset = build(tree, lazy_init=True)
     with pytest.raises(SetupError, match='b3'):
         dataset.full_init()
+
+
+def test_lists_are_named_and_hashed(tree, monkeypatch):
+    said = []
+    monkeypatch.setattr(semi_dataset, 'print_log', lambda text, **_: said.append(text))
+    dataset = build(tree)
+    assert dataset.protocol == dict(
+        protocol=None, labeled=splits.summarize(tree.labeled), unlabeled=None
+    )
+    assert 'lists of no named protocol; labelled SHA-256' in said[-1]
+    lists = tree.root / 'lists'
+    splits.write_split(lists, tree.labeled, tree.unlabeled, dict(protocol='mine 4'))
+    sources = {
+        kind: tree.source(kind, ann_file=f'lists/{kind}.txt') for kind in ('labeled', 'unlabeled')
+    }
+    assert build(tree, **sources).protocol['protocol'] == 'mine 4'
+    expected = splits.hash_names(tree.labeled), splits.hash_names(tree.unlabeled)
+    assert said[-1] == (
+        "SemiDataset: protocol 'mine 4'; labelled SHA-256 {}, unlabelled SHA-256 {}"
+    ).format(*expected)
+    (lists / 'unlabeled.txt').write_text('b0\n')
+    refused(tree, f'whose unlabelled list .*{expected[1]}, but .*unlabeled.txt has 1', **sources)
+    refused(tree, "protocol is 'voc classic 732'.* has 4 names", protocol='voc classic 732')
+
+
+def test_names_of_images_without_a_list(tree):
+    sources = dict(
+        labeled=tree.source('labeled', ann_file=''),
+        unlabeled=None,
+    )
+    assert build(tree, **sources).protocol['labeled'] == splits.summarize(
+        tree.labeled + tree.unlabeled
+    )
 
 
 def test_masks_of_unlabelled_images_are_never_opened(tree):
@@ -253,11 +286,14 @@ def test_truncated_image_stops_training_with_its_name(tree, num_workers):
         list(islice(iter(loader), 6))
 
 
-def test_overlapping_lists(tree):
+def test_overlapping_lists(tree, monkeypatch):
     tree.write_list('unlabeled', ['b0', 'a3', 'b1', 'a1'])
     message = r'unlabeled names .*a3.png, which .*labeled names too \(2 of 4 .*allow_overlap=True'
     refused(tree, message)
+    said = []
+    monkeypatch.setattr(semi_dataset, 'print_log', lambda text, **_: said.append(text))
     assert build(tree, allow_overlap=True).source_sizes == [4, 4]
+    assert said[-1].endswith('; 2 images are labelled and unlabelled (allow_overlap=True)')
 
 
 def test_labelled_image_inside_the_unlabelled_folder(tree):
