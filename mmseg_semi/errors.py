@@ -7,3 +7,7 @@ class SetupError(ValueError):
     The message is one sentence that names the file or key, what was found, what was expected, and the edit or command
     that mends it. The tools print it without a traceback and exit with status 2.
     """
+
+
+class UnreadableFileError(SetupError):
+    """An image or a mask that is missing, cannot be read or cannot be decoded."""

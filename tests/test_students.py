@@ -258,7 +258,7 @@ def test_crops_fit_the_patches_of_dinov2(path):
     data = cfg.train_dataloader.dataset
     for source in (data.labeled, data.unlabeled):
         sizes = {step['type']: step for step in source.pipeline}
-        assert sizes['PadAllMaps']['size'] == sizes['RandomCrop']['crop_size'] == (518, 518)
+        assert sizes['RandomScaleCrop']['crop_size'] == (518, 518)
     assert 518 % patch == 0 and cfg.model.student.backbone.img_size == 518
     assert cfg.model.data_preprocessor.data_preprocessor.test_cfg.size_divisor == patch
 

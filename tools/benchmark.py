@@ -125,7 +125,7 @@ def find_crop(cfg: Config) -> tuple[int, int]:
     """Height and width of the training crops."""
 
     def search(node: Any) -> tuple[int, int] | None:
-        if isinstance(node, dict) and node.get('type') == 'RandomCrop':
+        if isinstance(node, dict) and node.get('type') in ('RandomScaleCrop', 'RandomCrop'):
             size = node['crop_size']
             return (size, size) if isinstance(size, int) else tuple(size)
         children = (
@@ -139,7 +139,9 @@ def find_crop(cfg: Config) -> tuple[int, int]:
 
     found = search(cfg.get('train_dataloader'))
     if found is None:
-        raise SetupError('train_dataloader has no RandomCrop: give the side of the images, --crop')
+        raise SetupError(
+            'train_dataloader has no RandomScaleCrop or RandomCrop: give the side of the images, --crop'
+        )
     return found
 
 

@@ -1,6 +1,7 @@
 """Data sets, sampling and transforms for labelled and unlabelled images; registered in mmseg."""
 
 from .camvid import CamVidDataset
+from .colour import DeferColour, PILColorJitter, PILGaussianBlur, PILGrayscale
 from .quickstart import QuickstartDataset
 from .samplers import MultiSourceSampler, SampleKey
 from .semi_dataset import SemiDataset
@@ -12,14 +13,13 @@ from .transforms import (
     MultiBranch,
     PackSemiInputs,
     PadAllMaps,
-    PILColorJitter,
-    PILGaussianBlur,
-    PILGrayscale,
     RandomRelativeResize,
+    RandomScaleCrop,
 )
 
 __all__ = [
     'CamVidDataset',
+    'DeferColour',
     'EvaluateAtThisSize',
     'InitValidMap',
     'LoadImage',
@@ -33,6 +33,7 @@ __all__ = [
     'PadAllMaps',
     'QuickstartDataset',
     'RandomRelativeResize',
+    'RandomScaleCrop',
     'SampleKey',
     'SemiDataset',
 ]

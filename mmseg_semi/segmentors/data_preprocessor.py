@@ -66,7 +66,7 @@ class SemiDataPreprocessor(BaseDataPreprocessor):
             if len(set(sizes)) > 1:
                 raise SetupError(
                     f"branch '{branch}': images of sizes {sorted(set(map(tuple, sizes)))} in one batch; end the geometry of "
-                    'the pipeline with PadAllMaps and RandomCrop of one size, or set model.data_preprocessor.size'
+                    'the pipeline with RandomScaleCrop (or PadAllMaps and RandomCrop) of one size, or set model.data_preprocessor.size'
                 )
             inner.size = tuple(sizes[0])
         return inner

@@ -30,9 +30,7 @@ labeled_pipeline = [
     dict(type='LoadImage'),
     dict(type='LoadSegLabels', num_classes=num_classes),
     dict(type='Resize', scale=frame_size),
-    dict(type='RandomRelativeResize', ratio_range=(0.5, 2.0)),
-    dict(type='PadAllMaps', size=crop_size, pad_val=dict(img=0, seg=255)),
-    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range=(0.5, 2.0)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='MultiBranch', branch_field=views, labeled=labeled_view),
 ]
@@ -41,10 +39,8 @@ labeled_pipeline = [
 unlabeled_pipeline = [
     dict(type='LoadImage'),
     dict(type='Resize', scale=frame_size),
-    dict(type='RandomRelativeResize', ratio_range=(0.5, 2.0)),
     dict(type='InitValidMap'),
-    dict(type='PadAllMaps', size=crop_size, pad_val=dict(img=0, seg=255)),
-    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range=(0.5, 2.0)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='MultiBranch', branch_field=views, weak=weak_view, strong=strong_view),
 ]

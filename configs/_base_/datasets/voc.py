@@ -27,9 +27,7 @@ strong_view = [
 labeled_pipeline = [
     dict(type='LoadImage'),
     dict(type='LoadSegLabels', num_classes=num_classes),
-    dict(type='RandomRelativeResize', ratio_range=(0.5, 2.0)),
-    dict(type='PadAllMaps', size=crop_size, pad_val=dict(img=0, seg=255)),
-    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range=(0.5, 2.0)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='MultiBranch', branch_field=views, labeled=labeled_view),
 ]
@@ -37,10 +35,8 @@ labeled_pipeline = [
 # unlabelled images: one geometry, then the two views
 unlabeled_pipeline = [
     dict(type='LoadImage'),
-    dict(type='RandomRelativeResize', ratio_range=(0.5, 2.0)),
     dict(type='InitValidMap'),
-    dict(type='PadAllMaps', size=crop_size, pad_val=dict(img=0, seg=255)),
-    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range=(0.5, 2.0)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='MultiBranch', branch_field=views, weak=weak_view, strong=strong_view),
 ]

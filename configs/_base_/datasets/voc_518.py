@@ -4,18 +4,14 @@ crop_size = (518, 518)
 labeled_pipeline = [
     dict(type='LoadImage'),
     dict(type='LoadSegLabels', num_classes={{_base_.num_classes}}),
-    dict(type='RandomRelativeResize', ratio_range=(0.5, 2.0)),
-    dict(type='PadAllMaps', size=crop_size, pad_val=dict(img=0, seg=255)),
-    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range=(0.5, 2.0)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='MultiBranch', branch_field={{_base_.views}}, labeled={{_base_.labeled_view}}),
 ]
 unlabeled_pipeline = [
     dict(type='LoadImage'),
-    dict(type='RandomRelativeResize', ratio_range=(0.5, 2.0)),
     dict(type='InitValidMap'),
-    dict(type='PadAllMaps', size=crop_size, pad_val=dict(img=0, seg=255)),
-    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range=(0.5, 2.0)),
     dict(type='RandomFlip', prob=0.5),
     dict(
         type='MultiBranch',
