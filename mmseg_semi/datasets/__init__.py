@@ -5,6 +5,7 @@ from .colour import DeferColour, PILColorJitter, PILGaussianBlur, PILGrayscale
 from .quickstart import QuickstartDataset
 from .samplers import MultiSourceSampler, SampleKey
 from .semi_dataset import SemiDataset
+from .sun_rgbd import SUNRGBDDataset
 from .transforms import (
     EvaluateAtThisSize,
     InitValidMap,
@@ -34,6 +35,7 @@ __all__ = [
     'QuickstartDataset',
     'RandomRelativeResize',
     'RandomScaleCrop',
+    'SUNRGBDDataset',
     'SampleKey',
     'SemiDataset',
 ]

@@ -23,9 +23,10 @@ from .transforms import read_labels, to_class_indices
 
 _FOLDER_HINTS = {
     'CamVidDataset': 'python tools/dataset_converters/camvid.py SOURCE',
-    'PascalVOCDataset': "unpack VOCdevkit as in MMSegmentation's dataset guide",
+    'PascalVOCDataset': 'python tools/dataset_converters/voc.py --download',
     'QuickstartDataset': 'python tools/quickstart.py --data-only',
-    'CityscapesDataset': "unpack and convert Cityscapes as in MMSegmentation's dataset guide",
+    'CityscapesDataset': 'python tools/dataset_converters/cityscapes.py SOURCES',
+    'SUNRGBDDataset': 'python tools/dataset_converters/sun_rgbd.py SOURCES',
 }
 
 

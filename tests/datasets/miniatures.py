@@ -1,6 +1,7 @@
 """Miniature data sets, and the scripts of tools/ as modules."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -113,5 +114,6 @@ def load_tool(name: str):
     path = ROOT / 'tools' / f'{name}.py'
     spec = importlib.util.spec_from_file_location(f'tool_{path.stem}', path)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module  # worker processes look its functions up
     spec.loader.exec_module(module)
     return module

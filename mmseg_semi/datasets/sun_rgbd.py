@@ -1,0 +1,85 @@
+"""SUN RGB-D: indoor scenes from four depth cameras (Song et al., CVPR 2015)."""
+
+from __future__ import annotations
+
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+
+@DATASETS.register_module()
+class SUNRGBDDataset(BaseSegDataset):
+    """The colour images of SUN RGB-D with the 37 classes of its benchmark; unlabelled is 255.
+
+    ``tools/dataset_converters/sun_rgbd.py`` arranges the files (images/{train,val}/NAME.jpg and
+    labels/{train,val}/NAME.png); val is the official test set.
+
+    Args:
+        img_suffix: Ending of image names. Defaults to '.jpg'.
+        seg_map_suffix: Ending of label names. Defaults to '.png'.
+        reduce_zero_label: Label 0 is a class (wall). Defaults to False.
+        **kwargs: Other arguments of :class:`mmseg.datasets.BaseSegDataset`.
+    """
+
+    METAINFO = dict(
+        classes=(
+            'wall',
+            'floor',
+            'cabinet',
+            'bed',
+            'chair',
+            'sofa',
+            'table',
+            'door',
+            'window',
+            'bookshelf',
+            'picture',
+            'counter',
+            'blinds',
+            'desk',
+            'shelves',
+            'curtain',
+            'dresser',
+            'pillow',
+            'mirror',
+            'floor_mat',
+            'clothes',
+            'ceiling',
+            'books',
+            'fridge',
+            'tv',
+            'paper',
+            'towel',
+            'shower_curtain',
+            'box',
+            'whiteboard',
+            'person',
+            'night_stand',
+            'toilet',
+            'sink',
+            'lamp',
+            'bathtub',
+            'bag',
+        ),
+        # the colours of VOC's colour map from 1 on
+        palette=[
+            [
+                sum((i >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3))
+                for channel in range(3)
+            ]
+            for i in range(1, 38)
+        ],
+    )
+
+    def __init__(
+        self,
+        img_suffix: str = '.jpg',
+        seg_map_suffix: str = '.png',
+        reduce_zero_label: bool = False,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            img_suffix=img_suffix,
+            seg_map_suffix=seg_map_suffix,
+            reduce_zero_label=reduce_zero_label,
+            **kwargs,
+        )
