@@ -2,7 +2,7 @@
 
 Colour jitter, greyscale and Gaussian blur as torchvision and Pillow define them, which is how the
 authors' code draws them. Each transform first draws its operations, then applies them, so that
-:class:`DeferColour` can leave the second half to the device (:mod:`mmseg_semi.colour`).
+:class:`DeferColour` can leave the second half to the device (:mod:`mmseg_semi.device_colour`).
 
 OpenCV computes them, three to ten times faster than Pillow. Brightness equals Pillow's; contrast,
 saturation and greyscale differ by one level of 255 at most, blur by three; hue by 0.1 on average on

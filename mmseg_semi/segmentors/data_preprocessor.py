@@ -7,6 +7,7 @@ from mmengine.model import BaseDataPreprocessor
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from mmseg_semi.device_colour import apply_operations
 from mmseg_semi.errors import SetupError
 
 BRANCHES = ('labeled', 'weak', 'strong')
@@ -20,6 +21,9 @@ class SemiDataPreprocessor(BaseDataPreprocessor):
     branches 'labeled', 'weak' and 'strong', drops the None entries, and returns the same two dicts with an (N, 3, H, W)
     tensor and a list of N samples a branch. A plain MMSegmentation batch (``inputs`` is a list) is taken as labelled.
     Outside training it is the inner preprocessor, so that ``init_model`` and ``inference_model`` work unchanged.
+
+    Where the weak view carries colour operations (``DeferColour``) and there is no strong branch, the strong view is made
+    here, on the device, from the weak one's pixels.
 
     Args:
         data_preprocessor: Config of the inner one, usually ``dict(type='SegDataPreProcessor', ...)``. Without ``size`` and
@@ -41,6 +45,7 @@ class SemiDataPreprocessor(BaseDataPreprocessor):
             data = {key: {'labeled': value} for key, value in data.items()}
         inputs: dict[str, Tensor] = {}
         samples: dict[str, list] = {}
+        data = self._add_strong(data)
         for branch, images in data['inputs'].items():
             if branch not in BRANCHES:
                 raise SetupError(
@@ -58,6 +63,36 @@ class SemiDataPreprocessor(BaseDataPreprocessor):
             )
             inputs[branch], samples[branch] = output['inputs'], output['data_samples']
         return {'inputs': inputs, 'data_samples': samples}
+
+    def _add_strong(self, data: dict) -> dict:
+        """The batch with its strong branch, made from the weak one if that carries colour operations."""
+        weak = [sample for sample in data['data_samples'].get('weak', []) if sample is not None]
+        deferred = ['colour' in sample.metainfo for sample in weak]
+        if not any(deferred):
+            return data
+        strong = data['inputs'].get('strong')
+        if not all(deferred) or (strong and any(image is not None for image in strong)):
+            raise SetupError(
+                'some unlabelled images carry colour operations of DeferColour, others have none or a strong view besides: '
+                'begin the weak branch of every unlabelled pipeline with DeferColour, and let none have a strong branch'
+            )
+        images = [image for image in data['inputs']['weak'] if image is not None]
+        self._inner('weak', [image.shape[-2:] for image in images])  # refuses crops of different sizes
+        device = self.data_preprocessor.device
+        images = torch.stack([image.to(device, non_blocking=True) for image in images])
+        operations = [sample.metainfo['colour'] for sample in weak]
+        return {
+            'inputs': {
+                **data['inputs'],
+                'weak': list(images),
+                'strong': list(apply_operations(images, operations)),
+            },
+            'data_samples': {
+                **data['data_samples'],
+                'weak': weak,
+                'strong': [sample.clone() for sample in weak],
+            },
+        }
 
     def _inner(self, branch: str, sizes: list) -> BaseDataPreprocessor:
         """The inner preprocessor, told the crop size where the config leaves it open (mmseg's demands one)."""
