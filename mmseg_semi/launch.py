@@ -137,16 +137,19 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
+def load_config(
+    path: str | Path, options: Mapping[str, Any] | None = None, with_model: bool = True
+) -> Config:
     """Read a config and override keys of it.
 
     Args:
         path: A config file.
         options: Values by dotted key, as ``--cfg-options`` gives them.
+        with_model: Whether the model will be built.
 
     Raises:
-        SetupError: If the file is missing or wrong, a key has no place in the config, or the model
-            needs mmpretrain and that cannot be imported.
+        SetupError: If the file is missing or wrong, a key has no place in the config, or the model is
+            to be built, needs mmpretrain, and that cannot be imported.
     """
     path = Path(path)
     if not path.is_file():
@@ -174,7 +177,7 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
     borrowed = next(
         (name for name in config_types(cfg.get('model')) if name.startswith('mmpretrain.')), None
     )
-    if borrowed:
+    if borrowed and with_model:
         _require_mmpretrain(f"config '{path}': type='{borrowed}'")
     return cfg
 

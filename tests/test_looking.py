@@ -19,6 +19,7 @@ from mmseg_semi.visualization import legend, lines_of_text, mark_padding, outlin
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'tests/datasets'))
+import test_dataset_configs  # noqa: E402
 from miniatures import load_tool  # noqa: E402
 
 browse, check = load_tool('browse_dataset'), load_tool('check_dataset')
@@ -163,6 +164,7 @@ def test_check_dataset_ends_with_1_on_errors_alone(tmp_path, monkeypatch, call):
     assert status == 0 and '0 kinds of errors' in printed, printed
     report = json.loads(Path('report/report.json').read_text())
     assert report['errors'] == 0
+    assert report['sources'][0]['protocol'] == 'lists of no named protocol'
     assert [s['images'] for s in report['sources']] == [4, 6, 2]
 
     Path('data/images/train/train00.png').write_bytes(b'')
@@ -195,6 +197,32 @@ def test_check_dataset_takes_folders(tmp_path, monkeypatch, call):
     assert status == 1 and '10 validation images are training images too' in printed
     assert call(check, '--out', 'report')[0] == 2
     assert call(check, cfg.filename, '--jobs', '0')[0] == 2
+
+
+@pytest.mark.parametrize(
+    ('config', 'make'),
+    [
+        ('fixmatch/camvid_46', test_dataset_configs.camvid),
+        ('ddfp/camvid_46_small', test_dataset_configs.camvid),
+        ('supervised/voc_732', test_dataset_configs.voc),
+        ('fixmatch/voc_732_dinov2_s', test_dataset_configs.voc),  # mmpretrain is not needed to look
+        ('mean_teacher/cityscapes_372', test_dataset_configs.cityscapes),
+    ],
+)
+def test_shipped_configs(tmp_path, monkeypatch, call, config, make):
+    make(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    path = ROOT / f'configs/{config}.py'
+    # the miniatures' lists are not the published ones
+    options = ('--cfg-options', 'train_dataloader.dataset.protocol=None')
+    status, printed = call(browse, path, '--count', '1', *options)
+    assert not status, printed
+    assert Path(f'work_dirs/{config}/browse/batch_000.png').is_file()
+    status, printed = call(check, path, '--jobs', '1', *options)
+    report = json.loads(Path(f'work_dirs/{config}/check/report.json').read_text())
+    assert [s['role'] for s in report['sources']][::2] in (['labeled', 'val'], ['labeled'])
+    # the last training image of the VOC miniature is its validation image
+    assert status == 0 or {f['kind'] for f in report['findings']} == {'leak'}, printed
 
 
 def test_drawing():

@@ -229,7 +229,7 @@ def main() -> None:
     args = parse_args()
     if args.count < 1:
         raise SetupError(f'--count {args.count}: expected 1 or more batches')
-    cfg = launch.load_config(args.config, args.cfg_options)
+    cfg = launch.load_config(args.config, args.cfg_options, with_model=False)
     launch.set_work_dir(cfg, None, args.config)
     out = args.out or Path(cfg.work_dir, 'browse')
     seed = args.seed if args.seed is not None else (cfg.get('randomness') or {}).get('seed') or 0

@@ -69,7 +69,7 @@ def find_sources(args: argparse.Namespace) -> tuple[list[Source], bool, Path]:
     """Sources, whether labelled images may be unlabelled too, and the default of ``--out``."""
     sources, overlap, out = [], False, Path('work_dirs/check')
     if args.config:
-        cfg = launch.load_config(args.config, args.cfg_options)
+        cfg = launch.load_config(args.config, args.cfg_options, with_model=False)
         launch.set_work_dir(cfg, None, args.config)
         sources += sources_of(cfg)
         overlap, out = cfg.train_dataloader.dataset.get('allow_overlap', False), Path(cfg.work_dir)
@@ -98,19 +98,14 @@ def with_bar(items: Iterable, total: int) -> Iterator:
 
 
 def print_tables(report: Report, console: Console) -> None:
-    grid = Table(
-        'source',
-        'images',
-        'masks',
-        'void',
-        'sizes (width x height)',
-        title='Sources',
-        title_justify='left',
-    )
+    columns = ('source', 'images', 'masks', 'void', 'sizes (width x height)', 'protocol')
+    grid = Table(*columns, title='Sources', title_justify='left')
     for survey in report.surveys:
-        masks = str(survey.masks) if survey.source.load_labels else 'not opened'
+        source = survey.source
+        masks = str(survey.masks) if source.load_labels else 'not opened'
         void = f'{survey.void:.1%}' if survey.masks else ''
-        grid.add_row(survey.source.name, str(survey.source.size), masks, void, size_words(survey))
+        sizes = size_words(survey)
+        grid.add_row(source.name, str(source.size), masks, void, sizes, source.note)
     console.print(grid)
 
     labelled = [survey for survey in report.surveys if survey.masks]

@@ -79,6 +79,8 @@ class Source:
     classes: Sequence[str] = ()
     palette: Sequence[Sequence[int]] | None = None
     backend_args: dict | None = None
+    note: str = ''
+    """The protocol that the lists are, for reports."""
 
 
 def sources_of(cfg: Config) -> list[Source]:
@@ -88,7 +90,8 @@ def sources_of(cfg: Config) -> list[Source]:
         cfg: A whole config. Its lists and folders must exist; single files need not.
 
     Raises:
-        SetupError: A list or a folder is missing or empty, or the sources disagree on the classes.
+        SetupError: A list or a folder is missing or empty, the lists are not those of the protocol, or
+            the sources disagree on the classes.
     """
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     train = DATASETS.build({**cfg.train_dataloader.dataset, 'lazy_init': True})
@@ -100,6 +103,9 @@ def sources_of(cfg: Config) -> list[Source]:
     for i, pool in enumerate(pools):
         name = f'unlabeled[{i}]' if len(pools) > 1 else 'unlabeled'
         sources.append(_of_dataset(pool, name, 'unlabeled', f'{KEY}.{name}'))
+    if isinstance(train, SemiDataset):
+        train.identify_protocol()
+        sources[0].note = train.protocol['protocol'] or 'lists of no named protocol'
     seen = []
     for name in ('val', 'test'):
         wanted = (cfg.get(f'{name}_dataloader') or {}).get('dataset')
@@ -299,6 +305,7 @@ class Report:
                 dict(
                     name=survey.source.name,
                     role=survey.source.role,
+                    protocol=survey.source.note or None,
                     images=survey.source.size,
                     sizes=survey.size_row(),
                     masks=survey.masks,

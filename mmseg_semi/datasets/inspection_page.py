@@ -71,13 +71,14 @@ def _verdict(report: Report) -> str:
 
 
 def _source_table(surveys: Sequence[Survey]) -> str:
-    rows = ['<tr><th>source<th>images<th>masks<th>void<th>sizes (width x height)']
+    rows = ['<tr><th>source<th>images<th>masks<th>void<th>sizes (width x height)<th>protocol']
     for survey in surveys:
         masks = survey.masks if survey.source.load_labels else 'not opened'
         void = f'{survey.void:.1%}' if survey.masks else ''
         rows.append(
             f'<tr><td>{escape(survey.source.name)}<td class="n">{survey.source.size}'
             f'<td class="n">{masks}<td class="n">{void}<td>{escape(size_words(survey))}'
+            f'<td>{escape(survey.source.note)}'
         )
     return f'<table>{"".join(rows)}</table>'
 

@@ -93,12 +93,7 @@ class SemiDataset(ConcatDataset):
         start = time.perf_counter()
         labeled, *pools = self.datasets
         read_names(labeled, f'{KEY}.labeled')
-        self.protocol = identify(
-            self.protocol,
-            _list_file(labeled) or image_names(labeled),
-            [_list_file(pool) for pool in pools],
-            KEY,
-        )
+        self.identify_protocol()
         labeled_paths = check_files(labeled, f'{KEY}.labeled')
         check_files(labeled, f'{KEY}.labeled', 'seg_map_path')
         unlabeled_paths = []
@@ -128,6 +123,20 @@ class SemiDataset(ConcatDataset):
             + ', '.join(hashes)
             + (f'; {both} images are labelled and unlabelled (allow_overlap=True)' if both else ''),
             logger='current',
+        )
+
+    def identify_protocol(self) -> None:
+        """Set ``protocol`` to name, counts and hashes of the lists, once the labelled one is read.
+
+        Raises:
+            SetupError: If the lists are not those of the protocol.
+        """
+        labeled, *pools = self.datasets
+        self.protocol = identify(
+            self.protocol,
+            _list_file(labeled) or image_names(labeled),
+            [_list_file(pool) for pool in pools],
+            KEY,
         )
 
     def __getitem__(self, key: int | SampleKey) -> dict:

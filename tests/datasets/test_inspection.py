@@ -14,6 +14,7 @@ from PIL import Image
 
 from mmseg_semi.datasets.inspection import KINDS, folder_source, inspect, sources_of
 from mmseg_semi.datasets.inspection_page import write_page
+from mmseg_semi.datasets.splits import summarize
 from mmseg_semi.errors import SetupError
 
 
@@ -229,6 +230,19 @@ def test_several_pools_and_labelled_images_alone(tree):
     cfg.test_dataloader.dataset.ann_file = 'labeled.txt'
     report = inspect(sources_of(cfg), 1)
     assert found(report) == [('leak', 'test', 4)]
+
+
+def test_lists_are_those_of_the_protocol(tree):
+    halves = {
+        kind: summarize(names)
+        for kind, names in (('labeled', tree.labeled), ('unlabeled', tree.unlabeled))
+    }
+    manifest = json.dumps(dict(protocol='mine 4 seed 0', **halves))
+    (tree.root / 'manifest.json').write_text(manifest)
+    assert scan(tree).surveys[0].source.note == 'mine 4 seed 0'
+    tree.write_list('labeled', tree.labeled[:3])
+    with pytest.raises(SetupError, match='mine 4 seed 0'):
+        scan(tree)
 
 
 def test_a_plain_mmsegmentation_config(tree):
