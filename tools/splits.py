@@ -43,6 +43,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
     made = commands.add_parser('make', help='seeded lists from a folder of images')
     made.add_argument('--images', required=True, type=Path, help='folder of training images')
+    made.add_argument(
+        '--list', type=Path, help='names to draw from, if the folder holds others as well'
+    )
     made.add_argument('--n', required=True, type=int, help='number of labelled images')
     made.add_argument('--seed', type=int, default=0)
     made.add_argument('--out', required=True, type=Path, help='folder that receives the lists')
@@ -138,6 +141,7 @@ def make_seeded(args: argparse.Namespace) -> int:
         grouping=args.grouping,
         img_suffix=args.img_suffix,
         seg_map_suffix=args.seg_map_suffix,
+        only=args.list,
     )
     print(f'{args.out}: {len(split.labeled)} labelled, {len(split.unlabeled)} unlabelled')
     return 0

@@ -12,7 +12,7 @@ import numpy as np
 from mmseg_semi.errors import SetupError
 
 from .randomness import seeded_permutation
-from .splits import Split, summarize, write_split
+from .splits import Split, read_names, summarize, write_split
 from .transforms import IGNORE, read_labels
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
@@ -33,6 +33,7 @@ def make_split(
     grouping: str = 'whole',
     img_suffix: str = '',
     seg_map_suffix: str = '',
+    only: Path | None = None,
 ) -> Split:
     """Draw ``n`` labelled images from a folder by seed; the others are unlabelled.
 
@@ -58,12 +59,15 @@ def make_split(
         img_suffix: End of the images' file names, taken off their names, such as '_leftImg8bit.png'.
             Empty: any image; the extension is taken off.
         seg_map_suffix: The same of the masks, such as '_gtFine_labelTrainIds.png'.
+        only: List of the names to draw from, where the folder holds others as well (VOC's holds val).
 
     Raises:
-        SetupError: If there are no images, ``n`` is out of range, masks are missing, ``n`` images
-            cannot show every class, or the groups are none.
+        SetupError: If there are no images, the list names one that is not there, ``n`` is out of
+            range, masks are missing, ``n`` images cannot show every class, or the groups are none.
     """
     names = list_names(images, img_suffix)
+    if only is not None:
+        names = _among(names, Path(only), images)
     if not 1 <= n <= len(names):
         raise SetupError(f'--n {n} is out of range: {images} holds {len(names)} images')
     if seed < 0:
@@ -145,6 +149,19 @@ def list_names(images: Path, suffix: str = '') -> list[str]:
         SetupError: If the folder is missing or empty, or two images differ in their ending alone.
     """
     return sorted(find_files(images, suffix, '--images'))
+
+
+def _among(names: Sequence[str], path: Path, images: Path) -> list[str]:
+    """The names that a list chooses."""
+    chosen = sorted(set(read_names(path)))
+    missing = sorted(set(chosen) - set(names))
+    if missing:
+        raise SetupError(
+            f'--list {path} names {missing[0]}, which is not in --images {images} ({len(missing)} of '
+            f'{len(chosen)} names are missing); give list and folder of the same data set, or mend '
+            '--img-suffix'
+        )
+    return chosen
 
 
 def _classes_shown(

@@ -122,7 +122,7 @@ def write_cityscapes(root: Path, labels: tuple[str, ...], size: tuple[int, int] 
     ``labels`` are the names of the ids.
     """
     for split, names in FRAMES.items():
-        for i, name in enumerate(names):
+        for i, name in enumerate(names, 50 * (split == 'val')):
             write_image(root / f'leftImg8bit/{split}/{name}_leftImg8bit.png', i, size)
             ids = blocks(i, size, np.arange(len(labels)))
             stem = root / f'gtFine/{split}/{name}_gtFine'

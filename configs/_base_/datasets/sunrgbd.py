@@ -1,4 +1,4 @@
-# SUN RGB-D: 5,285 training images of 427 x 561 to 681 x 730 pixels, 37 classes, evaluated on the 5,050
+# SUN RGB-D: 5,285 training images of 561 x 427 to 730 x 530 pixels, 37 classes, evaluated on the 5,050
 # of the official test set. Prepare data/sunrgbd with tools/dataset_converters/sun_rgbd.py, and lists
 # with tools/splits.py make. A split's config replaces the two ann_file; supervised-only training sets
 # unlabeled=None and source_ratio=[1].
@@ -27,9 +27,7 @@ strong_view = [
 labeled_pipeline = [
     dict(type='LoadImage'),
     dict(type='LoadSegLabels', num_classes=num_classes),
-    dict(type='RandomRelativeResize', ratio_range=(0.5, 2.0)),
-    dict(type='PadAllMaps', size=crop_size, pad_val=dict(img=0, seg=255)),
-    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range=(0.5, 2.0)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='MultiBranch', branch_field=views, labeled=labeled_view),
 ]
@@ -37,15 +35,13 @@ labeled_pipeline = [
 # unlabelled images: one geometry, then the two views
 unlabeled_pipeline = [
     dict(type='LoadImage'),
-    dict(type='RandomRelativeResize', ratio_range=(0.5, 2.0)),
     dict(type='InitValidMap'),
-    dict(type='PadAllMaps', size=crop_size, pad_val=dict(img=0, seg=255)),
-    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range=(0.5, 2.0)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='MultiBranch', branch_field=views, weak=weak_view, strong=strong_view),
 ]
 
-# whole frames, for evaluation and inference; MMSegmentation's own transforms alone
+# whole images, for evaluation and inference; MMSegmentation's own transforms alone
 test_pipeline = [
     dict(type='LoadImageFromFile', imdecode_backend='pillow'),
     dict(type='LoadAnnotations'),
