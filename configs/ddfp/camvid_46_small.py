@@ -23,5 +23,5 @@ model = dict(
     ],
 )
 default_hooks = dict(
-    flow=dict(type='FlowEstimatorHook', lr=1e-3, betas=(0.5, 0.9), clip=50.0, epochs=20)
+    flow=dict(type='FlowEstimatorHook', lr=1e-3, betas=(0.5, 0.9), clip=50.0, epochs=40)
 )

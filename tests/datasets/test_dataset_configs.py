@@ -56,7 +56,7 @@ def cityscapes(root: Path) -> None:
     ('name', 'make', 'crop', 'counts', 'evaluated'),
     [
         ('camvid', camvid, 360, (4, 4), (360, 480)),
-        ('camvid_small', camvid, 160, (4, 4), (180, 240)),
+        ('camvid_small', camvid, 112, (4, 4), (120, 160)),
         ('voc', voc, 513, (4, 4), (375, 500)),
         ('cityscapes', cityscapes, 801, (2, 2), (256, 512)),
     ],

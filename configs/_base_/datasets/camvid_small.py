@@ -1,11 +1,11 @@
-# CamVid at half size, for use on a CPU: every frame is resized to 240 x 180 pixels, in training
+# CamVid at a third of its size, for use on a CPU: every frame is resized to 160 x 120 pixels, in training
 # and in evaluation. Labels are resized with their image and compared at that size, which keeps
 # evaluation cheap; its mIoU does not compare with that of full frames.
 # Prepare data/camvid with tools/dataset_converters/camvid.py. A split's config replaces the two
 # ann_file; supervised-only training sets unlabeled=None and source_ratio=[1].
 data_root = 'data/camvid/'
-frame_size = (240, 180)  # width, height
-crop_size = (160, 160)
+frame_size = (160, 120)  # width, height
+crop_size = (112, 112)
 num_classes = 11
 batch_size_labeled = 4  # images a GPU
 batch_size_unlabeled = 4
@@ -30,7 +30,7 @@ labeled_pipeline = [
     dict(type='LoadImage'),
     dict(type='LoadSegLabels', num_classes=num_classes),
     dict(type='Resize', scale=frame_size),
-    dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range=(0.5, 2.0)),
+    dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range=(0.75, 1.5)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='MultiBranch', branch_field=views, labeled=labeled_view),
 ]
@@ -40,7 +40,7 @@ unlabeled_pipeline = [
     dict(type='LoadImage'),
     dict(type='Resize', scale=frame_size),
     dict(type='InitValidMap'),
-    dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range=(0.5, 2.0)),
+    dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range=(0.75, 1.5)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='MultiBranch', branch_field=views, weak=weak_view, strong=strong_view),
 ]
@@ -68,7 +68,7 @@ tta_pipeline = [
     dict(
         type='TestTimeAug',
         transforms=[
-            [dict(type='Resize', scale=s) for s in ((180, 135), frame_size, (300, 225))],
+            [dict(type='Resize', scale=s) for s in ((120, 90), frame_size, (200, 150))],
             [
                 dict(type='RandomFlip', prob=0.0, direction='horizontal'),
                 dict(type='RandomFlip', prob=1.0, direction='horizontal'),
