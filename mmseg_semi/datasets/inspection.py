@@ -349,7 +349,7 @@ def inspect(
 ) -> Report:
     """Read all files of all sources.
 
-    Memory: about 100 bytes an image, whatever its size, and a few decoded images a job.
+    Memory: about 250 bytes an image, whatever its size, and a few decoded images a job.
 
     Args:
         sources: From :func:`sources_of` or :func:`folder_source`.
