@@ -2,6 +2,7 @@
 
 from .camvid import CamVidDataset
 from .colour import DeferColour, PILColorJitter, PILGaussianBlur, PILGrayscale
+from .folder_dataset import FolderDataset, LoadAnyImage, LoadAnyLabels
 from .quickstart import QuickstartDataset
 from .samplers import MultiSourceSampler, SampleKey
 from .semi_dataset import SemiDataset
@@ -22,7 +23,10 @@ __all__ = [
     'CamVidDataset',
     'DeferColour',
     'EvaluateAtThisSize',
+    'FolderDataset',
     'InitValidMap',
+    'LoadAnyImage',
+    'LoadAnyLabels',
     'LoadImage',
     'LoadSegLabels',
     'MultiBranch',

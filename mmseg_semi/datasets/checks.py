@@ -16,9 +16,11 @@ from pathlib import PurePath
 import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.dist import get_dist_info
+from PIL import Image
 
 from mmseg_semi.errors import SetupError
 
+from .own_data import UnmappedValues
 from .transforms import read_labels, to_class_indices
 
 _FOLDER_HINTS = {
@@ -109,6 +111,8 @@ def read_names(dataset: BaseDataset, key: str) -> None:
     """
     try:
         dataset.full_init()
+    except SetupError:  # a ValueError, too
+        raise
     except ValueError:
         # MMEngine cannot store an empty list of entries
         if dataset.data_list:
@@ -234,17 +238,41 @@ def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000
     count = min(limit, len(dataset))
     chosen = [i * len(dataset) // count for i in range(count)][rank::world_size]
 
-    def check(index: int) -> None:
-        load_class_indices(dataset, index, num_classes)
+    def check(index: int) -> UnmappedValues | None:
+        try:
+            labels = load_class_indices(dataset, index, num_classes)
+        except UnmappedValues as error:
+            return error  # what other masks hold belongs into the same sentence
+        if 'mask_map' in dataset.get_data_info(index):
+            _check_size(dataset.get_data_info(index), labels)
+        return None
 
     # decoders release the interpreter lock
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:
-        for _ in pool.map(check, chosen):
-            pass
+        errors = [error for error in pool.map(check, chosen) if error is not None]
     finally:
         pool.shutdown(cancel_futures=True)
+    if errors:
+        total = sum((error.found for error in errors), Counter())
+        raise errors[0].of_all(len(errors), len(chosen), total)
     return len(chosen)
+
+
+def _check_size(info: dict, labels: np.ndarray) -> None:
+    """Refuse a mask of another size than its image, by the image's header; unknown formats pass."""
+    try:
+        with Image.open(info['img_path']) as img:
+            width, height = img.size
+            if img.getexif().get(0x0112, 1) >= 5:  # lies on its side
+                width, height = height, width
+    except OSError:
+        return
+    if labels.shape != (height, width):
+        raise SetupError(
+            f'mask {info["seg_map_path"]} is {labels.shape[1]} x {labels.shape[0]} pixels, but its image '
+            f'{info["img_path"]} is {width} x {height}; both must have the same size'
+        )
 
 
 def load_class_indices(
@@ -261,6 +289,8 @@ def load_class_indices(
         np.ndarray: Shape (H, W) uint8, a class or 255.
     """
     info = dataset.get_data_info(index)
+    if 'mask_map' in info:  # of FolderDataset
+        return info['mask_map'].read(info['seg_map_path'], getattr(dataset, 'backend_args', None))
     return to_class_indices(
         read_labels(info['seg_map_path'], getattr(dataset, 'backend_args', None)),
         num_classes or len(dataset.metainfo['classes']),
