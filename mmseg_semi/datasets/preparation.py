@@ -73,6 +73,8 @@ class Archive:
             asks for a login or states no licence.
         md5: Checksum of the whole file; needed with ``urls``.
         size: Bytes, for messages.
+        markers: Parts of a path any of which tells that a folder holds what is in this archive, so
+            that it need not be downloaded.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Archive:
     urls: tuple[str, ...] = ()
     md5: str = ''
     size: int = 0
+    markers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ def add_arguments(
         parser.add_argument(
             '--download',
             action='store_true',
-            help='get '
+            help='get what the sources lack of '
             + ' and '.join(f'{a.name} ({a.size / 1e9:.1f} GB)' for a in archives if a.urls),
         )
         parser.add_argument(
@@ -179,8 +182,9 @@ def run(
     if stale:
         print(f'{args.out}: {len(stale)} files are missing or changed, e.g. {stale[0]}')
     if getattr(args, 'download', False):
+        given = list(sources)
         for archive in archives:
-            if archive.urls:
+            if archive.urls and not any(_holds(source, archive, wanted) for source in given):
                 sources.append(download_archive(archive, args.download_dir, args.mirror))
     if not sources and args.out.is_dir():
         sources = [args.out]
@@ -201,6 +205,15 @@ def run(
             'again when this is mended'
         ) from error
     print(f'{args.out}: {summary} ({time.monotonic() - start:.0f} s)')
+
+
+def _holds(source: Path, archive: Archive, wanted: Callable[[str], bool]) -> bool:
+    """Whether a source makes the download of an archive unnecessary."""
+    if source.name == archive.name or (source / archive.name).is_file():
+        return True
+    return source.is_dir() and any(
+        marker in path for path, _ in _walk(source, wanted) for marker in archive.markers
+    )
 
 
 def where_to_get(archives: Sequence[Archive], names: Iterable[str] | None = None) -> str:
@@ -435,7 +448,8 @@ def open_sources(
     Args:
         sources: Folders or archives; where two hold the same path, the first one counts.
         scratch: Folder to unpack into.
-        wanted: Whether a file is wanted, by its path in the source.
+        wanted: Whether a file is wanted, by its path in the source. Paths in a folder begin with the
+            folder's own name, as those in archives usually do.
         archives: Those that may lie in a folder packed as they were published.
 
     Yields:
@@ -476,9 +490,9 @@ def _walk(folder: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, Pa
             continue
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith('.'))
-        inner = Path(current).relative_to(folder).as_posix()
+        inner = folder.resolve().name / Path(current).relative_to(folder)
         for name in sorted(names):
-            path = name if inner == '.' else f'{inner}/{name}'
+            path = (inner / name).as_posix()
             if not name.startswith('.') and wanted(path):
                 yield path, Path(current) / name
 

@@ -67,12 +67,16 @@ def test_ids_are_those_of_the_publisher(tool):
     assert [tool.LABELS[i] for i in tool.TRAIN_IDS] == list(CLASSES)
 
 
-@pytest.mark.parametrize('form', ['folder', 'archives', 'in place', 'polygons', 'two workers'])
+@pytest.mark.parametrize(
+    'form', ['folder', 'two folders', 'archives', 'in place', 'polygons', 'two workers']
+)
 def test_masks(tool, tmp_path, raw, form):
     out, source = tmp_path / 'cityscapes', raw / 'raw'
     sources = [source]
     if form == 'archives':
         sources = [raw / 'leftImg8bit_trainvaltest.zip', raw / 'gtFine_trainvaltest.zip']
+    elif form == 'two folders':
+        sources = [source / 'gtFine', source / 'leftImg8bit']
     elif form == 'in place':
         shutil.copytree(source, out)
         sources = []

@@ -224,7 +224,7 @@ def test_folders_and_archives_hold_the_same(tmp_path, folder, suffix):
     archive = pack(tmp_path / f'set{suffix}', folder)
     expected = {'set/a.txt': b'a', 'set/deep/b.txt': b'b' * 3000}
     assert contents(archive, scratch=tmp_path / 's', wanted=is_text) == expected
-    assert contents(folder.parent, scratch=tmp_path / 's', wanted=is_text) == expected
+    assert contents(folder, scratch=tmp_path / 's', wanted=is_text) == expected
     assert not (tmp_path / 's').exists()
 
 
@@ -237,14 +237,14 @@ def test_archives_in_a_folder_and_links_in_circles(tmp_path, folder):
     (downloads / 'linked').symlink_to(folder)
     found = contents(downloads, scratch=tmp_path / 's', archives=[Archive('known.tgz', '')])
     assert sorted(found) == [
-        'known.tgz',
-        'linked/a.txt',
-        'linked/deep/b.txt',
-        'linked/deep/c.bin',
+        'downloads/known.tgz',
+        'downloads/linked/a.txt',
+        'downloads/linked/deep/b.txt',
+        'downloads/linked/deep/c.bin',
+        'downloads/unknown.tgz',
         'set/a.txt',
         'set/deep/b.txt',
         'set/deep/c.bin',
-        'unknown.tgz',
     ]
 
 
@@ -311,7 +311,13 @@ def fail(source: Path, target: Path) -> None:
 
 
 def die(source: Path, target: Path) -> None:
-    os._exit(9)
+    """As if killed in the middle of a file."""
+
+    def write_half(draft: Path) -> None:
+        draft.write_bytes(b'half')
+        os._exit(9)
+
+    preparation._whole(target, write_half)
 
 
 def converter(out: Path, make=upper):
@@ -369,10 +375,16 @@ def test_an_error_in_a_worker_is_the_users_sentence(tmp_path, folder, workers):
     assert not (out / 'made/a.txt').exists() and not (out / 'prepared.json').exists()
 
 
-def test_a_worker_that_is_killed_is_told(tmp_path, folder):
+def test_a_worker_that_is_killed_leaves_no_half_file(tmp_path, folder):
+    out = tmp_path / 'out'
     with pytest.raises(SetupError, match='a worker process was ended from outside'):
-        out = tmp_path / 'out'
         preparation.prepare([folder], out, everything, converter(out, die), workers=2)
+    assert list((out / 'made').glob('.*.draft'))
+    assert not [path for path in (out / 'made').iterdir() if path.suffix != '.draft']
+    assert preparation.check_prepared(out) is None
+    preparation.prepare([folder], out, everything, converter(out), workers=2)
+    assert (out / 'made/b.txt').read_bytes() == b'B' * 3000
+    assert not list((out / 'made').glob('.*.draft'))
 
 
 def test_other_options_are_refused(tmp_path, folder):

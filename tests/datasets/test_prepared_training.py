@@ -93,7 +93,7 @@ def look(config: str, options: dict) -> None:
 def train(config: str, options: dict) -> None:
     """Train, and see that the run came to its end."""
     config = ROOT / 'configs' / config
-    work_dir = Path('work_dirs') / config.stem
+    work_dir = Path('work_dirs', *config.parts[-3:])
     call('train', config, '--work-dir', work_dir, *changes(options))
     results = json.loads((work_dir / 'results.json').read_text())
     assert f'{"teacher" if "supervised" not in str(config) else "student"}/mIoU' in str(results)

@@ -1,3 +1,5 @@
+import dataclasses
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -40,6 +42,9 @@ def raw(tmp_path_factory) -> Path:
     return root
 
 
+VOC_FOLDERS = ('JPEGImages', 'SegmentationClass', 'ImageSets')
+
+
 def convert(tool, out: Path, *sources, workers: int = 1) -> None:
     tool.main([*map(str, sources), '--out', str(out), '--partial', f'--workers={workers}'])
 
@@ -53,11 +58,16 @@ def refused(tool, capsys, *args) -> str:
     return message
 
 
-@pytest.mark.parametrize('form', ['folders', 'archives', 'downloads', 'zip', 'in place'])
+@pytest.mark.parametrize(
+    'form', ['folders', 'deep folders', 'archives', 'downloads', 'zip', 'in place']
+)
 def test_masks_and_lists(tool, tmp_path, raw, form):
     out = tmp_path / 'VOC2012'
     if form == 'folders':
         sources = [raw / 'VOCdevkit', raw / 'benchmark_RELEASE']
+    elif form == 'deep folders':  # each part by itself
+        sources = [raw / 'VOCdevkit/VOC2012' / name for name in VOC_FOLDERS]
+        sources.append(raw / 'benchmark_RELEASE/dataset/cls')
     elif form == 'archives':
         sources = [raw / 'VOCtrainval_11-May-2012.tar', raw / 'benchmark.tgz']
     elif form == 'downloads':  # one folder that holds both archives
@@ -159,32 +169,29 @@ def test_the_command_works_in_parallel(tmp_path, raw):
     assert len(list((out / 'SegmentationClassAug').glob('*.png'))) == 10
 
 
-def test_the_download(tool, tmp_path, raw, monkeypatch, capsys):
+@pytest.mark.parametrize('have', ['nothing', 'VOCdevkit', 'benchmark_RELEASE'])
+def test_the_download_of_what_is_missing(tool, tmp_path, raw, monkeypatch, capsys, have):
     from test_preparation import Server
 
     monkeypatch.setenv('no_proxy', '127.0.0.1')
-    files = {
-        f'/mirror/{archive.name}': (raw / archive.name).read_bytes() for archive in tool.ARCHIVES
-    }
-    archives = []
-    for archive in tool.ARCHIVES:
-        md5 = tool.preparation._md5(raw / archive.name)
-        archives.append(
-            tool.preparation.Archive(archive.name, archive.where, ('http://127.0.0.1:9/',), md5)
-        )
-    monkeypatch.setattr(tool, 'ARCHIVES', tuple(archives))
     monkeypatch.setattr(tool.preparation.time, 'sleep', lambda seconds: None)
-    with Server(files, drop_after=9000, drops=3) as server:
+    archives, files = [], {}
+    for archive in tool.ARCHIVES:
+        content = (raw / archive.name).read_bytes()
+        files[f'/mirror/{archive.name}'] = content
+        archives.append(dataclasses.replace(archive, md5=hashlib.md5(content).hexdigest()))
+    monkeypatch.setattr(tool, 'ARCHIVES', tuple(archives))
+    sources = [] if have == 'nothing' else [str(raw / have)]
+    with Server(files, drop_after=2000, drops=1) as server:
         tool.main(
-            ['--download', '--mirror', f'{server.url}/mirror', '--partial', '--workers=1']
+            [*sources, '--download', '--mirror', f'{server.url}/mirror', '--partial', '--workers=1']
             + ['--out', str(tmp_path / 'out'), '--download-dir', str(tmp_path / 'down')]
         )
-    assert len(server.requests) == 5
     assert '8 training images' in capsys.readouterr().out
-    assert sorted(p.name for p in (tmp_path / 'down').iterdir()) == [
-        'VOCtrainval_11-May-2012.tar',
-        'benchmark.tgz',
-    ]
+    names = dict(VOCdevkit=['benchmark.tgz'], benchmark_RELEASE=['VOCtrainval_11-May-2012.tar'])
+    expected = names.get(have, ['VOCtrainval_11-May-2012.tar', 'benchmark.tgz'])
+    assert sorted(path.name for path in (tmp_path / 'down').iterdir()) == expected
+    assert len(server.requests) == len(expected) + 1
 
 
 def test_published_sizes():

@@ -13,6 +13,7 @@ Examples:
     python tools/dataset_converters/voc.py --download
     python tools/dataset_converters/voc.py VOCtrainval_11-May-2012.tar benchmark.tgz
     python tools/dataset_converters/voc.py ~/data/VOCdevkit ~/data/benchmark_RELEASE
+    python tools/dataset_converters/voc.py ~/data/VOCdevkit --download
 """
 
 import argparse
@@ -38,6 +39,7 @@ ARCHIVES = (
         ),
         md5='6cd6e144f989b92b3379bac3b3de84fd',
         size=1_999_639_040,
+        markers=('SegmentationClass/',),
     ),
     Archive(
         'benchmark.tgz',
@@ -48,6 +50,7 @@ ARCHIVES = (
         ),
         md5='82b4d87ceb2ed10f6038a1cba92111cb',
         size=1_419_539_633,
+        markers=('cls/', 'SegmentationClassAug/'),
     ),
 )
 NUM_CLASSES = 21
