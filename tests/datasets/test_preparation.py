@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import shlex
 import tarfile
 import threading
 import zipfile
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from miniatures import ROOT, load_tool
 from PIL import Image
 from raw_data import pack, snapshot
 
@@ -447,3 +449,14 @@ def test_labels_are_written_as_indices(tmp_path):
         preparation.check_classes(labels, 20, 'x')
     with pytest.raises(SetupError, match='x is in colour'):
         preparation.check_classes(np.zeros((2, 2, 3)), 20, 'x')
+
+
+def test_commands_of_the_documentation():
+    commands = [
+        shlex.split(line, comments=True)[1:]
+        for line in (ROOT / 'docs/data.md').read_text().splitlines()
+        if line.startswith('python ')
+    ]
+    assert len(commands) >= 10
+    for script, *args in commands:
+        load_tool(script.removeprefix('tools/').removesuffix('.py')).parse_args(args)
