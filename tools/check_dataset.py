@@ -24,6 +24,7 @@ except ValueError as error:  # a SetupError: the OpenMMLab stack is not as it mu
 import cv2
 from mmengine.config import DictAction
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -105,7 +106,8 @@ def print_tables(report: Report, console: Console) -> None:
         masks = str(survey.masks) if source.load_labels else 'not opened'
         void = f'{survey.void:.1%}' if survey.masks else ''
         sizes = size_words(survey)
-        grid.add_row(source.name, str(source.size), masks, void, sizes, source.note)
+        words = (source.name, str(source.size), masks, void, sizes, source.note)
+        grid.add_row(*map(escape, words))
     console.print(grid)
 
     labelled = [survey for survey in report.surveys if survey.masks]
@@ -115,22 +117,24 @@ def print_tables(report: Report, console: Console) -> None:
         )
         tables = [{row['label']: row for row in survey.class_rows()} for survey in labelled]
         for survey in labelled:
-            grid.add_column(survey.source.name, justify='right')
+            grid.add_column(escape(survey.source.name), justify='right')
         for label in sorted(set().union(*tables)):
             rows = [table.get(label, dict(name='', share=0.0, masks=0)) for table in tables]
             cells = [f'{share_words(row["share"])} ({row["masks"]})' for row in rows]
-            grid.add_row(next(row['name'] for row in rows if row['name']), *cells)
+            name = next(row['name'] for row in rows if row['name'])
+            grid.add_row(escape(name), *cells)
         console.print(grid)
 
-    if report.findings:
-        grid = Table('', 'where', 'what', 'the first', title='Findings', title_justify='left')
-        for finding in report.findings:
-            case = finding.cases[0] if finding.cases else None
-            first = '' if case is None else '\n'.join([*case.files, case.text])
-            colour = 'red' if finding.level == ERROR else 'yellow'
-            level = f'[{colour}]{finding.level}[/]'
-            grid.add_row(level, finding.source, finding.sentence, first)
-        console.print(grid)
+    for finding in report.findings:
+        colour = 'red' if finding.level == ERROR else 'yellow'
+        words = f'{finding.source}: {finding.what}: {finding.count}'
+        console.print(f'[{colour}]{finding.level}[/] {escape(words)}', soft_wrap=True)
+        for case in finding.cases[:3]:
+            files = [] if any(file in case.text for file in case.files) else [*case.files]
+            line = ': '.join([', '.join(files)] * bool(files) + [case.text])
+            console.print(f'  {escape(line)}', soft_wrap=True, highlight=False)
+        if finding.count > 3:
+            console.print(f'  and {finding.count - 3} more')
 
 
 @launch.tool
@@ -151,7 +155,7 @@ def main() -> int:
     console = Console(soft_wrap=False, width=None if sys.stdout.isatty() else 120)
     print_tables(report, console)
     errors, warnings = report.count(ERROR), report.count(WARNING)
-    print(f'{errors} kinds of errors, {warnings} of warnings; with pictures: {out / "index.html"}')
+    print(f'errors: {errors}, warnings: {warnings}; with pictures: {out / "index.html"}')
     return 1 if errors else 0
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import mmengine.fileio as fileio
 import numpy as np
 from mmengine.config import Config
@@ -27,12 +28,13 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from mmseg_semi.errors import SetupError
 
 from .checks import read_names, resolve_source
 from .duplicates import content_numbers, fingerprint, near_pairs, repeated
+from .own_data import UnmappedValues
 from .semi_dataset import KEY, SemiDataset
 from .transforms import IGNORE, LoadImage, LoadSegLabels, read_labels
 
@@ -41,20 +43,20 @@ ROLES = ('labeled', 'unlabeled', 'val')
 
 ERROR, WARNING = 'error', 'warning'
 
-# What can be found: kind -> (level, sentence after a count).
+# What can be found: kind -> (level, what it is).
 KINDS = {
-    'unreadable': (ERROR, 'files are missing, cut short or no images'),
-    'size': (ERROR, 'masks have another size than their image'),
-    'labels': (ERROR, 'masks hold values that are no class'),
-    'leak': (ERROR, 'validation images are training images too'),
-    'overlap': (ERROR, 'labelled images are unlabelled too'),
-    'overlap_allowed': (WARNING, 'labelled images are unlabelled too, which allow_overlap permits'),
-    'void': (WARNING, 'masks have no labelled pixel (all 255)'),
-    'turned': (WARNING, 'images are turned by their EXIF orientation, their masks are not'),
-    'absent': (WARNING, 'classes are shown by no mask'),
-    'copy': (WARNING, 'images have the content of another one'),
-    'near_val': (WARNING, 'validation images nearly equal a training image'),
-    'near': (WARNING, 'unlabelled images nearly equal a labelled one'),
+    'unreadable': (ERROR, 'files that are missing, cut short or no images'),
+    'size': (ERROR, 'masks of another size than their image'),
+    'labels': (ERROR, 'masks with values that are no class'),
+    'leak': (ERROR, 'validation images that are training images too'),
+    'overlap': (ERROR, 'labelled images that are unlabelled too'),
+    'overlap_allowed': (WARNING, 'labelled images that are unlabelled too (allow_overlap)'),
+    'void': (WARNING, 'masks without a labelled pixel (all 255)'),
+    'turned': (WARNING, 'images turned by their EXIF orientation, unlike their masks'),
+    'absent': (WARNING, 'classes that no mask shows'),
+    'copy': (WARNING, 'images with the content of another one'),
+    'near_val': (WARNING, 'validation images that nearly equal a training image'),
+    'near': (WARNING, 'unlabelled images that nearly equal a labelled one'),
 }
 _KEPT = 1000
 
@@ -105,7 +107,7 @@ def sources_of(cfg: Config) -> list[Source]:
         sources.append(_of_dataset(pool, name, 'unlabeled', f'{KEY}.{name}'))
     if isinstance(train, SemiDataset):
         train.identify_protocol()
-        sources[0].note = train.protocol['protocol'] or 'lists of no named protocol'
+        sources[0].note = train.protocol['protocol'] or 'none is named'
     seen = []
     for name in ('val', 'test'):
         wanted = (cfg.get(f'{name}_dataloader') or {}).get('dataset')
@@ -221,8 +223,8 @@ class Finding:
         return KINDS[self.kind][0]
 
     @property
-    def sentence(self) -> str:
-        return f'{self.count} {KINDS[self.kind][1]}'
+    def what(self) -> str:
+        return KINDS[self.kind][1]
 
     def add(self, case: Case) -> None:
         self.count += 1
@@ -320,7 +322,7 @@ class Report:
                     level=finding.level,
                     source=finding.source,
                     count=finding.count,
-                    what=KINDS[finding.kind][1],
+                    what=finding.what,
                     cases=[dict(files=list(case.files), text=case.text) for case in finding.cases],
                 )
                 for finding in self.findings
@@ -448,12 +450,15 @@ def _look(sources: Sequence[Source], s: int, index: int) -> _Look:
         mask = info['seg_map_path']
         try:
             labels = source.load_labels(_fresh(info))['gt_seg_map']
+        except UnmappedValues as error:
+            trouble.append(('labels', Case((mask,), _words(error), place)))
         except Exception as error:
-            values = _values(mask, source.backend_args)
-            if values is None:
-                trouble.append(('unreadable', Case((mask,), _words(error), place)))
-            else:
-                trouble.append(('labels', Case((mask,), values, place)))
+            kind, text = 'labels', _words(error)
+            if not _decodes(mask, source.backend_args):
+                kind = 'unreadable'
+            elif isinstance(source.load_labels, LoadSegLabels):
+                text = _values(mask, source.backend_args)  # all of them, not the first wrong one
+            trouble.append((kind, Case((mask,), text, place)))
         else:
             counts = np.bincount(labels.ravel(), minlength=256)
             if img is not None and labels.shape != img.shape[:2]:
@@ -488,22 +493,29 @@ def _orientation(content: bytes) -> int:
     return 1
 
 
-def _values(mask: str, backend_args: dict | None) -> str | None:
-    """What a mask holds instead of classes, or None where the file cannot be decoded."""
+def _decodes(mask: str, backend_args: dict | None) -> bool:
+    """Whether a file is a whole picture of any kind."""
+    try:
+        content = fileio.get(mask, backend_args=backend_args)
+        Image.open(io.BytesIO(content)).load()
+    except UnidentifiedImageError:
+        pixels = np.frombuffer(content, np.uint8)
+        return len(pixels) > 0 and cv2.imdecode(pixels, cv2.IMREAD_UNCHANGED) is not None
+    except Exception:
+        return False
+    return True
+
+
+def _values(mask: str, backend_args: dict | None) -> str:
+    """What a mask holds that should hold class indices."""
     try:
         labels = read_labels(mask, backend_args)
-    except SetupError:
-        try:
-            picture = Image.open(io.BytesIO(fileio.get(mask, backend_args=backend_args)))
-            picture.load()
-        except Exception:
-            return None
-        return f'a picture of mode {picture.mode}, expected one channel of class indices'
+    except SetupError as error:
+        return _words(error)
     values, counts = np.unique(labels, return_counts=True)
-    shown = ', '.join(
-        f'{v} ({n} px)' for v, n in list(zip(values.tolist(), counts.tolist(), strict=True))[-12:]
-    )
-    return f'values {"... " if len(values) > 12 else ""}{shown}'
+    pairs = list(zip(values.tolist(), counts.tolist(), strict=True))
+    shown = ', '.join(f'{value} ({count} px)' for value, count in pairs[-12:])
+    return f'values {"... " if len(pairs) > 12 else ""}{shown}'
 
 
 # ----------------------------------------------------------------------------------------- duplicates

@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+import mmengine.fileio as fileio
 import numpy as np
 from PIL import Image
 
 from mmseg_semi.structures import IGNORE
 from mmseg_semi.visualization import default_palette, overlay_labels, paint_labels, shrink
 
-from .inspection import KINDS, Finding, Report, Source, Survey
-from .transforms import read_labels
+from .inspection import Finding, Report, Source, Survey
+from .transforms import LoadSegLabels
 
 _SIDE = 240
 _CASES, _SAMPLES = 12, 6
@@ -65,8 +66,8 @@ def _verdict(report: Report) -> str:
     if not errors + warnings:
         return 'Nothing wrong was found.'
     return (
-        f'<span class="error">error</span> {errors} kinds: training would stop at them, or the score '
-        f'would be wrong. <span class="warning">warning</span> {warnings} kinds: worth a look.'
+        f'<span class="error">error</span>: {errors}; training would stop there, or the score would be '
+        f'wrong. <span class="warning">warning</span>: {warnings}; worth a look.'
     )
 
 
@@ -141,7 +142,7 @@ def _finding(finding: Finding, sources: Sequence[Source]) -> str:
         more = f'<p>{finding.count - len(shown)} more are in report.json.'
     return (
         f'<h2><span class="{finding.level}">{finding.level}</span> {escape(finding.source)}: '
-        f'{finding.count} {escape(KINDS[finding.kind][1])}</h2>'
+        f'{escape(finding.what)}: {finding.count}</h2>'
         f'<div class="cases">{"".join(figures)}</div>{more}'
     )
 
@@ -164,28 +165,32 @@ def _pictures(source: Source, index: int, how: str = 'laid over') -> str:
         img = source.load_image(dict(info))['img'][..., ::-1]
     except Exception:  # the report says so
         return ''
-    labels = None if how == 'plain' else _labels(source, info)
-    if labels is None:
-        return _embed(shrink(img, _SIDE))
+    plain = _embed(shrink(img, _SIDE))
+    if how == 'plain' or source.load_labels is None:
+        return plain
     palette = _palette(source)
+    try:
+        labels = source.load_labels(dict(info))['gt_seg_map']
+    except Exception:  # the report says so
+        return plain + _raw_mask(source, info['seg_map_path'], palette)
     if how == 'apart' or labels.shape != img.shape[:2]:
-        mask = shrink(paint_labels(labels, palette), _SIDE, smooth=False)
-        return _embed(shrink(img, _SIDE)) + _embed(mask)
+        return plain + _embed(shrink(paint_labels(labels, palette), _SIDE, smooth=False))
     return _embed(shrink(overlay_labels(img, labels, palette), _SIDE))
 
 
-def _labels(source: Source, info: dict) -> np.ndarray | None:
-    """Class indices, or the raw values of a mask that holds others; None for unlabelled images."""
-    if source.load_labels is None:
-        return None
+def _raw_mask(source: Source, path: str, palette: Sequence) -> str:
+    """A mask that is not as it must be: indices in their colours, other pictures as they are."""
     try:
-        return source.load_labels(dict(info))['gt_seg_map']
-    except Exception:  # shown as it is
-        pass
-    try:
-        return np.clip(read_labels(info['seg_map_path'], source.backend_args), 0, IGNORE)
-    except Exception:  # the report says so
-        return None
+        mask = Image.open(io.BytesIO(fileio.get(path, backend_args=source.backend_args)))
+        if mask.mode in ('1', 'L', 'P', 'I', 'I;16') and isinstance(
+            source.load_labels, LoadSegLabels
+        ):
+            picture = paint_labels(np.clip(np.asarray(mask), 0, IGNORE), palette)
+        else:
+            picture = np.asarray(mask.convert('RGB'))
+    except Exception:  # nor can it be shown
+        return ''
+    return _embed(shrink(picture, _SIDE, smooth=False))
 
 
 def _palette(source: Source) -> list[tuple[int, int, int]]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from miniatures import CLASSES, Tree, write_mask
 from mmengine.config import Config
+from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
 from mmseg_semi.datasets.inspection import KINDS, folder_source, inspect, sources_of
@@ -134,6 +135,39 @@ def test_labels_out_of_range(tree, name):
     assert '3 (80 px)' in report.findings[0].cases[0].text
     Image.open(tree.mask(name)).convert('RGB').save(tree.mask(name))
     assert found(scan(tree)) == [('labels', 'labeled' if name == 'a1' else 'val', 1)]
+
+
+class MapColours(LoadAnnotations):
+    """A loader of other masks: white is class 0, black class 1."""
+
+    def _load_seg_map(self, results: dict) -> None:
+        picture = np.array(Image.open(results['seg_map_path']))
+        white, black = (picture == 255).all(2), (picture == 0).all(2)
+        if not (white | black).all():
+            raise SetupError('a colour that nothing maps')
+        results['gt_seg_map'] = black.astype(np.uint8)
+
+
+def test_masks_of_another_kind_are_read_by_their_own_loader(tree, tmp_path):
+    for name in tree.labeled:
+        mask = np.array(Image.open(tree.mask(name)))
+        Image.fromarray(np.where(mask == 0, 255, 0).astype(np.uint8)).convert('RGB').save(
+            tree.mask(name)
+        )
+    labeled = tree.source('labeled', metainfo=dict(classes=('white', 'black')))
+    labeled['pipeline'][1] = dict(type=MapColours)
+    unlabeled = tree.source('unlabeled', metainfo=dict(classes=('white', 'black')))
+    sources = dict(labeled=labeled, unlabeled=unlabeled)
+    report = scan(tree, **sources)
+    assert report.findings == []
+    assert [row['masks'] for row in report.surveys[0].class_rows()] == [4, 4]
+    Image.new('RGB', (40, 30), 'red').save(tree.mask('a0'))
+    tree.mask('a1').write_bytes(b'nothing')
+    report = scan(tree, **sources)
+    assert found(report) == [('unreadable', 'labeled', 1), ('labels', 'labeled', 1)]
+    assert report.findings[1].cases[0].text == 'a colour that nothing maps'
+    write_page(report, tmp_path / 'index.html', 'colours')
+    assert len(Page((tmp_path / 'index.html').read_text()).sources) > 10
 
 
 def test_void_masks_and_absent_classes(tree):
