@@ -44,8 +44,13 @@ def project(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+def code_blocks() -> list[tuple[str, str]]:
+    """Language and text of each block on the page."""
+    return re.findall(r'^```(\w+)\n(.*?)^```', PAGE.read_text(), re.MULTILINE | re.DOTALL)
+
+
 def test_the_page_as_written(project, capsys):
-    blocks = re.findall(r'^```(\w+)\n(.*?)^```', PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    blocks = code_blocks()
     assert [kind for kind, _ in blocks] == ['yaml', 'bash', 'python', 'bash', 'bash', 'python']
     said = []
     for kind, text in blocks:
@@ -80,3 +85,47 @@ def test_the_page_as_written(project, capsys):
     assert results['summary']['teacher/mIoU']['last_iter'] == 20
     with Image.open('work_dirs/mine/painted.png') as painted:
         assert painted.size == (64, 48)
+
+
+def odd_mask(project: Path) -> None:
+    Image.fromarray(np.full((48, 64, 3), 9, np.uint8)).save(project / 'data/own/annotations/3.png')
+
+
+MISTAKES = {
+    'no data file': (
+        lambda project: (project / 'data/own/data.yaml').unlink(),
+        r'data/own/data\.yaml does not exist; write it as docs/custom_data\.md shows',
+    ),
+    'a folder that is not there': (
+        lambda project: (project / 'data/own/archive').rename(project / 'elsewhere'),
+        r"data\.yaml: unlabeled\[1\] is 'archive', but the folder \S+ does not exist",
+    ),
+    'a colour that nothing maps': (
+        odd_mask,
+        r'1 of \d masks, the first is \S+3\.png, hold values .* #090909 \(3,072 pixels\); add them',
+    ),
+    'a class more than the network has': (
+        lambda project: (project / 'configs/mine.py').write_text(
+            (project / 'configs/mine.py').read_text().replace('num_classes=3', 'num_classes=2')
+        ),
+        r'dataset has 3 classes, but model\.student\.decode_head\.num_classes=2: set them equal',
+    ),
+}
+
+
+@pytest.mark.parametrize('mistake', MISTAKES)
+def test_mistakes_are_one_sentence_before_the_first_iteration(project, capfd, mistake):
+    for _, text in code_blocks():
+        file = re.match(r'# (\S+\.\w+)\n', text)
+        if file:
+            Path(file[1]).write_text(text)
+    damage, sentence = MISTAKES[mistake]
+    damage(project)
+    with pytest.raises(SystemExit) as exit_info:
+        call_tool('train', 'configs/mine.py')
+    assert exit_info.value.code == 2
+    said = capfd.readouterr()
+    assert 'Traceback' not in said.out + said.err
+    (error,) = [line for line in said.err.splitlines() if line.startswith('error: ')]
+    assert re.search(sentence, error), error
+    assert not list(project.glob('work_dirs/mine/*.pth'))

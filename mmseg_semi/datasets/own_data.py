@@ -58,32 +58,39 @@ _SHOWN = 8  # values that an error lists
 class UnmappedValues(SetupError):
     """A mask holds values that nothing maps.
 
-    Args:
-        path: The mask.
-        found: Pixels by value, as text.
-        source: What maps the values.
-        hint: Further advice, or nothing.
+    It is made from its message alone, since it may have to travel from a data loader's worker;
+    :meth:`of` makes one that knows the numbers.
     """
 
-    def __init__(self, path: str, found: Counter, source: str, hint: str = '') -> None:
-        self.path, self.found, self.source, self.hint = path, found, source, hint
-        super().__init__(f'mask {path} holds {self._text(found)}')
+    found: Counter = Counter()
+    """Pixels by value, as text."""
+
+    @classmethod
+    def of(cls, path: str, found: Counter, source: str, hint: str = '') -> UnmappedValues:
+        """The error of one mask.
+
+        Args:
+            path: The mask.
+            found: Pixels by value, as text.
+            source: What maps the values.
+            hint: Further advice, or nothing.
+        """
+        error = cls(f'mask {path} holds {_values_text(found, source, hint)}')
+        error.path, error.found, error.source, error.hint = path, found, source, hint
+        return error
 
     def of_all(self, masks: int, checked: int, total: Counter) -> SetupError:
         """The same about several masks, of which this one is the first."""
         return SetupError(
-            f'{masks} of {checked} masks, the first is {self.path}, hold {self._text(total)}'
+            f'{masks} of {checked} masks, the first is {self.path}, hold '
+            f'{_values_text(total, self.source, self.hint)}'
         )
 
-    def _text(self, found: Counter) -> str:
-        shown = ', '.join(
-            f'{value} ({count:,} pixels)' for value, count in found.most_common(_SHOWN)
-        )
-        more = f' and {len(found) - _SHOWN} more' if len(found) > _SHOWN else ''
-        return (
-            f'values that {self.source} maps to nothing: {shown}{more}; add them to a class or to '
-            f'ignore{self.hint}'
-        )
+
+def _values_text(found: Counter, source: str, hint: str) -> str:
+    shown = ', '.join(f'{value} ({count:,} pixels)' for value, count in found.most_common(_SHOWN))
+    more = f' and {len(found) - _SHOWN} more' if len(found) > _SHOWN else ''
+    return f'values that {source} maps to nothing: {shown}{more}; add them to a class or to ignore{hint}'
 
 
 # -------------------------------------------------------------------------------- what masks mean
@@ -236,7 +243,7 @@ class MaskMap:
             hint = ''
             if path.lower().endswith(('.jpg', '.jpeg')):
                 hint = ' (JPEG changes values when it compresses: PNG keeps them)'
-            raise UnmappedValues(
+            raise UnmappedValues.of(
                 path, Counter(dict(zip(names, counts.tolist(), strict=True))), self.source, hint
             )
         return labels.astype(np.uint8)

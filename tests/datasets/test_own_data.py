@@ -9,6 +9,7 @@ import yaml
 from miniatures import write_image
 from mmseg.registry import DATASETS
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from mmseg_semi.datasets import checks, inspection, splits
 from mmseg_semi.datasets.folder_dataset import LoadAnyImage
@@ -428,6 +429,18 @@ def test_values_that_nothing_maps_are_added_up_over_all_masks(own, tmp_path):
         own.dataset()
     source = DATASETS.build(dict(type='FolderDataset', data_file=str(own.root / 'data.yaml')))
     assert checks.load_class_indices(source, 0).shape == (30, 40)
+
+
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_values_that_the_check_has_not_seen_stop_training(own, num_workers):
+    dataset = own.dataset()
+    for path in (own.root / 'annotations').rglob('*.png'):
+        save(path, np.full((30, 40, 3), 9, np.uint8))
+    loader = DataLoader(dataset, num_workers=num_workers, collate_fn=list)
+    with pytest.raises(
+        UnmappedValues, match=r'mask .*p\d.png holds values .* #090909 \(1,200 pixels'
+    ):
+        next(iter(loader))
 
 
 def test_the_scan_of_a_data_set_knows_these_masks(own):
