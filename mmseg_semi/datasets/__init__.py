@@ -3,6 +3,7 @@
 from .camvid import CamVidDataset
 from .colour import DeferColour, PILColorJitter, PILGaussianBlur, PILGrayscale
 from .folder_dataset import FolderDataset, LoadAnyImage, LoadAnyLabels
+from .pools import ShardedImages
 from .quickstart import QuickstartDataset
 from .samplers import MultiSourceSampler, SampleKey
 from .semi_dataset import SemiDataset
@@ -42,4 +43,5 @@ __all__ = [
     'SUNRGBDDataset',
     'SampleKey',
     'SemiDataset',
+    'ShardedImages',
 ]

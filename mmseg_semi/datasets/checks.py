@@ -20,7 +20,9 @@ from PIL import Image
 
 from mmseg_semi.errors import SetupError
 
+from .names import NameList, hash_names, hash_paths, repeated
 from .own_data import UnmappedValues
+from .pools import ImageList, ShardedImages, find_images
 from .transforms import read_labels, to_class_indices
 
 _FOLDER_HINTS = {
@@ -86,19 +88,23 @@ def check_list(path: str, key: str, shown: str | None = None) -> None:
         shown: Path as the config writes it. Defaults to ``path``.
     """
     shown = shown or path
-    with open(path, encoding='utf-8') as file:
-        names = [line.strip() for line in file]
-    if not any(names):
+    names = NameList(path)
+    blank, count, hashes = None, 0, []
+    for lines in names.chunks():
+        if blank is None and b'' in lines:
+            blank = count + lines.index(b'')
+        count += len(lines)
+        hashes.append(hash_names(iter([lines]), len(lines)))
+    if not count or (blank is not None and not any(any(lines) for lines in names.chunks())):
         raise SetupError(f'{key}.ann_file: list {shown} is empty; {_list_command(shown)}')
-    if '' in names:
+    if blank is not None:
+        raise SetupError(f'{key}.ann_file: line {blank + 1} of {shown} is empty; remove the line')
+    twice = Counter(names[i] for i in repeated(np.concatenate(hashes)).tolist())
+    twice = [name for name, times in twice.items() if times > 1]
+    if twice:
         raise SetupError(
-            f'{key}.ann_file: line {names.index("") + 1} of {shown} is empty; remove the line'
-        )
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise SetupError(
-            f'{key}.ann_file: list {shown} names {repeated[0]} more than once ({len(repeated)} of '
-            f'{len(names)} names are repeated); keep one line each'
+            f'{key}.ann_file: list {shown} names {twice[0]} more than once ({len(twice)} of '
+            f'{count} names are repeated); keep one line each'
         )
 
 
@@ -127,10 +133,11 @@ def read_names(dataset: BaseDataset, key: str) -> None:
         )
 
 
-def check_files(dataset: BaseDataset, key: str, file: str = 'img_path') -> list[str]:
+def check_files(dataset: BaseDataset, key: str, file: str = 'img_path') -> Sequence[str]:
     """Refuse a data set that names files which are not there.
 
-    Every folder is listed once; single files are not looked at.
+    Every folder is listed once; single files are not looked at. Of shards the length is compared with
+    their index.
 
     Args:
         dataset: Data set whose entries have the key ``file``.
@@ -138,8 +145,28 @@ def check_files(dataset: BaseDataset, key: str, file: str = 'img_path') -> list[
         file: 'img_path' or 'seg_map_path'.
 
     Returns:
-        list[str]: The paths, in the order of the data set.
+        Sequence[str]: The paths, in the order of the data set.
     """
+    if isinstance(dataset, ShardedImages):
+        if file != 'img_path':
+            raise SetupError(
+                f'{key}.type=ShardedImages holds images without masks; put it into '
+                f'{key.rpartition(".")[0]}.unlabeled'
+            )
+        missing = dataset.paths.missing()
+        if len(missing):
+            shard, _, _, name = dataset.paths.entry(int(missing[0]))
+            raise SetupError(
+                f'{key}.shards: {shard} is cut short, {name} lies beyond its end ({len(missing)} images '
+                'in all); write or copy the shard again'
+            )
+        return dataset.paths
+    if isinstance(dataset, ImageList):
+        missing = dataset.paths.missing()
+        if len(missing):
+            first = dataset.paths[int(missing[0])]
+            raise _missing_files(dataset, key, 'image', first, len(missing), len(dataset))
+        return dataset.paths
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     kind = 'image' if file == 'img_path' else 'mask'
     if any(file not in info for info in infos):
@@ -152,15 +179,21 @@ def check_files(dataset: BaseDataset, key: str, file: str = 'img_path') -> list[
         return paths
     missing = _missing(paths)
     if missing:
-        ann_file = getattr(dataset, 'ann_file', '')
-        where = f'list {osp.relpath(ann_file)}' if ann_file else f'{key}'
-        what = 'does not exist' if kind == 'image' else 'is missing, its image is there'
-        raise SetupError(
-            f'{where} names {PurePath(missing[0]).stem}, but its {kind} {missing[0]} {what} '
-            f'({len(missing)} of {len(paths)} {kind}s are missing); add the files, check data_root, '
-            'data_prefix and the suffixes, or convert the list (python tools/splits.py import)'
-        )
+        raise _missing_files(dataset, key, kind, missing[0], len(missing), len(paths))
     return paths
+
+
+def _missing_files(
+    dataset: BaseDataset, key: str, kind: str, first: str, missing: int, count: int
+) -> SetupError:
+    ann_file = getattr(dataset, 'ann_file', '')
+    where = f'list {osp.relpath(ann_file)}' if ann_file else f'{key}'
+    what = 'does not exist' if kind == 'image' else 'is missing, its image is there'
+    return SetupError(
+        f'{where} names {PurePath(first).stem}, but its {kind} {first} {what} '
+        f'({missing} of {count} {kind}s are missing); add the files, check data_root, '
+        'data_prefix and the suffixes, or convert the list (python tools/splits.py import)'
+    )
 
 
 def _missing(paths: Iterable[str]) -> list[str]:
@@ -177,43 +210,50 @@ def _missing(paths: Iterable[str]) -> list[str]:
 
 
 def check_disjoint(
-    labeled: Sequence[str], unlabeled: Sequence[str], key: str, allow: bool = False
+    labeled: Sequence[str], pools: Sequence[Sequence[str]], key: str, allow: bool = False
 ) -> int:
     """Refuse unlabelled images that are labelled too.
 
     Args:
         labeled: Paths of labelled images.
-        unlabeled: Paths of unlabelled images.
+        pools: Paths of the unlabelled images of each source.
         key: Place of the whole data set in the config.
         allow: Only count them.
 
     Returns:
         int: Number of unlabelled images that are labelled too.
     """
-    known = {osp.abspath(path) for path in labeled}
-    both = [path for path in unlabeled if osp.abspath(path) in known]
+    both = [(pool, index) for pool in pools for index in find_images(pool, labeled)]
     if both and not allow:
+        pool, index = both[0]
         raise SetupError(
-            f'{key}.unlabeled names {both[0]}, which {key}.labeled names too ({len(both)} of '
-            f'{len(unlabeled)} unlabelled images); remove it from the unlabelled list (python '
+            f'{key}.unlabeled names {pool[index]}, which {key}.labeled names too ({len(both)} of '
+            f'{sum(map(len, pools))} unlabelled images); remove it from the unlabelled list (python '
             'tools/splits.py make writes disjoint lists), or set allow_overlap=True to train on '
             'lists that were published so'
         )
     return len(both)
 
 
-def check_repeated(unlabeled: Sequence[str], key: str) -> None:
-    """Refuse an unlabelled image that several pools hold.
+def check_repeated(pools: Sequence[Sequence[str]], key: str) -> None:
+    """Refuse an unlabelled image that several sources hold.
 
     Args:
-        unlabeled: Paths of unlabelled images of all pools.
+        pools: Paths of the unlabelled images of each source.
         key: Place of the whole data set in the config.
     """
-    repeated = [p for p, n in Counter(map(osp.abspath, unlabeled)).items() if n > 1]
-    if repeated:
+    if len(pools) < 2:  # within a list, a name comes once: check_list
+        return
+    starts = np.cumsum([0, *map(len, pools)])
+    paths = []
+    for number in repeated(np.concatenate([hash_paths(pool) for pool in pools])).tolist():
+        place = int(np.searchsorted(starts, number, side='right')) - 1
+        paths.append(osp.abspath(pools[place][number - int(starts[place])]))
+    twice = [path for path, times in Counter(paths).items() if times > 1]
+    if twice:
         raise SetupError(
-            f'{key}.unlabeled: {len(repeated)} images are in more than one of its data sets, the '
-            f'first is {repeated[0]}; name each image once'
+            f'{key}.unlabeled: {len(twice)} images are in more than one of its data sets, the '
+            f'first is {twice[0]}; name each image once'
         )
 
 

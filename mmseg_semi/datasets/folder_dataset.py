@@ -93,7 +93,9 @@ class LoadAnyImage(LoadImage):
     def transform(self, results: dict) -> dict:
         """Add ``img`` (H, W, 3), ``img_shape`` and ``ori_shape`` (H, W)."""
         path = results['img_path']
-        content = results.pop('img_bytes', None) or _read(path, 'image', self.backend_args)
+        content = results.pop('img_bytes', None)
+        if content is None:
+            content = _read(path, 'image', self.backend_args, results.get('img_span'))
         try:
             deep = _read_deep(content)
         except Exception as error:  # each decoder raises its own kinds

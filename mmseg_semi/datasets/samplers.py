@@ -52,7 +52,13 @@ class MultiSourceSampler(Sampler):
             or any ``ConcatDataset``, whose sources are its data sets.
         batch_size: Images in a batch of one rank; the same number as the data loader's.
         source_ratio: Share of each source, e.g. ``[1, 1]`` (labelled, unlabelled).
-        shuffle: Whether each pass over a source is shuffled. Defaults to True.
+        shuffle: True: each pass over a source is shuffled as a whole. False: images come in order.
+            'shards': the shards of a source (:class:`ShardedImages`) come in a shuffled order,
+            ``shards_at_once`` of them at a time, and the images of these are shuffled together; what
+            has no shards is shuffled as a whole. Reads then stay within a few files, which a disk, a
+            network and the page cache thank, and images of far shards never meet in a batch. Defaults
+            to True.
+        shards_at_once: Shards whose images are mixed with ``shuffle='shards'``. Defaults to 8.
         seed: Seed of order and augmentation, 0 or more, equal on all ranks. None draws one that
             the ranks share. May be reassigned before iteration begins. Defaults to None.
 
@@ -66,10 +72,17 @@ class MultiSourceSampler(Sampler):
         dataset,
         batch_size: int,
         source_ratio: Sequence[float],
-        shuffle: bool = True,
+        shuffle: bool | str = True,
         seed: int | None = None,
+        shards_at_once: int = 8,
     ) -> None:
+        if shuffle not in (True, False, 'shards') or shards_at_once < 1:
+            raise SetupError(
+                f'train_dataloader.sampler: shuffle={shuffle!r}, shards_at_once={shards_at_once}; '
+                "expected True, False or 'shards', and 1 or more"
+            )
         self.source_sizes = _source_sizes(dataset)
+        self.source_shards = getattr(dataset, 'source_shards', [None] * len(self.source_sizes))
         self.num_per_source = _counts(batch_size, source_ratio, len(self.source_sizes))
         for source, size in enumerate(self.source_sizes):
             if size == 0:
@@ -86,6 +99,7 @@ class MultiSourceSampler(Sampler):
         self.batch_size = batch_size
         self.source_ratio = tuple(source_ratio)
         self.shuffle = shuffle
+        self.shards_at_once = shards_at_once
         self.seed = seed
         self.rank, self.world_size = get_dist_info()
         self._offsets = [0, *itertools.accumulate(self.source_sizes)][:-1]
@@ -95,10 +109,7 @@ class MultiSourceSampler(Sampler):
 
     def __iter__(self) -> Iterator[SampleKey]:
         """Yield keys without end, from the position given to :meth:`skip` (else from 0)."""
-        streams = [
-            _Stream(source, size, self.seed, self.shuffle)
-            for source, size in enumerate(self.source_sizes)
-        ]
+        streams = [self._stream(source) for source in range(len(self.source_sizes))]
         for number in itertools.count(self._start):
             step, slot = divmod(number, self.batch_size)
             source, j = self._slots[slot]
@@ -108,6 +119,12 @@ class MultiSourceSampler(Sampler):
                 self._offsets[source] + streams[source][position],
                 derive_seed(_AUGMENTATION, self.seed, source, position),
             )
+
+    def _stream(self, source: int) -> _Stream:
+        shards = self.source_shards[source]
+        if self.shuffle == 'shards' and shards is not None:
+            return _ShardStream(source, shards, self.seed, self.shards_at_once)
+        return _Stream(source, self.source_sizes[source], self.seed, bool(self.shuffle))
 
     def skip(self, num_samples: int) -> None:
         """Start the next iteration at another place of the stream; nothing is loaded.
@@ -157,6 +174,50 @@ class _Stream:
             self._pass = number
             self._order = seeded_permutation(self.size, _ORDER, self.seed, self.source, number)
         return int(self._order[place])
+
+
+class _ShardStream:
+    """The same over a source of shards: a few shards at a time, in a shuffled order.
+
+    Args:
+        source: Number of the source.
+        sizes: Images of each shard.
+        seed: Of the run.
+        at_once: Shards whose images are shuffled together.
+    """
+
+    def __init__(self, source: int, sizes: np.ndarray, seed: int, at_once: int) -> None:
+        self.source, self.seed, self.at_once = source, seed, at_once
+        self.sizes = np.asarray(sizes)
+        self.firsts = np.cumsum(self.sizes) - self.sizes  # first image of each shard
+        self.size = int(self.sizes.sum())
+        self._pass = -1
+        self._group: tuple[int, int] = (-1, -1)
+
+    def __getitem__(self, position: int) -> int:
+        number, place = divmod(position, self.size)
+        if number != self._pass:
+            self._pass = number
+            self._shards = seeded_permutation(
+                len(self.sizes), _ORDER, self.seed, self.source, number
+            )
+            counts = np.add.reduceat(
+                self.sizes[self._shards], range(0, len(self.sizes), self.at_once)
+            )
+            self._group_ends = np.cumsum(counts)
+        group = int(np.searchsorted(self._group_ends, place, side='right'))
+        if (number, group) != self._group:
+            self._group = number, group
+            shards = self._shards[group * self.at_once : (group + 1) * self.at_once]
+            images = np.concatenate(
+                [np.arange(self.sizes[s]) + self.firsts[s] for s in shards.tolist()]
+            )
+            order = seeded_permutation(
+                len(images), _ORDER, self.seed, self.source, number, 1 + group
+            )
+            self._images = images[order]
+        first = int(self._group_ends[group]) - len(self._images)
+        return int(self._images[place - first])
 
 
 def _source_sizes(dataset) -> list[int]:

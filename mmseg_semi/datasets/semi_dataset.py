@@ -7,12 +7,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from mmengine.dataset import BaseDataset, ConcatDataset
 from mmengine.logging import print_log
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 
-from mmseg_semi.errors import SetupError
+from mmseg_semi.errors import SetupError, UnreadableFileError
+from mmseg_semi.seeding import derive_seed
 
 from .checks import (
     check_disjoint,
@@ -22,12 +24,16 @@ from .checks import (
     read_names,
     resolve_source,
 )
+from .pools import ImageList
 from .randomness import seeded_rng
 from .samplers import SampleKey
 from .splits import KINDS, identify
 from .transforms import LoadSegLabels
 
 KEY = 'train_dataloader.dataset'
+MAX_SKIPPED = 10
+"""Unreadable images in a row, after which something else than an image is wrong."""
+_REPLACEMENT = 3  # beside the sampler's purposes of a seed
 
 
 @DATASETS.register_module()
@@ -51,6 +57,10 @@ class SemiDataset(ConcatDataset):
             Defaults to False.
         check_masks: Number of labelled masks whose values are checked at the start, spread evenly;
             0 for none (each is checked again when it is loaded). Defaults to 2000.
+        on_unreadable: What happens to an image that cannot be read while training. 'stop' ends the run
+            with the file's name. 'skip' takes another image of the same source in its place, one that
+            follows from the sample's seed; ``SemiStepHook`` writes every such case to the log and to
+            ``skipped_images.txt`` in the work folder, and counts them at the end. Defaults to 'stop'.
         lazy_init: Whether to read lists and check files later, in ``full_init``. Defaults to False.
 
     Attributes:
@@ -69,12 +79,16 @@ class SemiDataset(ConcatDataset):
         protocol: str | None = None,
         allow_overlap: bool = False,
         check_masks: int = 2000,
+        on_unreadable: str = 'stop',
         lazy_init: bool = False,
     ) -> None:
+        if on_unreadable not in ('stop', 'skip'):
+            raise SetupError(f"{KEY}.on_unreadable={on_unreadable!r}, expected 'stop' or 'skip'")
         datasets = build_sources(labeled, unlabeled)
         self.protocol: str | dict | None = protocol
         self.allow_overlap = allow_overlap
         self.check_masks = check_masks
+        self.on_unreadable = on_unreadable
         self._check_classes(datasets)
         # classes were compared above; a palette or a label map of an unlabelled source means nothing
         ignore_keys = sorted({name for dataset in datasets for name in dataset.metainfo})
@@ -85,6 +99,18 @@ class SemiDataset(ConcatDataset):
         """Images of each source: [labelled] or [labelled, unlabelled]."""
         sizes = [len(dataset) for dataset in self.datasets]
         return sizes[:1] + ([sum(sizes[1:])] if len(sizes) > 1 else [])
+
+    @property
+    def source_shards(self) -> list[np.ndarray | None]:
+        """Images of each shard of each source, None for a source without shards.
+
+        A data set without shards counts as one.
+        """
+        labeled, *pools = self.datasets
+        if not any(hasattr(pool, 'shard_sizes') for pool in pools):
+            return [None] * len(self.source_sizes)
+        sizes = [getattr(pool, 'shard_sizes', np.array([len(pool)])) for pool in pools]
+        return [None, np.concatenate(sizes)]
 
     def full_init(self) -> None:
         """Read the lists and check them, once."""
@@ -99,7 +125,7 @@ class SemiDataset(ConcatDataset):
         unlabeled_paths = []
         for i, pool in enumerate(pools):
             read_names(pool, _pool_key(i, len(pools)))
-            unlabeled_paths += check_files(pool, _pool_key(i, len(pools)))
+            unlabeled_paths.append(check_files(pool, _pool_key(i, len(pools))))
         super().full_init()
         check_repeated(unlabeled_paths, KEY)
         both = check_disjoint(labeled_paths, unlabeled_paths, KEY, allow=self.allow_overlap)
@@ -108,7 +134,7 @@ class SemiDataset(ConcatDataset):
         if self.check_masks and classes:
             masks = check_label_values(labeled, len(classes), self.check_masks)
         print_log(
-            f'SemiDataset: {len(labeled_paths)} labelled and {len(unlabeled_paths)} unlabelled '
+            f'SemiDataset: {len(labeled_paths)} labelled and {sum(map(len, pools))} unlabelled '
             f'images; values of {masks} masks checked ({time.perf_counter() - start:.1f} s)',
             logger='current',
         )
@@ -148,8 +174,36 @@ class SemiDataset(ConcatDataset):
         """
         if isinstance(key, SampleKey):
             with seeded_rng(key.seed):
-                return super().__getitem__(key.index)
-        return super().__getitem__(key)
+                return self._load(key.index, key.seed)
+        index = key if key >= 0 else len(self) + key
+        return self._load(index, index)
+
+    def _load(self, index: int, seed: int) -> dict:
+        """One image, or, if that cannot be read and may be skipped, another one in its place."""
+        skipped: list[str] = []
+        wanted = index
+        while True:
+            try:
+                sample = super().__getitem__(index)
+            except UnreadableFileError as error:
+                if self.on_unreadable == 'stop':
+                    raise
+                skipped.append(str(error))
+                if len(skipped) == MAX_SKIPPED:
+                    raise SetupError(
+                        f'{MAX_SKIPPED} images in a row cannot be read, the last: {error}'
+                    ) from error
+            else:
+                if skipped:
+                    note_skipped(sample, skipped)
+                return sample
+            index = self._replacement(wanted, seed, len(skipped))
+
+    def _replacement(self, index: int, seed: int, attempt: int) -> int:
+        """Another image of the same source, by the sample's seed."""
+        first = 0 if index < self.source_sizes[0] else self.source_sizes[0]
+        size = self.source_sizes[0 if first == 0 else 1]
+        return first + derive_seed(_REPLACEMENT, seed, attempt) % size
 
     def _check_classes(self, datasets: Sequence[BaseDataset]) -> None:
         labeled, *pools = datasets
@@ -180,6 +234,14 @@ class SemiDataset(ConcatDataset):
                     )
 
 
+def note_skipped(sample: dict, skipped: Sequence[str]) -> None:
+    """Let a sample tell which images it replaces, in ``skipped`` of its data samples."""
+    samples = sample['data_samples']
+    for data in samples.values() if isinstance(samples, dict) else [samples]:
+        if data is not None:
+            data.set_metainfo(dict(skipped=list(skipped)))
+
+
 def build_sources(labeled: dict, unlabeled: dict | Sequence[dict] | None) -> list[BaseDataset]:
     """The labelled data set and the unlabelled ones, not yet read.
 
@@ -197,7 +259,7 @@ def build_sources(labeled: dict, unlabeled: dict | Sequence[dict] | None) -> lis
             )
     datasets = [_build(labeled, f'{KEY}.labeled')]
     for i, pool in enumerate(pools):
-        datasets.append(_build(_without_masks(pool), _pool_key(i, len(pools))))
+        datasets.append(ImageList.of(_build(_without_masks(pool), _pool_key(i, len(pools)))))
     return datasets
 
 

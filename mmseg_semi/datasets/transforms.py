@@ -28,6 +28,8 @@ from PIL import Image, UnidentifiedImageError
 
 from mmseg_semi.errors import SetupError, UnreadableFileError
 
+from .names import read_bytes
+
 IGNORE = 255
 """Label of pixels that nothing is learned from: void classes and padding."""
 
@@ -56,12 +58,13 @@ class LoadImage(LoadImageFromFile):
     def transform(self, results: dict) -> dict:
         """Add ``img`` (H, W, 3), ``img_shape`` and ``ori_shape`` (H, W).
 
-        A data set that has read the file already hands its bytes on as ``img_bytes``.
+        With ``img_span`` (file, start, stop) the image is a part of a file, such as a tar shard. What
+        has been read already may be handed on as ``img_bytes``.
         """
         path = results['img_path']
         content = results.pop('img_bytes', None)
         if content is None:
-            content = _read(path, 'image', self.backend_args)
+            content = _read(path, 'image', self.backend_args, results.get('img_span'))
         try:
             if self.imdecode_backend == 'auto':
                 img = decode_image(content)
@@ -237,9 +240,11 @@ def _bad_label(path: str, value: int, num_classes: int, count: int | None = None
     )
 
 
-def _read(path: str, kind: str, backend_args: dict | None) -> bytes:
+def _read(
+    path: str, kind: str, backend_args: dict | None, span: tuple[str, int, int] | None = None
+) -> bytes:
     try:
-        return fileio.get(path, backend_args=backend_args)
+        return read_bytes(*span) if span else fileio.get(path, backend_args=backend_args)
     except FileNotFoundError as error:
         raise UnreadableFileError(
             f'{kind} {path} does not exist; add the file, or take its name out of the list'

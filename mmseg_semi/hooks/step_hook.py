@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from mmseg_semi.datasets.checks import check_files, check_label_values
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads.two_stage import two_stage
+from mmseg_semi.hooks.skipped_images import SkippedImages
 
 
 def bare_model(runner: Runner) -> nn.Module:
@@ -64,9 +65,9 @@ class SemiStepHook(Hook):
     Before training: checks batch and sampler, classes of data and model, the hooks that the recipe needs and the
     validation files, passes a small image through student and teacher so that a head that cannot serve is refused by
     name, and seeds the sampler with the run's seed. Before each iteration: tells the segmentor the iteration and seeds
-    its random streams. After it: averages running statistics over ranks, then objectives' ``after_step`` (banks,
-    counts), behind ``FlowEstimatorHook`` and in front of ``MeanTeacherHook``. After a checkpoint is read: refuses one of
-    another architecture.
+    its random streams, and notes images that were skipped because they cannot be read. After it: averages running
+    statistics over ranks, then objectives' ``after_step`` (banks, counts), behind ``FlowEstimatorHook`` and in front of
+    ``MeanTeacherHook``. After a checkpoint is read: refuses one of another architecture.
 
     Args:
         strict_load: Refuse a checkpoint with missing or mismatching tensors. False loads what fits, for instance when
@@ -79,6 +80,7 @@ class SemiStepHook(Hook):
     def __init__(self, strict_load: bool = True, probe_size: int = 128) -> None:
         self.strict_load = strict_load
         self.probe_size = probe_size
+        self.skipped = SkippedImages()
 
     def before_train(self, runner: Runner) -> None:
         segmentor = find_segmentor(runner, self)
@@ -187,6 +189,7 @@ class SemiStepHook(Hook):
         segmentor.train(training)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        self.skipped.note(runner, data_batch)
         bare_model(runner).start_step(runner.iter, self.seed, get_rank())
 
     def after_train_iter(
@@ -196,6 +199,9 @@ class SemiStepHook(Hook):
         if get_world_size() > 1:
             share_statistics(segmentor)
         segmentor.finish_step()
+
+    def after_train(self, runner: Runner) -> None:
+        self.skipped.report(runner)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Maps a plain segmentor's checkpoint onto student and teacher, then checks names and shapes."""
