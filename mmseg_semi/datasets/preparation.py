@@ -16,12 +16,14 @@ import http.client
 import io
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
 import shutil
 import signal
 import stat
 import sys
 import tarfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -297,9 +299,7 @@ def _work(jobs: Sequence[Job], workers: int, title: str) -> None:
     # A forked worker has the stack imported already, which takes seconds otherwise; macOS and
     # Windows cannot fork safely.
     method = 'fork' if sys.platform.startswith('linux') else 'spawn'
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context(method), signal.signal, (signal.SIGINT, signal.SIG_IGN)
-    )
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), _begin_worker)
     try:
         # before the bar, whose thread a forked worker must not inherit half-way
         futures = [pool.submit(job.make, job.source, job.target) for job in jobs]
@@ -313,6 +313,17 @@ def _work(jobs: Sequence[Job], workers: int, title: str) -> None:
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+
+    def end_with_parent() -> None:
+        # workers of a parent that was killed would wait for work for ever
+        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _bar(*columns) -> Progress:

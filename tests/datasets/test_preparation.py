@@ -3,10 +3,12 @@
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import shlex
 import tarfile
 import threading
+import time
 import zipfile
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -322,6 +324,11 @@ def die(source: Path, target: Path) -> None:
     preparation._whole(target, write_half)
 
 
+def tell_and_wait(source: Path, target: Path) -> None:
+    preparation.write_whole(target, str(os.getpid()).encode())
+    time.sleep(60)
+
+
 def converter(out: Path, make=upper):
     def plan(files):
         jobs = [Job(make, file, out / 'made' / Path(name).name) for name, file in files.items()]
@@ -387,6 +394,36 @@ def test_a_worker_that_is_killed_leaves_no_half_file(tmp_path, folder):
     preparation.prepare([folder], out, everything, converter(out), workers=2)
     assert (out / 'made/b.txt').read_bytes() == b'B' * 3000
     assert not list((out / 'made').glob('.*.draft'))
+
+
+def wait_for(condition) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().split()[2] != 'Z'
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path('/proc/self/stat').exists(), reason='needs /proc')
+def test_workers_end_when_their_parent_is_killed(tmp_path, folder):
+    out = tmp_path / 'out'
+    args = ([folder], out, everything, converter(out, tell_and_wait))
+    parent = multiprocessing.get_context('fork').Process(
+        target=preparation.prepare, args=args, kwargs=dict(workers=3)
+    )
+    parent.start()
+    wait_for(lambda: len(list(out.glob('made/*.*'))) == 3)
+    workers = [int(path.read_text()) for path in out.glob('made/*.*')]
+    assert len(set(workers)) == 3 and all(map(is_running, workers))
+    parent.kill()
+    parent.join()
+    wait_for(lambda: not any(map(is_running, workers)))
 
 
 def test_other_options_are_refused(tmp_path, folder):
