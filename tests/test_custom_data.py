@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
 from PIL import Image
 from whole_runs import ROOT, call_tool
 
@@ -129,3 +132,18 @@ def test_mistakes_are_one_sentence_before_the_first_iteration(project, capfd, mi
     (error,) = [line for line in said.err.splitlines() if line.startswith('error: ')]
     assert re.search(sentence, error), error
     assert not list(project.glob('work_dirs/mine/*.pth'))
+
+
+def test_the_other_configs_and_test_time_augmentation(project):
+    """What the page names beside its own commands."""
+    (project / 'data/own/data.yaml').write_text(code_blocks()[0][1])
+    large = Config.fromfile('configs/own_data/ddfp.py')
+    assert large.model.student.backbone.depth == 50
+    init_default_scope('mmseg')
+    dataset = DATASETS.build(large.train_dataloader.dataset)
+    assert (
+        dataset[0]['inputs']['labeled'].shape == dataset[7]['inputs']['weak'].shape == (3, 512, 512)
+    )
+    samples = DATASETS.build({**large.val_dataloader.dataset, 'pipeline': large.tta_pipeline})[0]
+    assert len(samples['inputs']) == 6
+    assert all('gt_sem_seg' in sample for sample in samples['data_samples'])

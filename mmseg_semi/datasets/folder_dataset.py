@@ -184,8 +184,9 @@ class LoadAnyLabels(LoadAnnotations):
                 'LoadSegLabels with other data sets'
             )
         labels = mask_map.read(path, self.backend_args)
-        if 'img' in results and results['img'].shape[:2] != labels.shape:
-            height, width = results['img'].shape[:2]
+        # as the file has it: test-time augmentation has resized the image by now
+        height, width = results.get('ori_shape', labels.shape)
+        if labels.shape != (height, width):
             raise SetupError(
                 f'mask {path} is {labels.shape[1]} x {labels.shape[0]} pixels, but its image '
                 f'{results["img_path"]} is {width} x {height}; both must have the same size'

@@ -443,6 +443,15 @@ def test_values_that_the_check_has_not_seen_stop_training(own, num_workers):
         next(iter(loader))
 
 
+def test_a_mask_of_another_size_stops_training(own):
+    dataset = own.dataset()
+    save(own.root / 'annotations/day0/p0.png', np.zeros((30, 41, 3), np.uint8))
+    with pytest.raises(
+        SetupError, match=r'p0.png is 41 x 30 pixels, but its image .* is 40 x 30; both'
+    ):
+        dataset[0]
+
+
 def test_the_scan_of_a_data_set_knows_these_masks(own):
     own.write()
     cfg = dict(type='FolderDataset', data_file=str(own.root / 'data.yaml'))
