@@ -100,7 +100,7 @@ def test_loaders_of_the_shipped_configs(tmp_path, monkeypatch, name, make, crop,
     assert all(img is not None for img in batch['inputs']['labeled'])
 
 
-@pytest.mark.parametrize('name', ['camvid', 'camvid_small', 'voc', 'cityscapes'])
+@pytest.mark.parametrize('name', ['camvid', 'camvid_small', 'voc', 'cityscapes', 'sunrgbd'])
 def test_plain_evaluation_pipelines_are_mmseg_alone(name):
     """A published model must run without this package."""
     cfg = Config.fromfile(ROOT / f'configs/_base_/datasets/{name}.py')
