@@ -100,7 +100,8 @@ def with_bar(items: Iterable, total: int) -> Iterator:
 
 def print_tables(report: Report, console: Console) -> None:
     columns = ('source', 'images', 'masks', 'void', 'sizes (width x height)', 'protocol')
-    grid = Table(*columns, title='Sources', title_justify='left')
+    console.print('[italic]Sources[/]')
+    grid = Table(*columns)
     for survey in report.surveys:
         source = survey.source
         masks = str(survey.masks) if source.load_labels else 'not opened'
@@ -112,9 +113,8 @@ def print_tables(report: Report, console: Console) -> None:
 
     labelled = [survey for survey in report.surveys if survey.masks]
     if labelled:
-        grid = Table(
-            'class', title='Classes: % of the labelled pixels (masks)', title_justify='left'
-        )
+        console.print('\n[italic]Classes: % of the labelled pixels (masks that show the class)[/]')
+        grid = Table('class')
         tables = [{row['label']: row for row in survey.class_rows()} for survey in labelled]
         for survey in labelled:
             grid.add_column(escape(survey.source.name), justify='right')
@@ -125,6 +125,8 @@ def print_tables(report: Report, console: Console) -> None:
             grid.add_row(escape(name), *cells)
         console.print(grid)
 
+    if report.findings:
+        console.print('\n[italic]Findings[/]')
     for finding in report.findings:
         colour = 'red' if finding.level == ERROR else 'yellow'
         words = f'{finding.source}: {finding.what}: {finding.count}'
