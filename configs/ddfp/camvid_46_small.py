@@ -4,17 +4,17 @@ model = dict(
     student=dict(decode_head=dict(type='DDFPHead', split_norms=True)),
     objectives=[
         dict(type='SupervisedObjective'),
-        # epoch 0: labels only; epoch 1: self-training, and the flow learns; from epoch 2: both at half weight
+        # 8 epochs of labels only; then self-training, and the flow learns; from epoch 9: both at half weight
         dict(
             type='SelfTrainingObjective',
             divisor='valid',
-            weight=dict(type='Steps', values=[0.0, 1.0, 0.5], milestones=[1, 2]),
+            weight=dict(type='Steps', values=[0.0, 1.0, 0.5], milestones=[8, 9]),
         ),
         dict(
             type='DDFPObjective',
             divisor='valid',
-            weight=dict(type='Steps', values=[0.0, 0.5], milestones=[2]),
-            density_start=1,
+            weight=dict(type='Steps', values=[0.0, 0.5], milestones=[9]),
+            density_start=8,
             eps=4.0,
             samples=1024,
             hidden_channels=64,
@@ -23,5 +23,5 @@ model = dict(
     ],
 )
 default_hooks = dict(
-    flow=dict(type='FlowEstimatorHook', lr=1e-3, betas=(0.5, 0.9), clip=50.0, epochs=40)
+    flow=dict(type='FlowEstimatorHook', lr=1e-3, betas=(0.5, 0.9), clip=50.0, epochs=20)
 )

@@ -17,21 +17,21 @@ model = dict(
     # averaged weights with batch norms of their own: running statistics of the student, whose batches hold strong views,
     # do not fit them
     teacher=dict(weights='ema', mode='train', buffers='own', rows='labeled+weak', start=1),
-    pseudo_label=dict(type='ConfidenceThreshold', threshold=0.8),
+    pseudo_label=dict(type='ConfidenceThreshold', threshold=0.9),
     mixing=dict(type='CutMix', prob=0.5),
     objectives=[
         dict(type='SupervisedObjective'),
-        # from the second epoch on
+        # from scratch, the pseudo-labels of the first epochs would be worth nothing: labels only up to there
         dict(
             type='SelfTrainingObjective',
             divisor='valid',
-            weight=dict(type='Steps', values=[0.0, 1.0], milestones=[1]),
+            weight=dict(type='Steps', values=[0.0, 1.0], milestones=[8]),
         ),
     ],
 )
 default_hooks = dict(
     teacher=dict(momentum=0.02)
-)  # a run of 2000 iterations needs a shorter memory than 0.001
+)  # a run of 1000 iterations needs a shorter memory than 0.001
 train_dataloader = dict(
     dataset=dict(
         labeled=dict(ann_file='configs/splits/camvid/46/seed0/labeled.txt'),
@@ -44,5 +44,5 @@ optim_wrapper = dict(
     constructor='StudentOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=0.002, weight_decay=0.01),
 )
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=2000, val_interval=500)
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=2000, by_epoch=False)]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=1000, val_interval=250)
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=1000, by_epoch=False)]

@@ -28,5 +28,5 @@ optim_wrapper = dict(
     constructor='StudentOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=0.002, weight_decay=0.01),
 )
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=2000, val_interval=500)
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=2000, by_epoch=False)]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=1000, val_interval=250)
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=1000, by_epoch=False)]

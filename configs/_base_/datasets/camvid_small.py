@@ -17,11 +17,12 @@ labeled_view = [dict(type='PackSemiInputs')]
 # weak view of an unlabelled image, from which the teacher makes pseudo-labels
 weak_view = [dict(type='PackSemiInputs')]
 
-# strong view of the same crop, which the student must label as the teacher labelled the weak one
+# strong view of the same crop, which the student must label as the teacher labelled the weak one; hue
+# and blur are weaker than usual: a pole is two pixels wide here
 strong_view = [
-    dict(type='PILColorJitter', prob=0.8, brightness=0.5, contrast=0.5, saturation=0.5, hue=0.25),
-    dict(type='PILGrayscale', prob=0.2),
-    dict(type='PILGaussianBlur', prob=0.5, radius=(0.1, 2.0)),
+    dict(type='PILColorJitter', prob=0.8, brightness=0.5, contrast=0.5, saturation=0.5, hue=0.05),
+    dict(type='PILGrayscale', prob=0.1),
+    dict(type='PILGaussianBlur', prob=0.5, radius=(0.1, 0.8)),
     dict(type='PackSemiInputs'),
 ]
 

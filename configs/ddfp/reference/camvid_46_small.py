@@ -8,13 +8,13 @@ model = dict(
         dict(
             type='SelfTrainingObjective',
             divisor='confident',
-            weight=dict(type='Steps', values=[0.0, 1.0, 0.5], milestones=[1, 2]),
+            weight=dict(type='Steps', values=[0.0, 1.0, 0.5], milestones=[8, 9]),
         ),
         dict(
             type='DDFPObjective',
             divisor='confident',
-            weight=dict(type='Steps', values=[0.0, 0.5], milestones=[2]),
-            density_start=1,
+            weight=dict(type='Steps', values=[0.0, 0.5], milestones=[9]),
+            density_start=8,
             eps=4.0,
             samples=1024,
             hidden_channels=64,
