@@ -1,7 +1,18 @@
 """Decode heads of this package, usable in any MMSegmentation config."""
 
+from mmseg_semi.heads.cct_head import CCTHead
 from mmseg_semi.heads.ddfp_head import DDFPHead
 from mmseg_semi.heads.deeplabv3plus_head import DeepLabV3PlusHead
+from mmseg_semi.heads.pixel_shuffle import DecoderStack, PixelShuffleDecoder, unshuffle
 from mmseg_semi.heads.two_stage import HeadOutput, two_stage
 
-__all__ = ['DDFPHead', 'DeepLabV3PlusHead', 'HeadOutput', 'two_stage']
+__all__ = [
+    'CCTHead',
+    'DDFPHead',
+    'DecoderStack',
+    'DeepLabV3PlusHead',
+    'HeadOutput',
+    'PixelShuffleDecoder',
+    'two_stage',
+    'unshuffle',
+]

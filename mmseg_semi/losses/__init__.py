@@ -1,5 +1,7 @@
 """Losses of this package, usable in any MMSegmentation config."""
 
+from mmseg_semi.losses.bootstrapped import AnnealedBootstrappedCELoss, bootstrapped_cross_entropy
+from mmseg_semi.losses.consistency import cell_chunks, consistency_sums, find_distance
 from mmseg_semi.losses.pixel import (
     OHEMCrossEntropyLoss,
     check_divisor,
@@ -9,8 +11,13 @@ from mmseg_semi.losses.pixel import (
 )
 
 __all__ = [
+    'AnnealedBootstrappedCELoss',
     'OHEMCrossEntropyLoss',
+    'bootstrapped_cross_entropy',
+    'cell_chunks',
     'check_divisor',
+    'consistency_sums',
+    'find_distance',
     'masked_cross_entropy',
     'ohem_cross_entropy',
     'self_training_loss',
