@@ -53,31 +53,37 @@ class Steps:
 
 
 class Ramp:
-    """``value`` times a ramp from about 0 to about 1 over ``length`` units of time, constant afterwards.
+    """``value`` times a ramp from about 0 to about 1 over ``length`` units of time, constant afterwards; 0 before ``start``.
 
     The ramps with x = t / length in [0, 1] are those of consistency training (CCT, arXiv 2003.09005, and Laine & Aila,
     arXiv 1610.02242): sigmoid exp(-5 (1-x)^2), linear x, cosine (1 - cos(pi x)) / 2, log 1 - exp(-5x), exp exp(5 (x-1)).
     ``length=0`` means ``value`` at once.
 
     Raises:
-        SetupError: Unknown ``kind``, negative ``length``, or a value that is negative or not finite.
+        SetupError: Unknown ``kind``, negative ``length`` or ``start``, or a value that is negative or not finite.
     """
 
-    def __init__(self, value: float, length: float, kind: str = 'sigmoid') -> None:
+    def __init__(
+        self, value: float, length: float, kind: str = 'sigmoid', start: float = 0
+    ) -> None:
         if kind not in _RAMPS or length < 0:
             raise SetupError(
                 f"schedule Ramp: kind='{kind}', length={length}; expected a kind of {sorted(_RAMPS)} and a length >= 0"
             )
-        if not (_is_weight(value) and _is_weight(length)):
+        if not (_is_weight(value) and _is_weight(length) and _is_weight(start)):
             raise SetupError(
-                f'schedule Ramp: value={value!r}, length={length!r}; expected finite numbers >= 0'
+                f'schedule Ramp: value={value!r}, length={length!r}, start={start!r}; expected finite numbers >= 0'
             )
         self.value, self.length, self.kind = float(value), float(length), kind
+        self.start = float(start)
 
     def __call__(self, t: float) -> float:
+        if t < self.start:
+            return 0.0
         if self.length == 0:
             return self.value
-        return self.value * _RAMPS[self.kind](min(max(t / self.length, 0.0), 1.0))
+        x = (t - self.start) / self.length
+        return self.value * _RAMPS[self.kind](min(max(x, 0.0), 1.0))
 
 
 _TYPES = {'Steps': Steps, 'Ramp': Ramp}

@@ -23,12 +23,22 @@ class Needs:
     """Student rows of the mixed strong view of the unlabelled images, with their pseudo-labels."""
     weak: bool = False
     """Student rows of the weak view of the unlabelled images."""
+    weak_features: bool = False
+    """The same rows, but of their features alone something is learned: unless another objective asks for ``weak``, stage 2
+    of the head runs without a graph, in a call of its own."""
     teacher: bool = False
     """Teacher logits of the recipe's teacher rows."""
     teacher_features: bool = False
     """The teacher's penultimate features of the same rows."""
     auxiliary_half: bool = False
     """Route the last half of the student's rows through the head's auxiliary norms (DDFP's released warm-up)."""
+
+    @property
+    def unlabeled(self) -> bool:
+        """Whether unlabelled images are needed at all."""
+        return (
+            self.strong or self.weak or self.weak_features or self.teacher or self.teacher_features
+        )
 
     def __or__(self, other: 'Needs') -> 'Needs':
         return Needs(
@@ -38,7 +48,11 @@ class Needs:
 
 @dataclass
 class StudentRows:
-    """The student's outputs for a run of rows of the batch; all tensors carry a graph."""
+    """The student's outputs for a run of rows of the batch.
+
+    All tensors carry a graph, but for the logits, and what stage 2 computes beside them, of weak rows of which only
+    ``weak_features`` were asked for.
+    """
 
     backbone: tuple[Tensor, ...]
     """Backbone (or neck) outputs, each (N, C_i, h_i, w_i); what auxiliary heads read."""

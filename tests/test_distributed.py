@@ -36,6 +36,7 @@ CASES = {
     'fixmatch, frozen BN': dict(method='fixmatch', frozen_bn=True),
     'ddfp': dict(method='ddfp'),
     'ddfp_reference': dict(method='ddfp_reference'),
+    'cct': dict(method='cct'),
 }
 
 
@@ -214,6 +215,7 @@ def test_two_processes_equal_one(ranks):
         'fixmatch': {'student', 'teacher'},
         'ddfp': {'student', 'teacher', 'objectives.density'},
         'ddfp_reference': {'student', 'teacher', 'objectives.density'},
+        'cct': {'student', 'objectives'},
     }
     assert moved == expected[Path(cfg.filename).stem.removeprefix('tiny_')]
 

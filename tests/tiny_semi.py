@@ -29,13 +29,13 @@ CHANNELS = (8, 16, 32, 64)
 """Channels of the backbone's four outputs, at strides 4, 8, 16 and 16."""
 ITERS_PER_EPOCH = 2
 """Unit of time of the recipes: labels only in epoch 0, self-training from 1, the perturbation from 2."""
-METHODS = ('supervised', 'fixmatch', 'ddfp', 'ddfp_reference')
+METHODS = ('supervised', 'fixmatch', 'ddfp', 'ddfp_reference', 'cct')
 _SPLIT_METHODS = ('ddfp', 'ddfp_reference')
 _runs = itertools.count()
 
 
-def tiny_backbone(norm: str = 'BN') -> dict:
-    """ResNet-18 with 8 base channels, output stride 16."""
+def tiny_backbone(norm: str = 'BN', stride: int = 16) -> dict:
+    """ResNet-18 with 8 base channels, output stride 16 or 8."""
     return dict(
         type='ResNetV1c',
         depth=18,
@@ -43,8 +43,8 @@ def tiny_backbone(norm: str = 'BN') -> dict:
         stem_channels=8,
         num_stages=4,
         out_indices=(0, 1, 2, 3),
-        strides=(1, 2, 2, 1),
-        dilations=(1, 1, 1, 2),
+        strides=(1, 2, 2, 1) if stride == 16 else (1, 2, 1, 1),
+        dilations=(1, 1, 1, 2) if stride == 16 else (1, 1, 2, 4),
         contract_dilation=True,
         norm_cfg=tiny_norm(norm),
         norm_eval=False,
@@ -71,7 +71,7 @@ def tiny_head(
         dropout_ratio=dropout,
         norm_cfg=tiny_norm(norm),
         channels=16,
-        align_corners=True,
+        align_corners=head != 'CCTHead',
         loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
     )
     if head in ('DeepLabV3PlusHead', 'DDFPHead'):
@@ -85,6 +85,8 @@ def tiny_head(
         config |= dict(in_channels=list(CHANNELS), in_index=[0, 1, 2, 3])
     else:
         config |= dict(in_channels=CHANNELS[3], in_index=3)
+    if head == 'CCTHead':
+        config |= dict(pool_scales=(1, 2), dropout_ratio=0.0)
     return config | changes
 
 
@@ -94,7 +96,7 @@ def tiny_student(
     """Config of a plain ``EncoderDecoder``; ``changes`` go to its decode head."""
     return dict(
         type='EncoderDecoder',
-        backbone=tiny_backbone(norm),
+        backbone=tiny_backbone(norm, 8 if head == 'CCTHead' else 16),
         decode_head=tiny_head(head, num_classes, norm, **changes),
         train_cfg=dict(),
         test_cfg=dict(mode='whole'),
@@ -132,7 +134,8 @@ def tiny_recipe(
         changes: Keys of the segmentor to be replaced; 'teacher' is merged.
     """
     split = dict(split_norms=True) if method in _SPLIT_METHODS and head is None else {}
-    head = head or ('DDFPHead' if split else 'DeepLabV3PlusHead')
+    if head is None:
+        head = 'DDFPHead' if split else 'CCTHead' if method == 'cct' else 'DeepLabV3PlusHead'
     reference = method == 'ddfp_reference'
     divisor = 'confident' if reference else 'valid'
     model = dict(
@@ -143,7 +146,22 @@ def tiny_recipe(
         monitor_interval=2,
         objectives=[dict(type='SupervisedObjective')],
     )
-    if method != 'supervised':
+    if method == 'cct':
+        model['forward'] = 'stream'
+        # one decoder of each type, two of the first; objects are small here
+        kinds = ('FeatureDropout', 'ContextMask', 'ObjectMask', 'FeatureDrop', 'FeatureNoise')
+        model['objectives'].append(
+            dict(
+                type='CCTObjective',
+                weight=dict(type='Ramp', value=3.0, length=2, start=1),
+                perturbations=[
+                    dict(type='VirtualAdversarial', count=2),
+                    dict(type='GuidedCutout', min_vertices=4),
+                    *(dict(type=kind) for kind in kinds),
+                ],
+            )
+        )
+    elif method != 'supervised':
         model['teacher'] = dict(weights='ema', mode='eval', buffers='copy', start=1)
         if reference:
             model['teacher'] = dict(weights='shared', mode='train', buffers='own')
@@ -239,7 +257,7 @@ class TinyLoop:
     Args:
         model: From :func:`tiny_model`.
         momentum: Of the teacher.
-        lr: Of plain SGD over the student's parameters.
+        lr: Of plain SGD over the student's parameters and those of objectives.
         clip, epochs: Of the flow's hook, which runs where an objective has a density.
         skip_buffer: Of the teacher's hook.
         interval: Of the teacher's hook.
@@ -257,7 +275,8 @@ class TinyLoop:
     ) -> None:
         self.model, self.iter, self.seed, self._resume = model, 0, 0, False
         self.message_hub = MessageHub(f'tiny_loop_{next(_runs)}')
-        self.optimizer = torch.optim.SGD(model.student.parameters(), lr)
+        trained = [*model.student.parameters(), *model.objectives.parameters()]
+        self.optimizer = torch.optim.SGD([p for p in trained if p.requires_grad], lr)
         self.flow = FlowEstimatorHook(clip=clip, epochs=epochs)
         self.teacher = MeanTeacherHook(momentum, interval=interval, skip_buffer=skip_buffer)
         for hook in (self.flow, self.teacher):

@@ -1,8 +1,17 @@
 """Objectives: one file a method."""
 
 from mmseg_semi.objectives.base import Objective
+from mmseg_semi.objectives.cct import CCTObjective
 from mmseg_semi.objectives.ddfp import DDFPObjective
+from mmseg_semi.objectives.perturbed_features import PerturbedFeaturesObjective
 from mmseg_semi.objectives.self_training import SelfTrainingObjective
 from mmseg_semi.objectives.supervised import SupervisedObjective
 
-__all__ = ['DDFPObjective', 'Objective', 'SelfTrainingObjective', 'SupervisedObjective']
+__all__ = [
+    'CCTObjective',
+    'DDFPObjective',
+    'Objective',
+    'PerturbedFeaturesObjective',
+    'SelfTrainingObjective',
+    'SupervisedObjective',
+]

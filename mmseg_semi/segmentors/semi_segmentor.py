@@ -263,7 +263,7 @@ class SemiSegmentor(BaseSegmentor):
         needs = Needs()
         for objective in self.objectives:
             needs = needs | objective.needs(views.time)
-        if (needs.teacher or needs.strong or needs.weak) and views.img_u_w is None:
+        if needs.unlabeled and views.img_u_w is None:
             raise SetupError(
                 f'the batch of iteration {iteration} has no unlabelled images, but an objective needs them: give '
                 'train_dataloader.dataset.unlabeled and a sampler.source_ratio with two entries'
@@ -372,7 +372,7 @@ class SemiSegmentor(BaseSegmentor):
         wanted = [
             ('student_l', views.img_l, needs.labeled),
             ('student_m', views.img_u_m, needs.strong),
-            ('student_w', views.img_u_w, needs.weak),
+            ('student_w', views.img_u_w, needs.weak or needs.weak_features),
         ]
         wanted = [(name, images) for name, images, asked in wanted if asked]
         if not wanted:
@@ -383,13 +383,24 @@ class SemiSegmentor(BaseSegmentor):
             backbone = self.student.extract_feat(images)
             fused = self.stages.embed(backbone)
             lifted = self.stages.lift(fused)
-            half = len(images) // 2
-            branches = (len(images) - half, half) if needs.auxiliary_half else None
-            features, logits, embedding = self.stages.finish(lifted, branches)
+            # rows whose answer nobody learns from are the last ones
+            unlearned = call[-1][0] == 'student_w' and not needs.weak
+            learned = len(images) - (len(call[-1][1]) if unlearned else 0)
+            outputs = []  # of the rows with a graph, then of those without
+            if learned:
+                half = learned // 2
+                branches = (learned - half, half) if needs.auxiliary_half else None
+                outputs.append(self.stages.finish(lifted[:learned], branches))
+            if unlearned:
+                with torch.no_grad():
+                    outputs.append(self.stages.finish(lifted[learned:]))
+                torch.clear_autocast_cache()  # for the reason given in _label
             first = 0
             for name, rows in call:
                 last = first + len(rows)
                 cut = slice(first, last)
+                features, logits, embedding = outputs[-1] if first >= learned else outputs[0]
+                own = slice(0, len(rows)) if first >= learned else cut
                 setattr(
                     views,
                     name,
@@ -397,9 +408,9 @@ class SemiSegmentor(BaseSegmentor):
                         backbone=tuple(level[cut] for level in backbone),
                         fused=fused[cut],
                         lifted=lifted[cut],
-                        features=features[cut],
-                        logits=logits[cut],
-                        embedding=None if embedding is None else embedding[cut],
+                        features=features[own],
+                        logits=logits[own],
+                        embedding=None if embedding is None else embedding[own],
                     ),
                 )
                 first = last
