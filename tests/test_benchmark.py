@@ -208,7 +208,7 @@ def configs(tmp_path_factory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp('configs')
     return {
         method: tiny_data(folder / method, method).filename
-        for method in ('supervised', 'fixmatch', 'ddfp', 'ddfp_reference')
+        for method in ('supervised', 'fixmatch', 'ddfp', 'ddfp_reference', 'cct')
     }
 
 
@@ -291,6 +291,21 @@ def test_inference_teacher_and_flow(tool, configs, capsys):
     assert 'hook / lerp' in capsys.readouterr().out
 
 
+def test_auxiliary_decoders_against_the_plain_loop(tool, configs, capsys):
+    arguments = ('--measure', 'auxiliary', '--crop', '64', '--batch-size', '2', '3')
+    found = measure(tool, configs['cct'], *arguments)
+    assert (found['decoders'], found['images'], found['crop']) == (8, 3, [64, 64])
+    assert found['ratio']['pairs'] == 2
+    assert 0 < found['flops']['objective'] < found['flops']['plain loop']
+    assert '8 decoders, 3 images, crop 64 x 64' in capsys.readouterr().out
+
+
+def test_a_step_without_a_teacher_has_its_unlabelled_images(tool, configs):
+    own = measure(tool, configs['cct'], '--batch-size', '2', '3', '--crop', '64')['steps'][0]
+    assert own['batch'] == [2, 3] and own['flops']['objective/cct'] > 0
+    assert 'teacher' not in own['stored']
+
+
 def test_the_command_writes_its_numbers(tool, configs, tmp_path, capsys):
     path = tmp_path / 'numbers.json'
     arguments = ('--measure', 'flow', '--iters', '1', '--warmup', '1', '--json', str(path))
@@ -307,6 +322,7 @@ def test_the_command_writes_its_numbers(tool, configs, tmp_path, capsys):
         ('ddfp', 'plain', 'give a config of configs/supervised/'),
         ('supervised', 'teacher', "needs a config with model.teacher.weights='ema'"),
         ('fixmatch', 'flow', 'needs a config with a density'),
+        ('fixmatch', 'auxiliary', 'needs a config with a CCTObjective'),
     ],
 )
 def test_what_a_config_cannot_answer(tool, configs, capsys, method, what, sentence):

@@ -6,6 +6,7 @@
     inference  images a second of the deployed network
     teacher    MeanTeacherHook's update against one fused lerp over the same tensors
     flow       likelihood of the flow and its gradient on one step's samples
+    auxiliary  CCT's auxiliary decoders, forward and backward, against the plain loop over them
 
 Two configs (or a part and what it is measured against) run in interleaved pairs in one process; the
 ratio is the median of the pairs. Images are random and weights untrained unless --data is given; the
@@ -43,6 +44,7 @@ try:
     from mmseg.registry import DATASETS, LOOPS, MODELS
     from mmseg.structures import SegDataSample
     from torch import Tensor, nn
+    from torch.nn import functional as F
     from torch.utils.data import Dataset
 
     from mmseg_semi import __version__, launch
@@ -60,7 +62,9 @@ try:
         stored_bytes,
         trace_memory,
     )
-    from mmseg_semi.structures import IGNORE
+    from mmseg_semi.objectives import CCTObjective
+    from mmseg_semi.perturbations import Guidance, VirtualAdversarial
+    from mmseg_semi.structures import IGNORE, StepViews, StudentRows
 except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
     sys.exit(f'error: {error}')
 
@@ -74,7 +78,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', help='a config file')
     parser.add_argument('other', nargs='?', metavar='CONFIG_B', help='a second one to compare with')
     parser.add_argument(
-        '--measure', choices=('step', 'plain', 'inference', 'teacher', 'flow'), default='step'
+        '--measure',
+        choices=('step', 'plain', 'inference', 'teacher', 'flow', 'auxiliary'),
+        default='step',
     )
     parser.add_argument('--iters', type=int, default=10, help='measured runs of each; default 10')
     parser.add_argument('--warmup', type=int, default=2, help='runs before them; default 2')
@@ -258,8 +264,7 @@ def choose_images(cfg: Config, args: argparse.Namespace) -> dict[str, Any]:
     if args.data:
         return dict(batch=batch, crop=list(crop), images='of the config')
     plain = cfg.model.type != 'SemiSegmentor'
-    if plain or cfg.model.get('teacher') is None:
-        batch = batch[:1]
+    batch = batch[: 1 if plain else len(find_batch(cfg))]
     cfg.train_dataloader = dict(
         batch_size=sum(batch),
         num_workers=0,
@@ -633,6 +638,118 @@ def print_flow(result: dict) -> None:
     )
 
 
+def measure_auxiliary(step: TrainingStep, args: argparse.Namespace) -> dict:
+    """CCT's consistency on random features and predictions, with its backward pass, in both forms.
+
+    The plain loop runs each decoder by itself on its own copy of the features, and one backward pass behind them all.
+    """
+    model = step.runner.model
+    objective = next((o for o in model.objectives if isinstance(o, CCTObjective)), None)
+    if objective is None:
+        raise SetupError(
+            '--measure auxiliary needs a config with a CCTObjective, such as those of configs/cct/'
+        )
+    count, crop = step.about['batch'][-1], step.about['crop']
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        model.eval()
+        probe = model.student.extract_feat(torch.zeros(1, 3, 64, 64, device=step.device))
+        fused = model.stages.embed(probe)
+        answer = model.stages.finish(model.stages.lift(fused)).logits
+        model.train()
+    cells = [-(-side * fused.shape[2] // 64) for side in crop]
+    pixels = [side * answer.shape[2] // fused.shape[2] for side in cells]
+    z = torch.randn(count, fused.shape[1], *cells, generator=generator).abs().to(step.device)
+    # blocks of a few cells, as a network's answer has
+    blocks = torch.randn(
+        count, answer.shape[1], *(side // 4 + 1 for side in cells), generator=generator
+    )
+    logits = F.interpolate(8 * blocks, pixels, mode='bilinear').to(step.device)
+    z.requires_grad_()
+    valid = torch.ones(count, *crop, dtype=torch.bool, device=step.device)
+
+    def views() -> StepViews:
+        return StepViews(
+            iteration=0,
+            time=0.0,
+            generator=torch.Generator().manual_seed(0),
+            monitor=False,
+            img_l=z,
+            label_l=valid,
+            samples_l=[],
+            valid_u=valid,
+            student_w=StudentRows((), z, z, z, logits),
+        )
+
+    def finish(loss: Tensor) -> None:
+        loss.backward()
+        z.grad = None
+        objective.zero_grad(set_to_none=True)
+
+    def ours() -> None:
+        finish(objective.compute(views())['loss'])
+
+    def loop() -> None:
+        finish(plain_loop(objective, views(), tuple(crop)))
+
+    result = measure_pair(('objective', 'plain loop'), [ours, loop], step.device, args)
+    result.update(
+        config=step.about['config'],
+        images=count,
+        crop=crop,
+        decoders=sum(objective.counts),
+        memory={
+            name: asdict(trace_memory(run, step.device))
+            for name, run in (('objective', ours), ('plain loop', loop))
+        },
+        flops={
+            name: sum(count_flops(run).values())
+            for name, run in (('objective', ours), ('plain loop', loop))
+        },
+    )
+    return result
+
+
+def plain_loop(objective: CCTObjective, views: StepViews, crop: tuple[int, int]) -> Tensor:
+    """CCT's loss as the paper writes it, for MSE without a mask: K decoders on K perturbed copies of the features."""
+    z = views.student_w.fused
+    target = views.student_w.logits.softmax(dim=1)
+    guidance = Guidance(views.student_w.logits, views.generator, crop, objective.background_classes)
+    total = 0.0
+    for module, decoders in zip(objective.perturbations, objective.decoders, strict=True):
+        draw = None
+        if not isinstance(module, VirtualAdversarial):
+            draw = module.draw(z, guidance, len(decoders))
+        for k in range(len(decoders)):
+
+            def decode(x: Tensor, decoders=decoders, k: int = k) -> Tensor:
+                x = F.conv2d(x, decoders.project[k, :, :, None, None])
+                for weight, bias in zip(decoders.weights, decoders.biases, strict=True):
+                    x = F.pixel_shuffle(F.conv2d(x, weight[k, :, :, None, None], bias[k]).relu(), 2)
+                return x
+
+            guidance.decode = decode
+            moved = module(z, guidance) if draw is None else draw.apply(z, k)
+            scores = decode(moved)
+            if scores.shape[2:] != target.shape[2:]:
+                target = F.interpolate(target, scores.shape[2:], mode='bilinear')
+            total = total + F.mse_loss(scores.softmax(dim=1), target)
+    return total / sum(objective.counts)
+
+
+def print_auxiliary(result: dict) -> None:
+    print(
+        f'{result["config"]}: {result["decoders"]} decoders, {result["images"]} images, crop '
+        f'{result["crop"][0]} x {result["crop"][1]}'
+    )
+    for name, seconds in result['seconds'].items():
+        rise = result['memory'][name]['rise'] / MIB / result['images']
+        print(
+            f'{name:11s} {seconds * 1e3:10.1f} ms, {result["flops"][name] / 1e9:8.1f} GFLOP, peak {rise:8.1f} MiB an image'
+        )
+    print(f'objective / plain loop: time {result["ratio_text"]}')
+
+
 # -- main --------------------------------------------------------------------------------------
 
 
@@ -687,6 +804,9 @@ def run(args: argparse.Namespace) -> dict:
         elif args.measure == 'flow':
             result |= measure_flow(steps[0], args)
             print_flow(result)
+        elif args.measure == 'auxiliary':
+            result |= measure_auxiliary(steps[0], args)
+            print_auxiliary(result)
         else:
             result |= measure_steps(steps, args)
             print_steps(result)
