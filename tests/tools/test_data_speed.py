@@ -47,7 +47,7 @@ def test_pool_and_list_are_read_whole(tool, tmp_path, capsys):
     )
     out = capsys.readouterr().out
     assert '160 different images in 160 draws' in out
-    assert len(re.findall(r'^ +\d+ +\d+ +\d+ \(\d+\)', out, re.M)) == 10
+    assert len(re.findall(r'^ +\d+ +\d+ +\d+ +\d+, \d+', out, re.M)) == 10
     tool.main(['list', '--images', '50', '--draws', '4', '--work', str(tmp_path)])
     out = capsys.readouterr().out
     assert '54 images: checked in' in out and out.count('a worker: ') == 2

@@ -210,6 +210,15 @@ def memory_of(pid: int) -> tuple[float, float]:
     return fields['Rss'] / 1024, own / 1024
 
 
+def seconds_of(pids: list[int]) -> float:
+    """Seconds that processes have computed (Linux)."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf('SC_CLK_TCK')
+
+
 def workers_of(iterator) -> list[int]:
     return [worker.pid for worker in getattr(iterator, '_workers', [])]
 
@@ -277,21 +286,26 @@ def measure_pool(args: argparse.Namespace) -> None:
         loader_of(args.work / 'labeled', pool, args.workers, shuffle, 17), seed=0
     )
     print(f'{args.images} images, start {time.perf_counter() - start:.1f} s')
-    print('images read   images/s   MiB of this process (own)   MiB of each worker (own)')
+    print('  images        images   images a second    MiB of this process,   of each worker')
+    print('    read     a second      of computing    of it its own')
     iterator, steps = iter(loader), args.images // 16
-    seen, last = set(), time.perf_counter()
+    pids = [os.getpid(), *workers_of(iterator)]
+    seen, last, computed = set(), time.perf_counter(), seconds_of(pids)
     for step in range(steps):
         for sample in next(iterator)['data_samples']['weak'][1:]:
             seen.add(hash(sample.img_path))
         if (step + 1) % max(steps // 10, 1) == 0:
-            now, count = time.perf_counter(), max(steps // 10, 1) * 16
-            memory = [memory_of(pid) for pid in (os.getpid(), *workers_of(iterator))]
-            here, *there = (f'{used:6.0f} ({own:.0f})' for used, own in memory)
+            now, total = time.perf_counter(), seconds_of(pids)
+            count = max(steps // 10, 1) * 16
+            memory = [memory_of(pid) for pid in pids]
+            here, *there = (f'{used:.0f}, {own:.0f}' for used, own in memory)
+            speeds = count / (now - last), count / max(total - computed, 0.01)
             print(
-                f'{(step + 1) * 16:11d} {count / (now - last):10.0f}   {here:>25s}   {"; ".join(there)}',
+                f'{(step + 1) * 16:8d} {speeds[0]:12.0f} {speeds[1]:17.0f} {here:>19s} '
+                f'{"; ".join(there):>19s}',
                 flush=True,
             )
-            last = now
+            last, computed = now, total
     print(f'{len(seen)} different images in {steps * 16} draws')
 
 
@@ -323,9 +337,9 @@ def measure_list(args: argparse.Namespace) -> None:
     )
     before, own = memory_of(os.getpid())
     print(f'before: {before:.0f} MiB ({own:.0f} its own)')
-    start = time.perf_counter()
+    start, computed = time.perf_counter(), time.process_time()
     loader = Runner.build_dataloader(loader_of(args.work / 'labeled', pool, 2, True, 5), seed=0)
-    built = time.perf_counter()
+    built, computed = time.perf_counter(), time.process_time() - computed
     iterator = iter(loader)
     next(iterator)
     first = time.perf_counter()
@@ -336,8 +350,10 @@ def measure_list(args: argparse.Namespace) -> None:
         for line in Path('/proc/self/status').read_text().splitlines()
         if line.startswith('VmHWM')
     ]
-    print(f'{len(loader.dataset)} images: checked in {built - start:.1f} s, first batch after')
-    print(f'{first - built:.1f} s more; peak {peak[0]} MiB')
+    print(
+        f'{len(loader.dataset)} images: checked in {built - start:.1f} s ({computed:.1f} s of computing)'
+    )
+    print(f'first batch {first - built:.1f} s later; peak {peak[0]} MiB')
     for name, pid in [
         ('this process', os.getpid()),
         *(('a worker', p) for p in workers_of(iterator)),
