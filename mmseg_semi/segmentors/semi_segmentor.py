@@ -112,8 +112,11 @@ class SemiSegmentor(BaseSegmentor):
             raise SetupError(
                 f'model.objectives: names {names}; expected at least one, all different (set `name`)'
             )
-        for objective in self.objectives:
-            objective.bind(self)
+        # what an objective owns takes no random number from the student's initialisation: methods that share a seed
+        # start from the same student, so their differences are paired
+        with torch.random.fork_rng(devices=[]):
+            for objective in self.objectives:
+                objective.bind(self)
         self._check_needs()
         self._answer = self.answering
         self._started: tuple[int, torch.Generator] | None = None

@@ -276,6 +276,14 @@ def test_the_teacher_begins_as_the_student():
         assert all(torch.equal(student[key], teacher[key]) for key in student)
 
 
+def test_methods_that_share_a_seed_start_from_the_same_student():
+    methods = ('supervised', 'fixmatch', 'ddfp')
+    students = [tiny_model(method, seed=7).student.state_dict() for method in methods]
+    for other in students[1:]:
+        assert other.keys() >= students[0].keys()  # DDFP's has auxiliary norms
+        assert all(torch.equal(students[0][key], other[key]) for key in students[0])
+
+
 def test_an_averaged_teacher_has_weights_of_its_own_and_no_gradient():
     model = tiny_model('fixmatch')
     mine = {p.data_ptr() for p in model.teacher.parameters()}
