@@ -1,7 +1,7 @@
 """A student, a teacher, and a list of objectives over shared views."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -102,6 +102,8 @@ class SemiSegmentor(BaseSegmentor):
         self.pseudo_label = MODELS.build(pseudo_label) if pseudo_label else None
         self.mixing = MODELS.build(mixing) if mixing else None
         self.objectives = nn.ModuleList(MODELS.build(objective) for objective in objectives)
+        # an objective that wants Needs.embedding sets this from `bind`: (N, C, h, w) features -> (N, D, h, w)
+        self.project: Callable[[Tensor], Tensor] | None = None
         classes = getattr(self.mixing, 'num_classes', self.num_classes)
         if classes != self.num_classes:
             raise SetupError(
@@ -389,8 +391,16 @@ class SemiSegmentor(BaseSegmentor):
             half = len(images) // 2
             branches = (len(images) - half, half) if needs.auxiliary_half else None
             features, logits, embedding = self.stages.finish(lifted, branches)
+            if needs.embedding:
+                embedding = self.project(features)
+            # split, not sliced: its backward pass makes one map of zeros, not one a part
+            embeddings = (
+                [None] * len(call)
+                if embedding is None
+                else embedding.split([len(rows) for _, rows in call])
+            )
             first = 0
-            for name, rows in call:
+            for (name, rows), own in zip(call, embeddings, strict=True):
                 last = first + len(rows)
                 cut = slice(first, last)
                 setattr(
@@ -402,7 +412,7 @@ class SemiSegmentor(BaseSegmentor):
                         lifted=lifted[cut],
                         features=features[cut],
                         logits=logits[cut],
-                        embedding=None if embedding is None else embedding[cut],
+                        embedding=own,
                     ),
                 )
                 first = last
