@@ -279,7 +279,10 @@ def measure_pool(args: argparse.Namespace) -> None:
         return cv2.imencode('.jpg', pixels)[1].tobytes()
 
     write_shards(names, draw, folder, args.per_shard)
-    pool = dict(type='ShardedImages', shards=str(folder), pipeline=pipelines(48)[1])
+    # the images alone: what is done with them afterwards is measured by `pipeline`
+    weak = dict(type='MultiBranch', branch_field=['labeled', 'weak', 'strong'])
+    steps = [dict(type='LoadImage'), dict(weak, weak=[dict(type='PackSemiInputs')])]
+    pool = dict(type='ShardedImages', shards=str(folder), pipeline=steps)
     shuffle = 'shards' if args.shuffle == 'shards' else True
     start = time.perf_counter()
     loader = Runner.build_dataloader(
