@@ -1,4 +1,4 @@
-"""Weights over time: a number, a dict of :class:`Steps`, or a dict of :class:`Ramp`.
+"""Weights over time: a number, or a dict of :class:`Steps`, :class:`Ramp` or :class:`Line`.
 
 Time is the training iteration, counted from 0, in units of ``model.iters_per_epoch`` (default 1). A schedule is a plain
 callable ``t -> float`` without state, so there is nothing to save and nothing to resume.
@@ -86,7 +86,38 @@ class Ramp:
         return self.value * _RAMPS[self.kind](min(max(x, 0.0), 1.0))
 
 
-_TYPES = {'Steps': Steps, 'Ramp': Ramp}
+class Line:
+    """From one value to another on a straight line; constant before and after it.
+
+    Args:
+        values: First and last value, finite and >= 0.
+        times: When the line begins and when it ends, the later one larger.
+        whole: Move once a unit of time, at whole units, as code does that counts in epochs.
+
+    Raises:
+        SetupError: No two values or times, a value that is negative or not finite, or times that do not rise.
+    """
+
+    def __init__(
+        self, values: Sequence[float], times: Sequence[float], whole: bool = False
+    ) -> None:
+        fits = len(values) == len(times) == 2 and all(map(_is_weight, [*values, *times]))
+        if not fits or times[0] >= times[1]:
+            raise SetupError(
+                f'schedule Line: values={values}, times={times}; expected two finite numbers >= 0 each, and times that rise'
+            )
+        self.values = [float(value) for value in values]
+        self.times = [float(time) for time in times]
+        self.whole = whole
+
+    def __call__(self, t: float) -> float:
+        begin, end = self.times
+        share = ((math.floor(t) if self.whole else t) - begin) / (end - begin)
+        first, last = self.values
+        return first + (last - first) * min(max(share, 0.0), 1.0)
+
+
+_TYPES = {'Steps': Steps, 'Ramp': Ramp, 'Line': Line}
 
 
 def build_schedule(spec: float | dict, key: str = 'weight') -> Schedule:

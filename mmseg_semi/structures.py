@@ -30,6 +30,8 @@ class Needs:
     """Teacher logits of the recipe's teacher rows."""
     teacher_features: bool = False
     """The teacher's penultimate features of the same rows."""
+    embedding: bool = False
+    """The projection of the student's features (``SemiSegmentor.project``), for all rows of a call."""
     auxiliary_half: bool = False
     """Route the last half of the student's rows through the head's auxiliary norms (DDFP's released warm-up)."""
 
@@ -65,7 +67,7 @@ class StudentRows:
     logits: Tensor
     """(N, K, h, w): class scores at head resolution."""
     embedding: Tensor | None = None
-    """(N, D, h, w): the head's projection, where it has one."""
+    """(N, D, h, w): the projection of ``features``, where an objective asked for it or the head has one."""
 
 
 @dataclass

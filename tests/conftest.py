@@ -1,11 +1,16 @@
 """Settings of the whole test suite."""
 
 import gc
+import logging
+import sys
 
 import pytest
 import torch
 
 import mmseg_semi  # noqa: F401  (first: it adapts the stack that tests import)
+
+# isort: split
+from mmengine.logging import MMLogger
 
 # One thread a process: the order of float additions, hence every last bit, then does not depend
 # on the machine, and processes that run side by side do not fight for cores.
@@ -24,3 +29,12 @@ def _cheap_whole_runs():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _loggers_write_to_this_test():
+    """A logger of MMEngine outlives the test that made it; the stream that pytest gave that test does not."""
+    for logger in MMLogger._instance_dict.values():
+        for handler in logger.handlers:
+            if type(handler) is logging.StreamHandler:
+                handler.stream = sys.stderr  # not setStream, which flushes the closed one

@@ -238,6 +238,16 @@ def ddfp_on_an_odd_width(trial):
     trial.head.channels = 15
 
 
+@case(r'dgcl\.excluded_classes=\[11\] with 11 classes; expected some of 0 to 10')
+def excluded_class_that_is_none(trial):
+    trial.configure('dgcl').model.objectives[2].excluded_classes = (11,)
+
+
+@case(r'dgcl: rows_per_step=1000, bank_size=12; expected no more new rows than a bank holds')
+def bank_smaller_than_a_steps_rows(trial):
+    trial.configure('dgcl').model.objectives[2].rows_per_step = 1000
+
+
 @case(r'student\.decode_head DAHead .*cls_seg')
 def head_that_does_not_end_in_cls_seg(trial):
     trial.cfg.model.student.decode_head = tiny_head('DAHead', 11, pam_channels=8)

@@ -208,7 +208,7 @@ def configs(tmp_path_factory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp('configs')
     return {
         method: tiny_data(folder / method, method).filename
-        for method in ('supervised', 'fixmatch', 'ddfp', 'ddfp_reference', 'cct')
+        for method in ('supervised', 'fixmatch', 'ddfp', 'ddfp_reference', 'dgcl', 'cct')
     }
 
 
@@ -308,6 +308,30 @@ def test_a_step_without_a_teacher_has_its_unlabelled_images(tool, configs):
     assert 'teacher' not in own['stored']
 
 
+def test_contrast(tool, configs, capsys):
+    found = measure(tool, configs['dgcl'], '--measure', 'contrast', '--present', '3')
+    assert found['bank'] == [11, 12, 16] and found['grid'] == [8, 8] and found['present'] == 3
+    assert found['batch'] == [2, 2] and 2 * 64 < found['labeled_pixels'] < 4 * 64
+    assert found['parts'].keys() == {
+        'loss',
+        'objective/dgcl/density',
+        'backward',
+        'objective/dgcl/bank',
+        'other',
+    }
+    assert sum(sum(run.values()) for run in found['runs']) > 0 and found['memory']['kept'] == 0
+    assert 0 < found['bfloat16_error']['largest'] < 0.01
+    assert '11 classes x 12 x 16' in capsys.readouterr().out
+
+
+def test_a_step_of_dgcl_has_full_banks(tool, configs):
+    own = measure(tool, configs['dgcl'])['steps'][0]
+    assert {'objective/dgcl', 'objective/dgcl/density', 'objective/dgcl/bank'} <= set(own['parts'])
+    assert own['flops']['objective/dgcl/density'] > 0
+    # features and projections of every class's rows
+    assert own['stored']['objectives'] >= 4 * 11 * 12 * (16 + 8)
+
+
 def test_the_command_writes_its_numbers(tool, configs, tmp_path, capsys):
     path = tmp_path / 'numbers.json'
     arguments = ('--measure', 'flow', '--iters', '1', '--warmup', '1', '--json', str(path))
@@ -325,6 +349,7 @@ def test_the_command_writes_its_numbers(tool, configs, tmp_path, capsys):
         ('supervised', 'teacher', "needs a config with model.teacher.weights='ema'"),
         ('fixmatch', 'flow', 'needs a config with a density'),
         ('fixmatch', 'auxiliary', 'needs a config with a CCTObjective'),
+        ('fixmatch', 'contrast', 'needs a config with class banks'),
     ],
 )
 def test_what_a_config_cannot_answer(tool, configs, capsys, method, what, sentence):

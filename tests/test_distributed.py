@@ -1,7 +1,8 @@
 """Two processes equal one that works group by group on the same groups of images.
 
 A group is what one rank holds. The one process takes the loss of group 0 and of group 1, averages their gradients, steps
-once, averages the flow's gradients of the two groups, and moves the teacher once; each group draws from its rank's
+once, averages the flow's gradients of the two groups, pushes a sample of both groups' features into DGCL's banks, and moves the
+teacher once; each group draws from its rank's
 stream. Norms see one image at a time (GroupNorm) or nothing (frozen BN), and there is no dropout.
 
 Tolerance: 1e-6, relative to the largest value of a tensor, on every loss of six steps and on all weights after them. The
@@ -36,6 +37,7 @@ CASES = {
     'fixmatch, frozen BN': dict(method='fixmatch', frozen_bn=True),
     'ddfp': dict(method='ddfp'),
     'ddfp_reference': dict(method='ddfp_reference'),
+    'dgcl': dict(method='dgcl'),
     'cct': dict(method='cct'),
 }
 
@@ -121,6 +123,22 @@ class Groups:
         return pseudo_collate([self.dataset[key] for key in keys])
 
 
+def joined(kept: list[tuple], width: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of all groups' candidates for DGCL's bank, each class's with the smallest random numbers."""
+    (_, features, embeddings, counts) = kept[0]
+    classes = len(counts)
+    features = features.new_zeros(classes, width, features.shape[2])
+    embeddings = embeddings.new_zeros(classes, width, embeddings.shape[2])
+    counts = torch.zeros_like(counts)
+    for c in range(classes):
+        rows = [
+            (keys[c, i].item(), x[c, i], u[c, i]) for keys, x, u, n in kept for i in range(n[c])
+        ]
+        for i, (_, x, u) in enumerate(sorted(rows, key=lambda row: row[0])[:width]):
+            features[c, i], embeddings[c, i], counts[c] = x, u, i + 1
+    return features, embeddings, counts
+
+
 def one_process(cfg: Config, initial: dict) -> tuple[list[list[dict]], dict]:
     """Losses by rank and step, and the final state dict."""
     init_default_scope('mmseg')
@@ -133,13 +151,14 @@ def one_process(cfg: Config, initial: dict) -> tuple[list[list[dict]], dict]:
         [p for p in trained if p.requires_grad], lr=0.02, momentum=0.9, weight_decay=1e-4
     )
     (ddfp,) = [o for o in objectives if hasattr(o, 'density')] or [None]
+    (dgcl,) = [o for o in objectives if hasattr(o, 'bank')] or [None]
     if ddfp is not None:
         flow = list(ddfp.density.parameters())
         adam = torch.optim.Adam(flow, betas=(0.5, 0.9))
         nll = [ddfp.nll.clone() for _ in range(WORLD)]
     losses = [[] for _ in range(WORLD)]
     for step in range(STEPS):
-        flow_gradients = []
+        flow_gradients, kept = [], []
         for rank in range(WORLD):
             model.start_step(step, cfg.randomness.seed, rank)
             if ddfp is not None:
@@ -154,8 +173,13 @@ def one_process(cfg: Config, initial: dict) -> tuple[list[list[dict]], dict]:
                     if value is not None:
                         flow_gradients.append(torch.autograd.grad(value, flow))
                 nll[rank] = ddfp.nll.clone()
+            if dgcl is not None and dgcl._kept is not None:
+                kept.append(dgcl._kept)
+                dgcl._kept = None
         sgd.step()
         sgd.zero_grad()
+        if kept:
+            dgcl.bank.push(*joined(kept, dgcl.rows_per_step))
         if flow_gradients:
             mean = [sum(parts) / WORLD for parts in zip(*flow_gradients, strict=True)]
             norm = torch.cat([gradient.flatten() for gradient in mean]).norm()
@@ -202,6 +226,7 @@ def test_two_processes_equal_one(ranks):
                 assert_close(*values, f'rank {rank}, step {step}: {name}')
     # the groups are not the same
     assert losses[0] != losses[1]
+    assert losses[0][-1].get('dgcl.loss', 1) > 0 and losses[0][-1].get('dgcl.full', 1) > 0
     moved = set()
     for name, tensor in final.items():
         if name.endswith('.nll'):  # for the log, a rank's own
@@ -215,6 +240,7 @@ def test_two_processes_equal_one(ranks):
         'fixmatch': {'student', 'teacher'},
         'ddfp': {'student', 'teacher', 'objectives.density'},
         'ddfp_reference': {'student', 'teacher', 'objectives.density'},
+        'dgcl': {'student', 'teacher', 'objectives'},
         'cct': {'student', 'objectives'},
     }
     assert moved == expected[Path(cfg.filename).stem.removeprefix('tiny_')]

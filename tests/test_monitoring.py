@@ -22,9 +22,9 @@ def documented() -> set[str]:
 
 @pytest.fixture(scope='module')
 def logged(tmp_path_factory) -> set[str]:
-    """What a DDFP run with an auxiliary head writes to scalars.json."""
+    """What a run of DDFP and DGCL with an auxiliary head writes to scalars.json."""
     folder = tmp_path_factory.mktemp('run')
-    cfg = tiny_data(folder, 'ddfp', iterations=8, checkpoint_interval=8)
+    cfg = tiny_data(folder, 'ddfp_dgcl', iterations=8, checkpoint_interval=8)
     cfg.model.student.auxiliary_head = tiny_head(
         'FCNHead', 11, in_channels=32, in_index=2, num_convs=1
     )

@@ -18,7 +18,7 @@ from whole_runs import ROOT, assert_same_checkpoint, logged, on_ranks, recorded_
 from mmseg_semi import launch
 from mmseg_semi.datasets import MultiSourceSampler
 
-N = 3  # the perturbation of DDFP starts in iteration 4, the density in iteration 2
+N = 3  # the perturbation of DDFP starts in iteration 4, the density and DGCL's bank in iteration 2
 
 
 def run_config(folder, method: str, **changes) -> Config:
@@ -66,6 +66,12 @@ def test_stopped_and_continued(tmp_path, method, workers):
         assert logged(state, 'ddfp.loss')[-1] > 0
         name = next(name for name in state['state_dict'] if 'density' in name and 'weight' in name)
         assert not torch.equal(state['state_dict'][name], early['state_dict'][name])
+
+    if 'dgcl' in method:
+        assert logged(state, 'dgcl.loss')[-1] > 0
+        (name,) = (name for name in state['state_dict'] if name.endswith('bank.counts'))
+        assert early['state_dict'][name].any() and not logged(early, 'dgcl.loss')[-1]
+        assert (state['state_dict'][name] > early['state_dict'][name]).any()
 
     before, upto = (samples_before(cfg, i) for i in (N, 2 * N))
     assert not loaded & before

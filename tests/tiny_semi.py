@@ -29,8 +29,8 @@ CHANNELS = (8, 16, 32, 64)
 """Channels of the backbone's four outputs, at strides 4, 8, 16 and 16."""
 ITERS_PER_EPOCH = 2
 """Unit of time of the recipes: labels only in epoch 0, self-training from 1, the perturbation from 2."""
-METHODS = ('supervised', 'fixmatch', 'ddfp', 'ddfp_reference', 'cct')
-_SPLIT_METHODS = ('ddfp', 'ddfp_reference')
+METHODS = ('supervised', 'fixmatch', 'ddfp', 'ddfp_reference', 'dgcl', 'ddfp_dgcl', 'cct')
+_SPLIT_METHODS = ('ddfp', 'ddfp_reference', 'ddfp_dgcl')
 _runs = itertools.count()
 
 
@@ -74,7 +74,7 @@ def tiny_head(
         align_corners=head != 'CCTHead',
         loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
     )
-    if head in ('DeepLabV3PlusHead', 'DDFPHead'):
+    if head in ('DeepLabV3PlusHead', 'DDFPHead', 'DGCLHead'):
         config |= dict(
             in_channels=(CHANNELS[0], CHANNELS[3]),
             in_index=(0, 3),
@@ -126,22 +126,28 @@ def tiny_recipe(
     """Config of a ``SemiSegmentor``.
 
     Args:
-        method: One of METHODS. The phases of the two DDFP recipes are those of the published runs.
+        method: One of METHODS, or 'dgcl_reference'. The phases of DDFP are those of the published runs; DGCL's contrast
+            begins with self-training, at 1, and its banks are full after two or three steps.
         num_classes: K.
         head: Type of the decode head; default what the method needs.
         norm: 'BN' or 'GN'.
         dropout: Of the decode head.
         changes: Keys of the segmentor to be replaced; 'teacher' is merged.
     """
-    split = dict(split_norms=True) if method in _SPLIT_METHODS and head is None else {}
-    if head is None:
-        head = 'DDFPHead' if split else 'CCTHead' if method == 'cct' else 'DeepLabV3PlusHead'
-    reference = method == 'ddfp_reference'
-    divisor = 'confident' if reference else 'valid'
+    own = {}
+    if head is None and method in _SPLIT_METHODS:
+        head, own = 'DDFPHead', dict(split_norms=True)
+    elif head is None and method.startswith('dgcl'):
+        head, own = 'DGCLHead', dict(projection=True, projection_channels=8)
+    elif head is None and method == 'cct':
+        head = 'CCTHead'
+    head = head or 'DeepLabV3PlusHead'
+    reference = method.endswith('reference')
+    divisor = {'ddfp_reference': 'confident', 'dgcl_reference': 'inverse'}.get(method, 'valid')
     model = dict(
         type='SemiSegmentor',
         data_preprocessor=dict(type='SemiDataPreprocessor', data_preprocessor=tiny_preprocessor()),
-        student=tiny_student(num_classes, head, norm, dropout=dropout, **split),
+        student=tiny_student(num_classes, head, norm, dropout=dropout, **own),
         iters_per_epoch=ITERS_PER_EPOCH,
         monitor_interval=2,
         objectives=[dict(type='SupervisedObjective')],
@@ -163,10 +169,15 @@ def tiny_recipe(
         )
     elif method != 'supervised':
         model['teacher'] = dict(weights='ema', mode='eval', buffers='copy', start=1)
-        if reference:
+        if method == 'ddfp_reference':
             model['teacher'] = dict(weights='shared', mode='train', buffers='own')
+        if method == 'dgcl_reference':
+            model['teacher'] |= dict(mode='train', buffers='own', copy_until=2)
         # untrained networks are not sure of anything
         model['pseudo_label'] = dict(type='ConfidenceThreshold', threshold=1.05 / num_classes)
+        if method.startswith('dgcl'):
+            falling = dict(type='Line', values=(20.0, 0.0), times=(1, 4))
+            model['pseudo_label'] = dict(type='EntropyPercentile', drop=falling)
         model['mixing'] = dict(type='CutMix', prob=0.5)
         values, milestones = [0.0, 1.0], [1]
         if method in _SPLIT_METHODS:
@@ -185,6 +196,25 @@ def tiny_recipe(
                 samples=64,
                 hidden_channels=16,
                 auxiliary_half=reference,
+            )
+        )
+    if 'dgcl' in method:
+        model['objectives'].append(
+            dict(
+                type='DGCLObjective',
+                weight=dict(type='Steps', values=[0.0, 0.5], milestones=[1]),
+                uncertain=dict(type='Line', values=(80.0, 10.0), times=(1, 4)),
+                anchors=8,
+                positives=4,
+                bank_positives=4,
+                negatives=16,
+                max_density_queries=40,
+                bank_size=12,
+                scales=(2, 4),
+                rows_per_step=6,
+                density_after=6,
+                gate='all' if reference else 'per_class',
+                projection_channels=8,
             )
         )
     if changes.get('teacher'):
@@ -351,8 +381,8 @@ def tiny_data(
 
     Args:
         tmp_path: An empty folder.
-        method: One of METHODS.
-        iterations: Length of the run. The perturbation of DDFP starts at iteration 4.
+        method: One of METHODS, or 'dgcl_reference'.
+        iterations: Length of the run. The perturbation of DDFP starts at iteration 4, DGCL's bank at 2.
         batch_size: Labelled, and as many unlabelled, images a step.
         num_workers: Of the training loader; validation has none.
         checkpoint_interval: In iterations.

@@ -7,6 +7,7 @@
     teacher    MeanTeacherHook's update against one fused lerp over the same tensors
     flow       likelihood of the flow and its gradient on one step's samples
     auxiliary  CCT's auxiliary decoders, forward and backward, against the plain loop over them
+    contrast   DGCL's density, loss with its gradient, and bank update on one step's maps
 
 Two configs (or a part and what it is measured against) run in interleaved pairs in one process; the
 ratio is the median of the pairs. Images are random and weights untrained unless --data is given; the
@@ -48,7 +49,7 @@ try:
     from torch.utils.data import Dataset
 
     from mmseg_semi import __version__, launch
-    from mmseg_semi.density import UNLABELED
+    from mmseg_semi.density import UNLABELED, knn_density
     from mmseg_semi.errors import SetupError
     from mmseg_semi.hooks import MeanTeacherHook
     from mmseg_semi.measuring import (
@@ -64,7 +65,7 @@ try:
     )
     from mmseg_semi.objectives import CCTObjective
     from mmseg_semi.perturbations import Guidance, VirtualAdversarial
-    from mmseg_semi.structures import IGNORE, StepViews, StudentRows
+    from mmseg_semi.structures import IGNORE, StepViews, StudentRows, TeacherRows
 except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
     sys.exit(f'error: {error}')
 
@@ -79,7 +80,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('other', nargs='?', metavar='CONFIG_B', help='a second one to compare with')
     parser.add_argument(
         '--measure',
-        choices=('step', 'plain', 'inference', 'teacher', 'flow', 'auxiliary'),
+        choices=('step', 'plain', 'inference', 'teacher', 'flow', 'contrast', 'auxiliary'),
         default='step',
     )
     parser.add_argument('--iters', type=int, default=10, help='measured runs of each; default 10')
@@ -96,6 +97,12 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         '--at', type=int, metavar='ITER', help='iteration to measure; default half of the schedule'
     )
     parser.add_argument('--data', action='store_true', help="the config's images, not random ones")
+    parser.add_argument(
+        '--present',
+        type=int,
+        metavar='N',
+        help='--measure contrast: classes in the label map; default all of them',
+    )
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on a CPU'
     )
@@ -313,6 +320,9 @@ class TrainingStep:
         self.runner.train()
         self.loop = self.runner.train_loop
         self.device = next(self.runner.model.parameters()).device
+        for objective in getattr(self.runner.model, 'objectives', ()):
+            if hasattr(objective, 'bank'):
+                fill_bank(objective.bank)
         self._mark_parts()
 
     def _mark_parts(self) -> None:
@@ -360,6 +370,14 @@ class TrainingStep:
             if isinstance(value, Tensor)
         )
         return sizes
+
+
+def fill_bank(bank: nn.Module) -> None:
+    """Random rows: half-way through a run the banks are full."""
+    bank.features.copy_(F.normalize(torch.rand_like(bank.features, dtype=torch.float32), dim=2))
+    bank.embeddings.normal_()
+    bank.densities.uniform_()
+    bank.counts.fill_(bank.size)
 
 
 def mark(owner: Any, method: str, name: str) -> None:
@@ -638,6 +656,124 @@ def print_flow(result: dict) -> None:
     )
 
 
+def contrast_views(step: TrainingStep, args: argparse.Namespace) -> StepViews:
+    """Random maps at a quarter of the crop, and a label map in which the present classes are equally frequent."""
+    model = step.runner.model
+    objective = next(o for o in model.objectives if hasattr(o, 'bank'))
+    (number_l, number_u), crop = step.about['batch'], step.about['crop']
+    side = tuple(-(-length // 4) for length in crop)
+    generator = torch.Generator().manual_seed(0)
+    present = args.present or model.num_classes
+
+    def maps(number: int, channels: int) -> Tensor:
+        return torch.randn(number, channels, *side, generator=generator).to(step.device)
+
+    def rows(number: int) -> StudentRows:
+        empty = torch.empty(0)
+        features = maps(number, objective.bank.features.shape[2]).relu_()
+        embedding = maps(number, objective.bank.embeddings.shape[2]).requires_grad_()
+        return StudentRows((), empty, empty, features, empty, embedding)
+
+    logits = maps(number_u, model.num_classes)
+    logits[:, present:] -= 100
+    label = torch.randint(0, present, (number_l, *crop), generator=generator)
+    return StepViews(
+        iteration=step.about['iteration'],
+        time=step.about['iteration'] / model.iters_per_epoch,
+        generator=generator,
+        monitor=False,
+        img_l=torch.empty(0),
+        label_l=label.to(step.device),
+        samples_l=[],
+        valid_u=torch.ones(number_u, *crop, dtype=torch.bool, device=step.device),
+        teacher_u=TeacherRows(logits),
+        student_l=rows(number_l),
+        student_w=rows(number_u),
+    )
+
+
+def measure_contrast(step: TrainingStep, args: argparse.Namespace) -> dict:
+    """Everything that DGCL's objective does in a step, with full banks."""
+    model = step.runner.model
+    objective = next((o for o in model.objectives if hasattr(o, 'bank')), None)
+    if objective is None:
+        raise SetupError(
+            '--measure contrast needs a config with class banks, such as those of configs/dgcl/'
+        )
+    views = contrast_views(step, args)
+    maps = (views.student_l, views.student_w)
+
+    def contrast() -> None:
+        for rows in maps:
+            rows.embedding.grad = None
+        with part('loss'):
+            loss = objective.compute(views)['loss']
+        with part('backward'):
+            loss.backward()
+        objective.after_step(views)
+        for rows in maps:
+            rows.embedding.grad = None
+
+    def timed() -> dict[str, float]:
+        with Meter(clock(step.device, args.cpu_time)) as meter:
+            contrast()
+        return meter.sums
+
+    (runs,) = interleave([timed], args.iters, args.warmup)
+    labels = objective.label_map(views)
+    pixels = torch.bincount(labels[labels != IGNORE], minlength=model.num_classes)
+    bank = objective.bank
+    return dict(
+        config=step.about['config'],
+        seconds=statistics.median(sum(run.values()) for run in runs),
+        parts={name: statistics.median(run[name] for run in runs) for name in in_order(runs)},
+        flops=sum(count_flops(contrast).values()),
+        memory=asdict(trace_memory(contrast, step.device)),
+        bank=[*bank.features.shape],
+        bytes_bank=stored_bytes(bank.state_dict().values()),
+        grid=[*views.student_l.features.shape[2:]],
+        batch=step.about['batch'],
+        present=int((pixels > 0).sum()),
+        labeled_pixels=int(pixels.sum()),
+        bfloat16_error=bfloat16_error(objective, views),
+        runs=runs,
+    )
+
+
+@torch.no_grad()
+def bfloat16_error(objective: nn.Module, views: StepViews, count: int = 1000) -> dict[str, float]:
+    """What rounding the bank's rows to bfloat16 changes in the densities of one class's features."""
+    rows = views.student_l.features[0].flatten(1).T[:count].contiguous()
+    bank = objective.bank.features[-1].float()
+    exact, rounded = (
+        knn_density(rows, own, objective.bank.scales) for own in (bank, bank.bfloat16())
+    )
+    sparse = min(objective.anchors, len(rows))
+    sets = [set(d.argsort()[:sparse].tolist()) for d in (exact, rounded)]
+    return dict(
+        largest=float((exact - rounded).abs().max()),
+        spread=float(exact.std()),
+        same_anchors=len(sets[0] & sets[1]) / sparse,
+    )
+
+
+def print_contrast(result: dict) -> None:
+    memory, (k, m, c) = Memory(**result['memory']), result['bank']
+    print(
+        f'{result["config"]}: {k} classes x {m} x {c}, {result["bytes_bank"] / MIB:.1f} MiB; maps of '
+        f'{" + ".join(map(str, result["batch"]))} x {result["grid"][0]} x {result["grid"][1]}, '
+        f'{result["labeled_pixels"]} pixels of {result["present"]} classes\n'
+        f'{result["seconds"] * 1e3:.1f} ms, {result["flops"] / 1e9:.1f} GFLOP: '
+        + ', '.join(f'{name} {value * 1e3:.1f}' for name, value in result['parts'].items())
+        + f'\npeak {memory.rise / MIB:.1f} MiB above banks and maps'
+    )
+    error = result['bfloat16_error']
+    print(
+        f'bank in bfloat16: densities off by at most {error["largest"]:.1e} (their deviation: {error["spread"]:.1e}), '
+        f'{100 * error["same_anchors"]:.1f} % of the anchors the same'
+    )
+
+
 def measure_auxiliary(step: TrainingStep, args: argparse.Namespace) -> dict:
     """CCT's consistency on random features and predictions, with its backward pass, in both forms.
 
@@ -807,6 +943,9 @@ def run(args: argparse.Namespace) -> dict:
         elif args.measure == 'auxiliary':
             result |= measure_auxiliary(steps[0], args)
             print_auxiliary(result)
+        elif args.measure == 'contrast':
+            result |= measure_contrast(steps[0], args)
+            print_contrast(result)
         else:
             result |= measure_steps(steps, args)
             print_steps(result)

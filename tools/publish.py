@@ -30,7 +30,10 @@ except ValueError as error:  # a SetupError: the OpenMMLab stack is not as it mu
     sys.exit(2)
 
 # Heads with parts for training only: the head that is deployed, and the arguments it does not know.
-PLAIN_HEADS = {'DDFPHead': ('DeepLabV3PlusHead', ('split_norms',))}
+PLAIN_HEADS = {
+    'DDFPHead': ('DeepLabV3PlusHead', ('split_norms',)),
+    'DGCLHead': ('DeepLabV3PlusHead', ('projection', 'projection_channels')),
+}
 
 # Of the training config, what testing and inference read.
 KEPT_KEYS = (

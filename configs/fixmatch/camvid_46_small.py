@@ -30,8 +30,9 @@ model = dict(
     ],
 )
 default_hooks = dict(
-    teacher=dict(momentum=0.02)
-)  # a run of 1000 iterations needs a shorter memory than 0.001
+    checkpoint=dict(interval=250),
+    teacher=dict(momentum=0.02),  # a run of 1000 iterations needs a shorter memory than 0.001
+)
 train_dataloader = dict(
     dataset=dict(
         labeled=dict(ann_file='configs/splits/camvid/46/seed0/labeled.txt'),

@@ -30,3 +30,4 @@ optim_wrapper = dict(
 )
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=1000, val_interval=250)
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=1000, by_epoch=False)]
+default_hooks = dict(checkpoint=dict(interval=250))

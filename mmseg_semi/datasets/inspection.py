@@ -14,13 +14,12 @@ import io
 import math
 import os.path as osp
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import mmengine.fileio as fileio
 import numpy as np
 from mmengine.config import Config
@@ -28,13 +27,13 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from mmseg_semi.errors import SetupError
+from mmseg_semi.errors import SetupError, UnreadableFileError
 
 from .checks import read_names, resolve_source
 from .duplicates import content_numbers, fingerprint, near_pairs, repeated
-from .own_data import UnmappedValues
+from .names import read_bytes
 from .semi_dataset import KEY, SemiDataset
 from .transforms import IGNORE, LoadImage, LoadSegLabels, read_labels
 
@@ -336,6 +335,7 @@ class Report:
 class _Look(NamedTuple):
     """What one image and its mask gave."""
 
+    source: int
     digest: bytes | None = None
     print: np.ndarray | None = None
     size: tuple[int, int] | None = None
@@ -360,7 +360,10 @@ def inspect(
         progress: Wraps the iteration over ``total`` images, to show a bar.
     """
     total = sum(source.size for source in sources)
-    places = ((s, i) for s, source in enumerate(sources) for i in range(source.size))
+    # entries are read by this thread alone: indexes of shards are opened and closed as it goes
+    places = (
+        ((s, i), source.entry(i)) for s, source in enumerate(sources) for i in range(source.size)
+    )
     digests, prints = np.zeros((total, 16), np.uint8), np.zeros((total, 16), np.uint8)
     has_digest, has_print = np.zeros(total, bool), np.zeros(total, bool)
     surveys = [Survey(source) for source in sources]
@@ -371,9 +374,9 @@ def inspect(
         finding.add(case)
 
     with ThreadPoolExecutor(jobs) as pool:
-        looks = _map(pool, lambda place: (place, _look(sources, *place)), places, 4 * jobs)
-        for n, ((s, _), look) in enumerate(progress(looks, total)):
-            survey = surveys[s]
+        looks = _map(pool, lambda item: _look(sources, *item), places, 4 * jobs)
+        for n, look in enumerate(progress(looks, total)):
+            survey = surveys[look.source]
             if look.digest is not None:
                 digests[n], has_digest[n] = np.frombuffer(look.digest, np.uint8), True
             if look.print is not None:
@@ -420,22 +423,24 @@ def _map(pool: ThreadPoolExecutor, function: Callable, items: Iterable, ahead: i
             job.cancel()
 
 
-def _look(sources: Sequence[Source], s: int, index: int) -> _Look:
-    source = sources[s]
-    info = source.entry(index)
-    path, place = info['img_path'], ((s, index),)
+def _look(sources: Sequence[Source], place: tuple[int, int], info: dict) -> _Look:
+    source = sources[place[0]]
+    path, places = info['img_path'], (place,)
     trouble: list[tuple[str, Case]] = []
     digest = print_ = size = counts = img = None
-    turned = False
+    turned, content = False, {}
     try:
-        content = fileio.get(path, backend_args=source.backend_args)
-        digest = hashlib.blake2b(content, digest_size=16).digest()
-        turned = source.load_labels is not None and _orientation(content) != 1
-        del content
-    except OSError:  # the loader, next, has the words for it
+        if 'img_span' in info:
+            content['img_bytes'] = read_bytes(*info['img_span'])
+        else:
+            content['img_bytes'] = fileio.get(path, backend_args=source.backend_args)
+    except Exception:  # the loader, next, has the words for it
         pass
+    else:
+        digest = hashlib.blake2b(content['img_bytes'], digest_size=16).digest()
+        turned = source.load_labels is not None and _orientation(content['img_bytes']) != 1
     try:
-        img = source.load_image(_fresh(info))['img']
+        img = source.load_image({**info, **content, 'seg_fields': []})['img']
     except Exception as error:
         trouble.append(('unreadable', Case((path,), _words(error))))
     else:
@@ -443,22 +448,20 @@ def _look(sources: Sequence[Source], s: int, index: int) -> _Look:
         print_ = fingerprint(img)
     if turned and img is not None:
         trouble.append(
-            ('turned', Case((path,), 'has an EXIF orientation; store it upright', place))
+            ('turned', Case((path,), 'has an EXIF orientation; store it upright', places))
         )
 
     if source.load_labels is not None:
         mask = info['seg_map_path']
         try:
-            labels = source.load_labels(_fresh(info))['gt_seg_map']
-        except UnmappedValues as error:
-            trouble.append(('labels', Case((mask,), _words(error), place)))
+            labels = source.load_labels({**info, 'seg_fields': []})['gt_seg_map']
         except Exception as error:
-            kind, text = 'labels', _words(error)
-            if not _decodes(mask, source.backend_args):
-                kind = 'unreadable'
-            elif isinstance(source.load_labels, LoadSegLabels):
+            # what is not said to be readable is taken as not
+            wrong = isinstance(error, SetupError) and not isinstance(error, UnreadableFileError)
+            text = _words(error)
+            if wrong and isinstance(source.load_labels, LoadSegLabels):
                 text = _values(mask, source.backend_args)  # all of them, not the first wrong one
-            trouble.append((kind, Case((mask,), text, place)))
+            trouble.append(('labels' if wrong else 'unreadable', Case((mask,), text, places)))
         else:
             counts = np.bincount(labels.ravel(), minlength=256)
             if img is not None and labels.shape != img.shape[:2]:
@@ -466,15 +469,10 @@ def _look(sources: Sequence[Source], s: int, index: int) -> _Look:
                     f'mask {labels.shape[1]} x {labels.shape[0]}, image {size[0]} x {size[1]} '
                     'pixels (width x height)'
                 )
-                trouble.append(('size', Case((path, mask), text, place)))
+                trouble.append(('size', Case((path, mask), text, places)))
             if counts[IGNORE] == counts.sum():
-                trouble.append(('void', Case((mask,), 'all 255', place)))
-    return _Look(digest, print_, size, counts, tuple(trouble))
-
-
-def _fresh(info: Mapping) -> dict:
-    """A copy that a loader may write to."""
-    return {**info, 'seg_fields': []}
+                trouble.append(('void', Case((mask,), 'all 255', places)))
+    return _Look(place[0], digest, print_, size, counts, tuple(trouble))
 
 
 def _words(error: Exception) -> str:
@@ -491,19 +489,6 @@ def _orientation(content: bytes) -> int:
     except Exception:  # the loader reports what is broken
         pass
     return 1
-
-
-def _decodes(mask: str, backend_args: dict | None) -> bool:
-    """Whether a file is a whole picture of any kind."""
-    try:
-        content = fileio.get(mask, backend_args=backend_args)
-        Image.open(io.BytesIO(content)).load()
-    except UnidentifiedImageError:
-        pixels = np.frombuffer(content, np.uint8)
-        return len(pixels) > 0 and cv2.imdecode(pixels, cv2.IMREAD_UNCHANGED) is not None
-    except Exception:
-        return False
-    return True
 
 
 def _values(mask: str, backend_args: dict | None) -> str:

@@ -116,6 +116,10 @@ class ListedPaths(Sequence[str]):
 
     def __init__(self, names: NameList, folder: str, suffix: str) -> None:
         self.names, self.folder, self.suffix = names, folder, suffix
+        self._hashes: np.ndarray | None = None
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, '_hashes': None}
 
     def __len__(self) -> int:
         return len(self.names)
@@ -137,16 +141,26 @@ class ListedPaths(Sequence[str]):
                 yield [folder + name + suffix for name in names]
 
     def hashes(self) -> np.ndarray:
-        """Hash of every absolute path."""
-        return hash_names(self.chunks(), len(self))
+        """Hash of every absolute path; kept until :meth:`forget_hashes`."""
+        if self._hashes is None:
+            self._folders: set[bytes] = set()
+            self._hashes = hash_names(self._chunks_and_folders(), len(self))
+        return self._hashes
+
+    def forget_hashes(self) -> None:
+        """Free what :meth:`hashes` keeps for the next check."""
+        self._hashes = None
+
+    def _chunks_and_folders(self) -> Iterator[list[bytes]]:
+        for paths in self.chunks():
+            self._folders.update({path.rpartition(b'/')[0] for path in paths})
+            yield paths
 
     def missing(self) -> np.ndarray:
         """Numbers of the paths that do not exist; every folder is listed once."""
-        folders: set[bytes] = set()
-        for paths in self.chunks():
-            folders.update(path.rpartition(b'/')[0] for path in paths)
-        there = np.sort(np.concatenate([_listing(folder) for folder in sorted(folders)]))
-        return np.flatnonzero(~contains(there, self.hashes()))
+        hashes = self.hashes()
+        there = np.sort(np.concatenate([_listing(folder) for folder in sorted(self._folders)]))
+        return np.flatnonzero(~contains(there, hashes))
 
 
 def _listing(folder: bytes) -> np.ndarray:

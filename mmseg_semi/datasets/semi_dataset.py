@@ -24,6 +24,7 @@ from .checks import (
     read_names,
     resolve_source,
 )
+from .names import ListedPaths
 from .pools import ImageList
 from .randomness import seeded_rng
 from .samplers import SampleKey
@@ -129,6 +130,9 @@ class SemiDataset(ConcatDataset):
         super().full_init()
         check_repeated(unlabeled_paths, KEY)
         both = check_disjoint(labeled_paths, unlabeled_paths, KEY, allow=self.allow_overlap)
+        for paths in unlabeled_paths:
+            if isinstance(paths, ListedPaths):
+                paths.forget_hashes()
         masks = 0
         classes = labeled.metainfo.get('classes')
         if self.check_masks and classes:

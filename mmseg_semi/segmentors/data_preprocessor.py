@@ -77,7 +77,8 @@ class SemiDataPreprocessor(BaseDataPreprocessor):
                 'begin the weak branch of every unlabelled pipeline with DeferColour, and let none have a strong branch'
             )
         images = [image for image in data['inputs']['weak'] if image is not None]
-        self._inner('weak', [image.shape[-2:] for image in images])  # refuses crops of different sizes
+        # refuses crops of different sizes
+        self._inner('weak', [image.shape[-2:] for image in images])
         device = self.data_preprocessor.device
         images = torch.stack([image.to(device, non_blocking=True) for image in images])
         operations = [sample.metainfo['colour'] for sample in weak]

@@ -1,7 +1,7 @@
 """A student, a teacher, and a list of objectives over shared views."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_semi.errors import SetupError
-from mmseg_semi.heads.two_stage import two_stage
+from mmseg_semi.heads.two_stage import HeadOutput, two_stage
 from mmseg_semi.measuring import part
 from mmseg_semi.seeding import derive_seed
 from mmseg_semi.segmentors.pretrained import complete_pretraining
@@ -102,6 +102,8 @@ class SemiSegmentor(BaseSegmentor):
         self.pseudo_label = MODELS.build(pseudo_label) if pseudo_label else None
         self.mixing = MODELS.build(mixing) if mixing else None
         self.objectives = nn.ModuleList(MODELS.build(objective) for objective in objectives)
+        # an objective that wants Needs.embedding sets this from `bind`: (N, C, h, w) features -> (N, D, h, w)
+        self.project: Callable[[Tensor], Tensor] | None = None
         classes = getattr(self.mixing, 'num_classes', self.num_classes)
         if classes != self.num_classes:
             raise SetupError(
@@ -112,8 +114,11 @@ class SemiSegmentor(BaseSegmentor):
             raise SetupError(
                 f'model.objectives: names {names}; expected at least one, all different (set `name`)'
             )
-        for objective in self.objectives:
-            objective.bind(self)
+        # what an objective owns takes no random number from the student's initialisation: methods that share a seed
+        # start from the same student, so their differences are paired
+        with torch.random.fork_rng(devices=[]):
+            for objective in self.objectives:
+                objective.bind(self)
         self._check_needs()
         self._answer = self.answering
         self._started: tuple[int, torch.Generator] | None = None
@@ -383,37 +388,38 @@ class SemiSegmentor(BaseSegmentor):
             backbone = self.student.extract_feat(images)
             fused = self.stages.embed(backbone)
             lifted = self.stages.lift(fused)
+            sizes = [len(images) for _, images in call]
             # rows whose answer nobody learns from are the last ones
             unlearned = call[-1][0] == 'student_w' and not needs.weak
-            learned = len(images) - (len(call[-1][1]) if unlearned else 0)
-            outputs = []  # of the rows with a graph, then of those without
+            learned = sizes[:-1] if unlearned else sizes
+            outputs = []  # one a name of the call
             if learned:
-                half = learned // 2
-                branches = (learned - half, half) if needs.auxiliary_half else None
-                outputs.append(self.stages.finish(lifted[:learned], branches))
+                count = sum(learned)
+                branches = (count - count // 2, count // 2) if needs.auxiliary_half else None
+                outputs += self._answers(lifted[:count], learned, branches, needs)
             if unlearned:
                 with torch.no_grad():
-                    outputs.append(self.stages.finish(lifted[learned:]))
+                    outputs += self._answers(lifted[sum(learned) :], sizes[-1:], None, needs)
                 torch.clear_autocast_cache()  # for the reason given in _label
-            first = 0
-            for name, rows in call:
-                last = first + len(rows)
-                cut = slice(first, last)
-                features, logits, embedding = outputs[-1] if first >= learned else outputs[0]
-                own = slice(0, len(rows)) if first >= learned else cut
-                setattr(
-                    views,
-                    name,
-                    StudentRows(
-                        backbone=tuple(level[cut] for level in backbone),
-                        fused=fused[cut],
-                        lifted=lifted[cut],
-                        features=features[own],
-                        logits=logits[own],
-                        embedding=None if embedding is None else embedding[own],
-                    ),
-                )
-                first = last
+            # split, not sliced: its backward pass makes one map of zeros, not one a part
+            levels = zip(*(level.split(sizes) for level in backbone), strict=True)
+            fused, lifted = fused.split(sizes), lifted.split(sizes)
+            for (name, _), *rows, output in zip(call, levels, fused, lifted, outputs, strict=True):
+                setattr(views, name, StudentRows(*rows, *output))
+
+    def _answers(
+        self,
+        lifted: Tensor,
+        sizes: list[int],
+        branches: tuple[int, int] | None,
+        needs: Needs,
+    ) -> list[HeadOutput]:
+        """Stage 2 on all rows at once, and its outputs by runs of rows."""
+        output = self.stages.finish(lifted, branches)
+        if needs.embedding:
+            output = output._replace(embedding=self.project(output.features))
+        parts = [[None] * len(sizes) if x is None else x.split(sizes) for x in output]
+        return [HeadOutput(*own) for own in zip(*parts, strict=True)]
 
     def upsample(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """Bilinear, with the head's ``align_corners``: (N, K, h, w) -> (N, K, H, W)."""

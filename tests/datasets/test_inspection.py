@@ -15,6 +15,7 @@ from PIL import Image
 
 from mmseg_semi.datasets.inspection import KINDS, folder_source, inspect, sources_of
 from mmseg_semi.datasets.inspection_page import write_page
+from mmseg_semi.datasets.shards import write_shards
 from mmseg_semi.datasets.splits import summarize
 from mmseg_semi.errors import SetupError
 
@@ -250,6 +251,20 @@ def test_masks_of_unlabelled_images_are_never_opened(tree):
     report = scan(tree, unlabeled=unlabeled)
     assert report.findings == []
     assert report.surveys[1].source.load_labels is None
+
+
+def test_shards(tree):
+    files = {f'{name}.png': tree.image(name) for name in [*tree.unlabeled, 'a1']}
+    shards = tree.root / 'shards'
+    write_shards(list(files), lambda name: files[name].read_bytes(), shards, per_shard=2)
+    pool = dict(type='ShardedImages', shards=str(shards), pipeline=[dict(type='LoadImage')])
+    report = scan(tree, jobs=3, unlabeled=pool)
+    assert found(report) == [('copy', 'unlabeled', 1)]
+    copy, original = report.findings[0].cases[0].files
+    assert copy.endswith('.tar/a1.png') and original == str(tree.image('a1'))
+    assert report.surveys[1].source.size == 7 and report.surveys[1].sizes == {(40, 30): 7}
+    write_page(report, tree.root / 'index.html', 'shards')
+    assert len(Page((tree.root / 'index.html').read_text()).sources) > 10
 
 
 def test_several_pools_and_labelled_images_alone(tree):
