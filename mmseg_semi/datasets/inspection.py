@@ -9,6 +9,7 @@ go on with.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import math
@@ -135,7 +136,8 @@ def _of_dataset(dataset: BaseDataset, name: str, role: str, key: str) -> Source:
         load_labels = LoadSegLabels(num_classes=len(classes) or IGNORE)
     for step in dataset.pipeline.transforms:
         if isinstance(step, LoadImage):
-            load_image = step
+            load_image = copy.copy(step)
+            load_image.defer = False  # all pixels are looked at
         # MMSegmentation's own loader does not check values; what others do is theirs to say
         elif isinstance(step, LoadAnnotations) and type(step) is not LoadAnnotations:
             load_labels = step if role != 'unlabeled' else None
