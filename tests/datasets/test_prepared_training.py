@@ -124,6 +124,12 @@ def voc(tmp_path_factory) -> Path:
             *('--list', 'data/VOCdevkit/VOC2012/ImageSets/Segmentation/train_aug.txt'),
             *('--n', 3, '--out', 'data/splits/u2pl/voc/732'),
         )
+        call(
+            *('splits', 'check', 'data/splits/u2pl/voc/732'),
+            *('--images', 'data/VOCdevkit/VOC2012/JPEGImages'),
+            *('--all', 'data/VOCdevkit/VOC2012/ImageSets/Segmentation/train_aug.txt'),
+            *('--val', 'data/VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt'),
+        )
         others = [f'u2pl/voc/{number}' for number in (92, 1464, 662, 5291)]
         link_lists('u2pl/voc/732', *others, 'cps/voc/732')
     lists = root / 'data/splits/u2pl/voc/732'
@@ -147,6 +153,11 @@ def cityscapes(tmp_path_factory) -> Path:
             *('splits', 'make', '--images', 'data/cityscapes/leftImg8bit/train'),
             *('--img-suffix', '_leftImg8bit.png', '--n', 3),
             *('--out', 'data/splits/cps/cityscapes/372'),
+        )
+        call(
+            *('splits', 'check', 'data/splits/cps/cityscapes/372'),
+            *('--images', 'data/cityscapes/leftImg8bit/train'),
+            *('--val', 'data/cityscapes/leftImg8bit/val', '--img-suffix', '_leftImg8bit.png'),
         )
         link_lists('cps/cityscapes/372', 'u2pl/cityscapes/1488')
     return root
@@ -216,6 +227,7 @@ def test_camvid_from_both_layouts(tmp_path, monkeypatch, layout):
     load_tool('dataset_converters/camvid').main(['CamVid', '--workers=1'])
     lists = 'configs/splits/camvid/46/seed0'
     call('splits', 'make', '--images', 'data/camvid/images/train', '--n', 2, '--out', lists)
+    call('splits', 'check', ROOT / 'configs/ddfp/camvid_46.py')
     look('ddfp/camvid_46.py', SMALL | SEMI | DDFP)
     train('ddfp/camvid_46.py', SMALL | SEMI | DDFP)
 
