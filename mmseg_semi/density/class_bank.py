@@ -172,6 +172,7 @@ class ClassBank(nn.Module):
         limit = count_blocks(ends, min(number * slots, total // chunk + number))
         # blocks that do not exist land in a row of their own, the last
         result = torch.zeros(number * slots + 1, chunk, device=table.device)
+        buffer = torch.empty(chunk, self.size, device=table.device)
         padded = F.pad(table, (0, slots * chunk - width)).view(number * slots, chunk)
         for index in range(limit):
             at = torch.full((1,), index, device=table.device)
@@ -185,6 +186,7 @@ class ClassBank(nn.Module):
                 self.features.index_select(0, own)[0],
                 self.scales,
                 self.counts[own],
+                buffer=buffer,
             )
             result.index_copy_(0, slot.where(exists, number * slots), values[None])
         result = result[:-1].view(number, slots * chunk)[:, :width]

@@ -2,7 +2,7 @@
 
 python tools/analysis/feature_map.py CONFIG CHECKPOINT [CHECKPOINT ...] --out FOLDER
 
-density.png has a row an image and a column a checkpoint: dark pixels have rare features. Density is the method's own where it
+density.png has a row an image and a column a checkpoint, densities over the image: dark pixels have rare features. Density is the method's own where it
 has one: the mean similarity to the nearest neighbours in the bank of the pixel's class (DGCL), or the flow's log-density
 (DDFP); with any other method it is DGCL's density against the pixels of the same class in the other images shown.
 
@@ -67,6 +67,10 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     if args.images < 2 or args.points < 10:
         parser.error('--images must be at least 2, --points at least 10')
     return args
+
+
+WIDTH = 320
+"""Pixels that an image in a sheet is wide at least."""
 
 
 # -- features --------------------------------------------------------------------------------------
@@ -213,15 +217,26 @@ def density_picture(columns: list[tuple[str, list[Pixels], Density]], palette) -
         maps.append((values, ends))
     rows = []
     for index, one in enumerate(columns[-1][1]):
-        side = one.image.shape[:2]
-        row = [one.image, draw.paint_labels(enlarge(one.classes, one.size, side), palette)]
+        times = -(-WIDTH // one.image.shape[1])  # small images are enlarged
+        side = tuple(times * length for length in one.image.shape[:2])
+        image = enlarge_picture(one.image, side)
+        row = [image, draw.paint_labels(enlarge(one.classes, one.size, side), palette)]
         for values, (low, high) in maps:
             painted = draw.paint_values(values[index].nan_to_num(low).view(one.size), low, high)
             painted[values[index].isnan().view(one.size).numpy()] = 0
-            row.append(enlarge_picture(painted, side))
+            row.append(over(image, enlarge_picture(painted, side)))
         rows.append(row)
-    titles = ['image', 'prediction', *(f'density, {name}' for name, _, _ in columns)]
-    return draw.sheet(rows, titles)
+    titles = [
+        f'density {low:.3g} to {high:.3g}, {name}'
+        for (name, _, _), (_, (low, high)) in zip(columns, maps, strict=True)
+    ]
+    return draw.sheet(rows, ['image', 'prediction', *titles])
+
+
+def over(image: np.ndarray, colours: np.ndarray, opacity: float = 0.65) -> np.ndarray:
+    """Colours over the image in grey."""
+    grey = image.mean(axis=2, keepdims=True)
+    return ((1 - opacity) * grey + opacity * colours).round().astype(np.uint8)
 
 
 def enlarge(labels: Tensor, size: tuple[int, int], side: tuple[int, int]) -> Tensor:
