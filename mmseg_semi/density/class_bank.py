@@ -130,12 +130,16 @@ class ClassBank(nn.Module):
         """(K,) bool, classes whose bank holds ``size`` rows."""
         return self.counts == self.size
 
-    def densest(self, count: int) -> Tensor:
-        """(K, count, D) float32: the embeddings that came with the highest densities."""
-        best = self.densities.topk(min(count, self.size), dim=1).indices
-        return self.embeddings.gather(
-            1, best[..., None].expand(-1, -1, self.embeddings.shape[2])
-        ).float()
+    def densest(self, count: int) -> tuple[Tensor, Tensor]:
+        """The embeddings that came with the highest densities.
+
+        Returns:
+            embeddings: (K, min(count, size), D) float32.
+            known: (K, min(count, size)) bool, False for rows without a density, where a class has too few with one.
+        """
+        densities, best = self.densities.topk(min(count, self.size), dim=1)
+        index = best[..., None].expand(-1, -1, self.embeddings.shape[2])
+        return self.embeddings.gather(1, index).float(), densities > UNKNOWN_DENSITY
 
     @torch.no_grad()
     def density(

@@ -133,6 +133,10 @@ class DGCLObjective(Objective):
             self.projection = projection = Projection(
                 head.conv_seg.in_channels, self.projection_channels, head.norm_cfg
             )
+        if segmentor.project is not None:
+            raise SetupError(
+                f"objective '{self.name}': another objective has set the projection already; keep one DGCLObjective"
+            )
         segmentor.project = projection.forward
         self._projection = (projection,)
         self.bank = ClassBank(
@@ -210,10 +214,11 @@ class DGCLObjective(Objective):
             dense: (C, P, D) of the batch.
             counts: (C,) how many of them count, from the front.
         """
-        stored = self.bank.densest(self.bank_positives)[self.anchored]
+        stored, known = (x[self.anchored] for x in self.bank.densest(self.bank_positives))
         inside = torch.arange(dense.shape[1], device=dense.device) < counts[:, None]
-        total = (dense.float() * inside[..., None]).sum(dim=1) + stored.sum(dim=1)
-        return total / (counts + stored.shape[1])[:, None]
+        total = (dense.float() * inside[..., None]).sum(dim=1)
+        total = total + (stored * known[..., None]).sum(dim=1)
+        return total / (counts + known.sum(dim=1)).clamp(min=1)[:, None]
 
     @torch.no_grad()
     def _watch(

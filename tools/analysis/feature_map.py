@@ -332,7 +332,7 @@ def embed(rows: np.ndarray, seed: int) -> np.ndarray:
         from sklearn.manifold import TSNE
     except ImportError as error:
         raise SetupError(
-            "features.png needs scikit-learn's t-SNE, which is not installed: pip install scikit-learn"
+            f"features.png needs scikit-learn's t-SNE, which cannot be imported ({error}): pip install scikit-learn"
         ) from error
     perplexity = min(30.0, max(2.0, (len(rows) - 1) / 4))
     return TSNE(
@@ -386,7 +386,10 @@ def feature_picture(
         )
         axis.set(title=title, xticks=[], yticks=[], facecolor='0.85')
     handles, labels = axes[0][-1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc='lower center', ncols=min(8, len(labels)), fontsize=8)
+    legend = dict(
+        facecolor='0.85', markerscale=1.3, fontsize=9
+    )  # the ground of the panels: white rings are seen
+    figure.legend(handles, labels, loc='lower center', ncols=min(8, len(labels)), **legend)
     figure.tight_layout(rect=(0, 0.09, 1, 1))
     figure.savefig(path, dpi=120)
     plt.close(figure)
