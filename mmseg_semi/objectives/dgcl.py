@@ -16,6 +16,7 @@ quantiles of nothing, and batches without a label, give a zero loss instead of a
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from mmengine.dist import all_gather, all_reduce, get_rank, get_world_size
 from mmengine.logging import print_log
 from mmseg.registry import MODELS
@@ -196,9 +197,10 @@ class DGCLObjective(Objective):
         Labelled pixels have their own; unlabelled ones the teacher's, where its entropy at this resolution is not among
         the ``uncertain`` percent of highest entropy.
         """
-        logits = views.teacher_u.logits
-        labels_l = nearest(views.label_l, views.student_l.features.shape[2:])
-        valid_u = nearest(views.valid_u, logits.shape[2:])
+        size = views.student_l.features.shape[2:]
+        logits = at_size(views.teacher_u.logits, size)
+        labels_l = nearest(views.label_l, size)
+        valid_u = nearest(views.valid_u, size)
         labels_u = most_certain(logits, valid_u, self.uncertain(views.time)).labels
         return torch.cat([labels_l.flatten(), labels_u.flatten()])
 
@@ -235,7 +237,8 @@ class DGCLObjective(Objective):
             'density_positive': mean(self.positives, largest=True),
         }
         if views.teacher_l is not None:
-            answers = views.teacher_l.logits.argmax(dim=1)
+            size = views.student_l.features.shape[2:]
+            answers = at_size(views.teacher_l.logits, size).argmax(dim=1)
             wrong = (answers != nearest(views.label_l, answers.shape[1:])).flatten()
             inside = torch.arange(sparse.shape[1], device=sparse.device) < number[:, None]
             labeled = inside & (sparse < len(wrong))
@@ -287,6 +290,13 @@ class DGCLObjective(Objective):
 
 
 # -- tables of pixels: (C, n) positions, of which a class's first count ----------------------------
+
+
+def at_size(logits: Tensor, size: Sequence[int]) -> Tensor:
+    """Logits at the features' size: the same tensor with most heads, resized where a head answers at another one."""
+    if logits.shape[2:] == size:
+        return logits
+    return F.interpolate(logits, size=tuple(size), mode='bilinear', align_corners=False)
 
 
 def rows_of(first: Tensor, second: Tensor) -> Callable[[Tensor], Tensor]:

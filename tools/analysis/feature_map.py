@@ -42,6 +42,7 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.heads import two_stage
 from mmseg_semi.objectives import DDFPObjective, DGCLObjective
 from mmseg_semi.objectives.ddfp import nearest
+from mmseg_semi.objectives.dgcl import at_size
 from mmseg_semi.structures import IGNORE
 
 
@@ -88,6 +89,8 @@ class Pixels:
     """(h w, C) penultimate features."""
     classes: Tensor
     """(h w,) predicted classes."""
+    prediction: Tensor
+    """(H', W') predicted classes at the size of the head's answer."""
     truth: Tensor
     """(h w,) true classes, IGNORE where there is none."""
     moved: Tensor | None = None
@@ -119,7 +122,8 @@ def read_pixels(model: nn.Module, network: nn.Module, sample: dict) -> Pixels:
         image,
         tuple(features.shape[2:]),
         as_rows(features),
-        logits.argmax(dim=1).flatten(),
+        at_size(logits, features.shape[2:]).argmax(dim=1).flatten(),
+        logits.argmax(dim=1)[0],
         nearest(truth, features.shape[2:]).flatten(),
         moved,
     )
@@ -220,7 +224,7 @@ def density_picture(columns: list[tuple[str, list[Pixels], Density]], palette) -
         times = -(-WIDTH // one.image.shape[1])  # small images are enlarged
         side = tuple(times * length for length in one.image.shape[:2])
         image = enlarge_picture(one.image, side)
-        row = [image, draw.paint_labels(enlarge(one.classes, one.size, side), palette)]
+        row = [image, draw.paint_labels(nearest(one.prediction[None], side)[0], palette)]
         for values, (low, high) in maps:
             painted = draw.paint_values(values[index].nan_to_num(low).view(one.size), low, high)
             painted[values[index].isnan().view(one.size).numpy()] = 0
@@ -237,10 +241,6 @@ def over(image: np.ndarray, colours: np.ndarray, opacity: float = 0.65) -> np.nd
     """Colours over the image in grey."""
     grey = image.mean(axis=2, keepdims=True)
     return ((1 - opacity) * grey + opacity * colours).round().astype(np.uint8)
-
-
-def enlarge(labels: Tensor, size: tuple[int, int], side: tuple[int, int]) -> Tensor:
-    return nearest(labels.view(1, *size), side)[0]
 
 
 def enlarge_picture(picture: np.ndarray, side: tuple[int, int]) -> np.ndarray:
@@ -389,8 +389,9 @@ def feature_picture(
     legend = dict(
         facecolor='0.85', markerscale=1.3, fontsize=9
     )  # the ground of the panels: white rings are seen
-    figure.legend(handles, labels, loc='lower center', ncols=min(8, len(labels)), **legend)
-    figure.tight_layout(rect=(0, 0.09, 1, 1))
+    columns = min(8, 5 * len(panels), len(labels))
+    figure.legend(handles, labels, loc='lower center', ncols=columns, **legend)
+    figure.tight_layout(rect=(0, 0.03 * -(-len(labels) // columns) + 0.03, 1, 1))
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
