@@ -85,6 +85,7 @@ def test_sample_marks_the_ends_of_each_class(tool):
         assert torch.allclose(sample.centres[c], sample.features[sample.dense & own].mean(dim=0))
 
 
+@pytest.mark.filterwarnings('error:.*looks like a single numeric')
 @pytest.mark.parametrize('method', ['supervised', 'ddfp', 'dgcl', 'cct'])
 def test_it_draws_for_every_method(tool, method, tmp_path, monkeypatch, capsys):
     cfg = tiny_data(tmp_path, method)
