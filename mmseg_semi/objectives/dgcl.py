@@ -16,6 +16,7 @@ quantiles of nothing, and batches without a label, give a zero loss instead of a
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from mmengine.dist import all_gather, all_reduce, get_rank, get_world_size
 from mmengine.logging import print_log
 from mmseg.registry import MODELS
@@ -192,8 +193,12 @@ class DGCLObjective(Objective):
         Labelled pixels have their own; unlabelled ones the teacher's, where its entropy at this resolution is not among
         the ``uncertain`` percent of highest entropy.
         """
-        logits = views.teacher_u.logits
-        labels_l = nearest(views.label_l, views.student_l.features.shape[2:])
+        logits, size = views.teacher_u.logits, views.student_l.features.shape[2:]
+        if (
+            logits.shape[2:] != size
+        ):  # of a head that answers at a higher resolution, as CCTHead does
+            logits = F.interpolate(logits, size, mode='nearest')
+        labels_l = nearest(views.label_l, size)
         valid_u = nearest(views.valid_u, logits.shape[2:])
         labels_u = most_certain(logits, valid_u, self.uncertain(views.time)).labels
         return torch.cat([labels_l.flatten(), labels_u.flatten()])
@@ -231,6 +236,7 @@ class DGCLObjective(Objective):
         }
         if views.teacher_l is not None:
             answers = views.teacher_l.logits.argmax(dim=1)
+            answers = nearest(answers, views.student_l.features.shape[2:])
             wrong = (answers != nearest(views.label_l, answers.shape[1:])).flatten()
             inside = torch.arange(sparse.shape[1], device=sparse.device) < number[:, None]
             labeled = inside & (sparse < len(wrong))
