@@ -293,10 +293,8 @@ class DGCLObjective(Objective):
 
 
 def at_size(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """Logits at the features' size: the same tensor with most heads, resized where a head answers at another one."""
-    if logits.shape[2:] == size:
-        return logits
-    return F.interpolate(logits, size=tuple(size), mode='bilinear', align_corners=False)
+    """Logits of the pixels that labels are taken of: the same tensor, or some of it where a head answers larger (CCTHead)."""
+    return logits if logits.shape[2:] == size else F.interpolate(logits, tuple(size))
 
 
 def rows_of(first: Tensor, second: Tensor) -> Callable[[Tensor], Tensor]:
