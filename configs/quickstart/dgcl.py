@@ -17,7 +17,7 @@ model = dict(
         ),
         dict(
             type='DGCLObjective',
-            weight=dict(type='Steps', values=[0.0, 0.5], milestones=[1]),
+            weight=dict(type='Steps', values=[0.0, 0.125], milestones=[1]),
             uncertain=dict(type='Line', values=(80.0, 10.0), times=(1, 28)),
             anchors=20,
             positives=10,
