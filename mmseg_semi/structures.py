@@ -62,6 +62,11 @@ class TeacherRows:
     """(N, K, h, w): class scores at head resolution."""
     features: Tensor | None = None
     """(N, C, h, w): penultimate features, where an objective asked for them."""
+    embedding: Tensor | None = None
+    """(N, D, h, w): the head's projection, where it has one."""
+    levels: list | None = None
+    """Answers after each round of label correction, from the first on (``mmseg_semi.graphs.Level``), where the
+    pseudo-labeller corrects."""
 
 
 @dataclass
