@@ -1,13 +1,14 @@
 """Two processes equal one that works group by group on the same groups of images.
 
 A group is what one rank holds. The one process takes the loss of group 0 and of group 1, averages their gradients, steps
-once, averages the flow's gradients of the two groups, and moves the teacher once; each group draws from its rank's
+once, averages the flow's gradients of the two groups, adds up MLLC's counts and class sums, and moves the teacher once; each group draws from its rank's
 stream. Norms see one image at a time (GroupNorm) or nothing (frozen BN), and there is no dropout.
 
 Tolerance: 1e-6, relative to the largest value of a tensor, on every loss of six steps and on all weights after them. The
 six steps pass through all phases of DDFP; sums of two gradients may round differently, nothing else.
 """
 
+import copy
 import itertools
 import multiprocessing
 import os
@@ -36,6 +37,7 @@ CASES = {
     'fixmatch, frozen BN': dict(method='fixmatch', frozen_bn=True),
     'ddfp': dict(method='ddfp'),
     'ddfp_reference': dict(method='ddfp_reference'),
+    'mllc': dict(method='mllc'),
 }
 
 
@@ -136,17 +138,23 @@ def one_process(cfg: Config, initial: dict) -> tuple[list[list[dict]], dict]:
         flow = list(ddfp.density.parameters())
         adam = torch.optim.Adam(flow, betas=(0.5, 0.9))
         nll = [ddfp.nll.clone() for _ in range(WORLD)]
+    (mllc,) = [o for o in objectives if hasattr(o, 'omega')] or [None]
     losses = [[] for _ in range(WORLD)]
     for step in range(STEPS):
-        flow_gradients = []
+        flow_gradients, prototypes = [], []
+        batches = [groups.next(rank) for rank in range(WORLD)]
+        if mllc is not None:
+            share_omega(model, mllc, batches, step, cfg.randomness.seed)
         for rank in range(WORLD):
             model.start_step(step, cfg.randomness.seed, rank)
             if ddfp is not None:
                 ddfp.nll.copy_(nll[rank])  # logged one step later, by the rank that had it
-            data = model.data_preprocessor(groups.next(rank), training=True)
+            data = model.data_preprocessor(batches[rank], training=True)
             loss, log = model.parse_losses(model.loss(**data))
             losses[rank].append(log)
             (loss / WORLD).backward()
+            if mllc is not None:
+                prototypes.append(mllc._kept)
             if ddfp is not None:
                 with ddfp.density.trainable():
                     value = ddfp.estimator_loss()
@@ -163,6 +171,13 @@ def one_process(cfg: Config, initial: dict) -> tuple[list[list[dict]], dict]:
             epochs = cfg.default_hooks.flow.epochs
             adam.param_groups[0]['lr'] = 1e-3 * 0.01 ** ((step // ITERS_PER_EPOCH) / epochs)
             adam.step()
+        if mllc is not None:
+            model.pseudo_label.after_step()  # has seen both groups
+            mllc._kept = [
+                tuple(sum(parts) for parts in zip(*level, strict=True))
+                for level in zip(*prototypes, strict=True)
+            ]
+            mllc.after_step(None)
         start = ITERS_PER_EPOCH  # of averaging; the step in front of it copies
         if model.recipe is not None and model.recipe.weights == 'ema' and step + 1 >= start:
             decay = min(1 - 1 / max(step - start + 1, 1), 0.9)
@@ -172,6 +187,18 @@ def one_process(cfg: Config, initial: dict) -> tuple[list[list[dict]], dict]:
                 ):
                     mine.copy_(decay * mine + (1 - decay) * theirs)
     return losses, model.state_dict()
+
+
+def share_omega(model, mllc, batches: list[dict], step: int, seed: int) -> None:
+    """MLLC's weight of the strong view is that of the certain pixels of all groups: counts them in a pass beforehand."""
+    counts = []
+    mllc._over_ranks = lambda own: counts.append(own) or own
+    with torch.no_grad():
+        for rank, batch in enumerate(batches):
+            model.start_step(step, seed, rank)
+            model.loss(**model.data_preprocessor(copy.deepcopy(batch), training=True))
+            model.pseudo_label.thresholds._new = None
+    mllc._over_ranks = lambda own: sum(counts)
 
 
 def assert_close(one: torch.Tensor, other: torch.Tensor, name: str) -> None:
@@ -214,6 +241,7 @@ def test_two_processes_equal_one(ranks):
         'fixmatch': {'student', 'teacher'},
         'ddfp': {'student', 'teacher', 'objectives.density'},
         'ddfp_reference': {'student', 'teacher', 'objectives.density'},
+        'mllc': {'student', 'teacher', 'objectives', 'pseudo_label'},
     }
     assert moved == expected[Path(cfg.filename).stem.removeprefix('tiny_')]
 

@@ -29,7 +29,7 @@ CHANNELS = (8, 16, 32, 64)
 """Channels of the backbone's four outputs, at strides 4, 8, 16 and 16."""
 ITERS_PER_EPOCH = 2
 """Unit of time of the recipes: labels only in epoch 0, self-training from 1, the perturbation from 2."""
-METHODS = ('supervised', 'fixmatch', 'ddfp', 'ddfp_reference')
+METHODS = ('supervised', 'fixmatch', 'ddfp', 'ddfp_reference', 'mllc')
 _SPLIT_METHODS = ('ddfp', 'ddfp_reference')
 _runs = itertools.count()
 
@@ -74,7 +74,7 @@ def tiny_head(
         align_corners=True,
         loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
     )
-    if head in ('DeepLabV3PlusHead', 'DDFPHead'):
+    if head in ('DeepLabV3PlusHead', 'DDFPHead', 'MLLCPlusHead'):
         config |= dict(
             in_channels=(CHANNELS[0], CHANNELS[3]),
             in_index=(0, 3),
@@ -85,6 +85,8 @@ def tiny_head(
         config |= dict(in_channels=list(CHANNELS), in_index=[0, 1, 2, 3])
     else:
         config |= dict(in_channels=CHANNELS[3], in_index=3)
+    if head == 'MLLCHead':
+        config |= dict(dilations=(1, 2), groups=4)
     return config | changes
 
 
@@ -132,13 +134,19 @@ def tiny_recipe(
         changes: Keys of the segmentor to be replaced; 'teacher' is merged.
     """
     split = dict(split_norms=True) if method in _SPLIT_METHODS and head is None else {}
+    own = split
+    if method.startswith('mllc') and head is None:
+        head = 'MLLCHead' if method == 'mllc_reference' else 'MLLCPlusHead'
+        own = dict(embedding_channels=8, rounds=2, graph=dict(top_k=5))
+        if method == 'mllc':  # else corrected answers begin uniform, and weigh nothing
+            own['class_layer'] = 'identity'
     head = head or ('DDFPHead' if split else 'DeepLabV3PlusHead')
     reference = method == 'ddfp_reference'
     divisor = 'confident' if reference else 'valid'
     model = dict(
         type='SemiSegmentor',
         data_preprocessor=dict(type='SemiDataPreprocessor', data_preprocessor=tiny_preprocessor()),
-        student=tiny_student(num_classes, head, norm, dropout=dropout, **split),
+        student=tiny_student(num_classes, head, norm, dropout=dropout, **own),
         iters_per_epoch=ITERS_PER_EPOCH,
         monitor_interval=2,
         objectives=[dict(type='SupervisedObjective')],
@@ -150,6 +158,9 @@ def tiny_recipe(
         # untrained networks are not sure of anything
         model['pseudo_label'] = dict(type='ConfidenceThreshold', threshold=1.05 / num_classes)
         model['mixing'] = dict(type='CutMix', prob=0.5)
+        if method.startswith('mllc'):
+            model = _mllc(model, method == 'mllc_reference', num_classes)
+            return model | changes | dict(teacher=model['teacher'] | (changes.get('teacher') or {}))
         values, milestones = [0.0, 1.0], [1]
         if method in _SPLIT_METHODS:
             values, milestones = [0.0, 1.0, 0.5], [1, 2]
@@ -172,6 +183,29 @@ def tiny_recipe(
     if changes.get('teacher'):
         changes['teacher'] = model.get('teacher', {}) | changes['teacher']
     return model | changes
+
+
+def _mllc(model: dict, reference: bool, num_classes: int) -> dict:
+    """MLLC from the first step on; the contrast with prototypes begins at 1."""
+    labeler = dict(type='TrainedGraphCorrection', num_classes=num_classes, tau=1.05 / num_classes)
+    teacher = dict(weights='ema', mode='eval', buffers='copy', rows='weak', start=1)
+    if reference:
+        labeler |= dict(pad_mask=False, label_grid='nearest')
+        teacher = dict(weights='student', mode='train', rows='weak')
+    objective = dict(
+        type='MLLCObjective',
+        tau_omega=1.02 / num_classes,
+        inter_start=1,
+        w_intra=0.0 if reference else 0.1,
+        banks='shared' if reference else 'per_level',
+    )
+    return model | dict(
+        teacher=teacher,
+        pseudo_label=labeler,
+        mixing=dict(type='ClassMix', num_classes=num_classes),
+        forward='stream',
+        objectives=[dict(type='SupervisedObjective'), objective],
+    )
 
 
 def tiny_model(method: str, seed: int = 0, **changes):

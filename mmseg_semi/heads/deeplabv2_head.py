@@ -60,7 +60,8 @@ class DilatedPyramid(nn.Module):
         self.fusion = nn.Conv2d(width, channels, 3, padding=1)
         self.norm = nn.GroupNorm(groups, channels)
 
-    def init_weights(self) -> None:
+    def init_values(self) -> None:
+        """N(0, 0.01^2); not called ``init_weights``, which MMEngine would call by itself."""
         init_convolutions(self, zero_bias=[self.fusion])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -120,7 +121,7 @@ class DeepLabV2Head(BaseDecodeHead):
         """N(0, 0.01^2) for all convolutions, as the released code ends up with."""
         super().init_weights()
         init_convolutions(self.conv_seg)
-        self.pyramid.init_weights()
+        self.pyramid.init_values()
 
     def embed(self, inputs: Sequence[Tensor]) -> Tensor:
         """The backbone's output."""

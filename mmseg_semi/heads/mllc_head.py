@@ -48,7 +48,7 @@ class TrainedRound(GraphRound):
             nn.Conv2d(channels, channels, 1), nn.ReLU(), nn.Conv2d(channels, channels, 1)
         )
 
-    def init_weights(self) -> None:
+    def init_values(self) -> None:
         layers = [layer for layer in self.modules() if isinstance(layer, nn.Conv2d)]
         init_convolutions(self, zero_bias=layers)
         if self.identity:
@@ -93,7 +93,7 @@ class _GraphHead:
         super().init_weights()
         with torch.random.fork_rng(devices=[]):
             for one in self.rounds:
-                one.init_weights()
+                one.init_values()
             if self.embedding_channels:
                 self._init_embedding()
 
@@ -165,7 +165,7 @@ class MLLCHead(_GraphHead, DeepLabV2Head):
         self.conv_embedding = nn.Conv2d(self.channels, self.embedding_channels, 1, bias=False)
 
     def _init_embedding(self) -> None:
-        self.embedding_pyramid.init_weights()
+        self.embedding_pyramid.init_values()
         init_convolutions(self.conv_embedding)
 
     def finish(self, lifted: Tensor, branches: tuple[int, int] | None = None) -> HeadOutput:
@@ -218,3 +218,7 @@ class MLLCPlusHead(_GraphHead, DeepLabV3PlusHead):
         if not self.embedding_channels:
             return output
         return output._replace(embedding=self.conv_embedding(output.features))
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Backbone outputs -> (N, K, h, w) logits, without the embedding."""
+        return self.cls_seg(self.features(self.lift(self.embed(inputs))))

@@ -149,7 +149,11 @@ class MLLCObjective(Objective):
         with part(f'objective/{self.name}/rounds'):
             levels_l = labeler.levels_of(head, views.student_l, known, segmentor)
             levels_m = labeler.levels_of(
-                head, views.student_m, views.valid_m, segmentor, last_features=contrast
+                head,
+                views.student_m,
+                views.valid_m,
+                segmentor,
+                last_features=self.rounds in self._levels_read(contrast),
             )
         labeler.observe(views.student_l.logits.detach(), known, segmentor)
         used = labeler.valid_pixels(views.valid_m)
@@ -249,14 +253,18 @@ class MLLCObjective(Objective):
             self._keep(views, levels_l, labels_l)
         return values
 
-    def _unreached(self, contrast: bool) -> list[nn.Parameter]:
-        """Parameters on features that no loss of this step reads, so that DistributedDataParallel sees them used."""
+    def _levels_read(self, contrast: bool) -> set[int]:
+        """Levels on whose features a loss of this step acts."""
         levels = set()
         if contrast:
             levels |= {0} if self.shared else set(range(self.rounds + 1))
         if self.w_intra and self.rounds:
             levels.add(1)
-        last = max(levels, default=-1)  # level k reads the layers of all levels up to it
+        return levels
+
+    def _unreached(self, contrast: bool) -> list[nn.Parameter]:
+        """Parameters on features that no loss of this step reads, so that DistributedDataParallel sees them used."""
+        last = max(self._levels_read(contrast), default=-1)  # its features pass all layers up to it
         idle = [] if last >= 0 else self._embedding()
         for k, one in enumerate(getattr(self._parts[2], 'rounds', ()), 1):
             if k > last:
