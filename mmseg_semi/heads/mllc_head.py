@@ -79,12 +79,12 @@ class _GraphHead:
         self.graph_pool = graph_pool
         # without taking random numbers from what is deployed: runs of one seed start from the same network whatever K is
         with torch.random.fork_rng(devices=[]):
+            if embedding_channels:
+                self._build_embedding()
             self.rounds = nn.ModuleList(
                 TrainedRound(self.num_classes, embedding_channels, class_layer, **(graph or {}))
                 for _ in range(rounds)
             )
-            if embedding_channels:
-                self._build_embedding()
 
     def _build_embedding(self) -> None:
         raise NotImplementedError
@@ -92,10 +92,10 @@ class _GraphHead:
     def init_weights(self) -> None:
         super().init_weights()
         with torch.random.fork_rng(devices=[]):
-            for one in self.rounds:
-                one.init_values()
             if self.embedding_channels:
                 self._init_embedding()
+            for one in self.rounds:
+                one.init_values()
 
     def _init_embedding(self) -> None:
         """torch's default."""

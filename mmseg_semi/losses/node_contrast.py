@@ -8,6 +8,8 @@ from mmseg_semi.structures import IGNORE
 
 SCORES = 1 << 22
 """Pairs computed at a time (16 MiB)."""
+LOWEST, HIGHEST = 1e-10, 1 - 1e-7
+"""Ends that similarities are clamped to."""
 NEVER = -1e4
 """Score of a class that takes no part; exp of it is 0 in float32."""
 
@@ -50,23 +52,24 @@ class _PairwiseEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, unit: Tensor, labels: Tensor) -> Tensor:
         nodes = unit.shape[1]
-        chunk = max(1, SCORES // nodes)
+        chunk = max(1, min(nodes, SCORES // nodes))
         gradient = torch.empty_like(unit)
         total = unit.new_zeros(())
         for image in range(len(unit)):
             rows, own = unit[image], labels[image]
+            # void is of no class, its rows are 0: such pairs cost log 1, and have no slope for they are clamped
+            others = own.masked_fill(own == IGNORE, -1)
             for start in range(0, nodes, chunk):
-                part, mine = rows[start : start + chunk], own[start : start + chunk, None]
-                cosine = part @ rows.T
+                cosine = rows[start : start + chunk] @ rows.T
                 similarity = cosine.clamp(LOWEST, HIGHEST)
-                same = mine == own
-                used = (mine != IGNORE) & (own != IGNORE)
-                # of a class: -log s; of two: -log(1 - s)
-                chance = torch.where(same, similarity, 1 - similarity)
-                total -= (chance.log() * used).sum()
-                slope = torch.where(same, -1.0, 1.0) / chance
-                slope *= used & (similarity == cosine)  # none where clamped
-                gradient[image, start : start + chunk] = 2 * (slope @ rows)
+                clamped = similarity != cosine
+                same = own[start : start + chunk, None] == others
+                # of one class: -log s, slope -1/s; of two: -log(1 - s), slope 1/(1 - s)
+                signed = torch.where(same, -similarity, 1 - similarity)
+                total -= signed.abs().log_().sum()
+                slope = signed.reciprocal_().masked_fill_(clamped, 0.0)
+                torch.mm(slope, rows, out=gradient[image, start : start + chunk])
+        gradient *= 2
         ctx.save_for_backward(gradient)
         return total
 
@@ -74,9 +77,6 @@ class _PairwiseEntropy(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
         (gradient,) = ctx.saved_tensors
         return grad * gradient, None
-
-
-LOWEST, HIGHEST = 1e-10, 1 - 1e-7
 
 
 def pairwise_contrast(features: Tensor, labels: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ labeled_pipeline = [
 ]
 unlabeled_pipeline = [
     dict(type='LoadImage'),
-    dict(type='InitValidMap'),
     dict(type='Resize', scale=half_size),
+    dict(type='InitValidMap'),
     dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range=(1.0, 1.0)),
     dict(type='MultiBranch', branch_field=_base_.views, weak=_base_.weak_view),
 ]
