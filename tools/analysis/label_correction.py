@@ -111,7 +111,10 @@ def build_images(cfg: Config, on: str):
                 "--on unlabeled: train_dataloader.dataset.unlabeled must be one data set of the labelled one's kind"
             )
         prefix = dict(sources.labeled.data_prefix)
-        dataset = dict(sources.unlabeled, data_prefix=prefix, pipeline=dataset['pipeline'])
+        # SemiDataset takes a list's path from the working folder, MMSegmentation from data_root
+        lines = Path(sources.unlabeled.get('ann_file') or '')
+        own = dict(ann_file=str(lines.resolve())) if lines.is_file() else {}
+        dataset = dict(sources.unlabeled, data_prefix=prefix, pipeline=dataset['pipeline']) | own
     return DATASETS.build(dataset)
 
 
