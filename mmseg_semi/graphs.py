@@ -44,12 +44,12 @@ GATES = ('input', 'refined')
 
 
 @contextmanager
-def exact() -> Iterator[None]:
+def exact(device: torch.device) -> Iterator[None]:
     """Within it products are float32 at least: half precision or TF32 would choose other neighbours."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision('highest')
     try:
-        with torch.autocast('cuda', enabled=False), torch.autocast('cpu', enabled=False):
+        with torch.autocast(device.type, enabled=False):
             yield
     finally:
         torch.set_float32_matmul_precision(before)
@@ -120,7 +120,7 @@ class _Propagation(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        with exact():
+        with exact(grad.device):
             return ctx.operator(grad), None
 
 
@@ -320,7 +320,7 @@ class GraphRound(nn.Module):
         size = level.logits.shape[2:]
         if valid is not None:
             valid = valid.flatten(1)
-        with exact():
+        with exact(level.logits.device):
             logits, old = to_nodes(level.logits), to_nodes(level.features)
             sure, classes = sure_nodes(logits, thresholds)
             spread = keep_invalid(SemanticGraph(old, self.top_k, valid)(logits), logits, valid)
@@ -330,7 +330,7 @@ class GraphRound(nn.Module):
         refined = self.class_layer(to_maps(blended, size))
         if not features:
             return Level(refined, None)
-        with exact():
+        with exact(level.logits.device):
             corrected = to_nodes(refined.detach())
             gate = classes if self.clg_gate == 'input' else corrected.argmax(dim=2)
             smooth = keep_invalid(ClassGraph(corrected, gate, valid)(old), old, valid)

@@ -79,6 +79,7 @@ def describe_quality(
     name: str, quality: CorrectionQuality, classes: Sequence[str] | None = None
 ) -> str:
     """Text: a line a round, with the classes that it changes most."""
+    quality = CorrectionQuality(*(tensor.cpu() for tensor in quality._all()))  # a read each
     names = classes or [str(c) for c in range(len(quality.pixels))]
     total = max(1, int(quality.pixels.sum()))
 

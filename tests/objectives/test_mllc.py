@@ -175,6 +175,18 @@ def test_every_parameter_is_reached_in_every_phase(method, rounds, iteration, w_
     assert not [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
 
 
+def test_mixed_precision_trains_in_every_phase(model, recwarn):
+    fill(model)
+    for iteration in (0, LATE):
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            losses = tiny_losses(model, iteration)
+        model.zero_grad()
+        sum(v for k, v in losses.items() if 'loss' in k).backward()
+        for name, parameter in model.named_parameters():
+            assert not parameter.requires_grad or torch.isfinite(parameter.grad).all(), name
+    assert not [w for w in recwarn if 'autocast' in str(w.message) or 'CUDA' in str(w.message)]
+
+
 def test_labelled_loss_on_the_last_level_reaches_the_encoder(model):
     tiny_losses(model, 0)['mllc.loss_sup'].backward()
     assert model.student.backbone.stem[0].weight.grad.abs().max() > 0
