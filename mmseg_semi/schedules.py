@@ -1,4 +1,4 @@
-"""Weights over time: a number, a dict of :class:`Steps`, or a dict of :class:`Ramp`.
+"""Weights over time: a number, or a dict of :class:`Steps`, :class:`Ramp` or :class:`Line`.
 
 Time is the training iteration, counted from 0, in units of ``model.iters_per_epoch`` (default 1). A schedule is a plain
 callable ``t -> float`` without state, so there is nothing to save and nothing to resume.
@@ -53,41 +53,78 @@ class Steps:
 
 
 class Ramp:
-    """``value`` times a ramp from about 0 to about 1 over ``length`` units of time, constant afterwards.
+    """``value`` times a ramp from about 0 to about 1 over ``length`` units of time, constant afterwards; 0 before ``start``.
 
     The ramps with x = t / length in [0, 1] are those of consistency training (CCT, arXiv 2003.09005, and Laine & Aila,
     arXiv 1610.02242): sigmoid exp(-5 (1-x)^2), linear x, cosine (1 - cos(pi x)) / 2, log 1 - exp(-5x), exp exp(5 (x-1)).
     ``length=0`` means ``value`` at once.
 
     Raises:
-        SetupError: Unknown ``kind``, negative ``length``, or a value that is negative or not finite.
+        SetupError: Unknown ``kind``, negative ``length`` or ``start``, or a value that is negative or not finite.
     """
 
-    def __init__(self, value: float, length: float, kind: str = 'sigmoid') -> None:
+    def __init__(
+        self, value: float, length: float, kind: str = 'sigmoid', start: float = 0
+    ) -> None:
         if kind not in _RAMPS or length < 0:
             raise SetupError(
                 f"schedule Ramp: kind='{kind}', length={length}; expected a kind of {sorted(_RAMPS)} and a length >= 0"
             )
-        if not (_is_weight(value) and _is_weight(length)):
+        if not (_is_weight(value) and _is_weight(length) and _is_weight(start)):
             raise SetupError(
-                f'schedule Ramp: value={value!r}, length={length!r}; expected finite numbers >= 0'
+                f'schedule Ramp: value={value!r}, length={length!r}, start={start!r}; expected finite numbers >= 0'
             )
         self.value, self.length, self.kind = float(value), float(length), kind
+        self.start = float(start)
 
     def __call__(self, t: float) -> float:
+        if t < self.start:
+            return 0.0
         if self.length == 0:
             return self.value
-        return self.value * _RAMPS[self.kind](min(max(t / self.length, 0.0), 1.0))
+        x = (t - self.start) / self.length
+        return self.value * _RAMPS[self.kind](min(max(x, 0.0), 1.0))
 
 
-_TYPES = {'Steps': Steps, 'Ramp': Ramp}
+class Line:
+    """From one value to another on a straight line; constant before and after it.
+
+    Args:
+        values: First and last value, finite and >= 0.
+        times: When the line begins and when it ends, the later one larger.
+        whole: Move once a unit of time, at whole units, as code does that counts in epochs.
+
+    Raises:
+        SetupError: No two values or times, a value that is negative or not finite, or times that do not rise.
+    """
+
+    def __init__(
+        self, values: Sequence[float], times: Sequence[float], whole: bool = False
+    ) -> None:
+        fits = len(values) == len(times) == 2 and all(map(_is_weight, [*values, *times]))
+        if not fits or times[0] >= times[1]:
+            raise SetupError(
+                f'schedule Line: values={values}, times={times}; expected two finite numbers >= 0 each, and times that rise'
+            )
+        self.values = [float(value) for value in values]
+        self.times = [float(time) for time in times]
+        self.whole = whole
+
+    def __call__(self, t: float) -> float:
+        begin, end = self.times
+        share = ((math.floor(t) if self.whole else t) - begin) / (end - begin)
+        first, last = self.values
+        return first + (last - first) * min(max(share, 0.0), 1.0)
+
+
+_TYPES = {'Steps': Steps, 'Ramp': Ramp, 'Line': Line}
 
 
 def build_schedule(spec: float | dict, key: str = 'weight') -> Schedule:
     """Turn a config value into a schedule.
 
     Args:
-        spec: A finite number >= 0, or ``dict(type='Steps' | 'Ramp', ...)``.
+        spec: A finite number >= 0, or ``dict(type='Steps' | 'Ramp' | 'Line', ...)``.
         key: The config key, named in the error.
 
     Raises:

@@ -23,12 +23,24 @@ class Needs:
     """Student rows of the mixed strong view of the unlabelled images, with their pseudo-labels."""
     weak: bool = False
     """Student rows of the weak view of the unlabelled images."""
+    weak_features: bool = False
+    """The same rows, but of their features alone something is learned: unless another objective asks for ``weak``, stage 2
+    of the head runs without a graph, in a call of its own."""
     teacher: bool = False
     """Teacher logits of the recipe's teacher rows."""
     teacher_features: bool = False
     """The teacher's penultimate features of the same rows."""
+    projection: bool = False
+    """The projection of the student's features (``SemiSegmentor.project``), for all rows of a call."""
     auxiliary_half: bool = False
     """Route the last half of the student's rows through the head's auxiliary norms (DDFP's released warm-up)."""
+
+    @property
+    def unlabeled(self) -> bool:
+        """Whether unlabelled images are needed at all."""
+        return (
+            self.strong or self.weak or self.weak_features or self.teacher or self.teacher_features
+        )
 
     def __or__(self, other: 'Needs') -> 'Needs':
         return Needs(
@@ -38,7 +50,11 @@ class Needs:
 
 @dataclass
 class StudentRows:
-    """The student's outputs for a run of rows of the batch; all tensors carry a graph."""
+    """The student's outputs for a run of rows of the batch.
+
+    All tensors carry a graph, but for the logits, and what stage 2 computes beside them, of weak rows of which only
+    ``weak_features`` were asked for.
+    """
 
     backbone: tuple[Tensor, ...]
     """Backbone (or neck) outputs, each (N, C_i, h_i, w_i); what auxiliary heads read."""
@@ -51,7 +67,9 @@ class StudentRows:
     logits: Tensor
     """(N, K, h, w): class scores at head resolution."""
     embedding: Tensor | None = None
-    """(N, D, h, w): the head's projection, where it has one."""
+    """(N, D, h, w): the head's own, where it has one."""
+    projection: Tensor | None = None
+    """(N, D, h, w): what ``SemiSegmentor.project`` makes of ``features``, where an objective asked for it."""
 
 
 @dataclass

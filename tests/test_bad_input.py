@@ -238,6 +238,40 @@ def ddfp_on_an_odd_width(trial):
     trial.head.channels = 15
 
 
+@case(r'dgcl\.excluded_classes=\[11\] with 11 classes; expected some of 0 to 10')
+def excluded_class_that_is_none(trial):
+    trial.configure('dgcl').model.objectives[2].excluded_classes = (11,)
+
+
+@case(r'dgcl: rows_per_step=1000, bank_size=12; expected no more new rows than a bank holds')
+def bank_smaller_than_a_steps_rows(trial):
+    trial.configure('dgcl').model.objectives[2].rows_per_step = 1000
+
+
+@case(r"cct\.perturbations: type='ClassMix' perturbs no features; expected one of .*'GuidedCutout'")
+def perturbation_that_is_none(trial):
+    cct = trial.configure('cct').model.objectives[1]
+    cct.perturbations = [dict(type='ClassMix', num_classes=11)]
+
+
+@case(r"FeatureDrop.* unexpected keyword argument 'gamma'")
+def misspelt_argument_of_a_perturbation(trial):
+    cct = trial.configure('cct').model.objectives[1]
+    cct.perturbations = [dict(type='FeatureDrop', gamma=0.7)]
+
+
+@case(r'cct\.background_classes=\(0, 11\): the student has no class 11, its classes are 0 to 10')
+def background_class_that_is_none(trial):
+    trial.configure('cct').model.objectives[1].background_classes = (0, 11)
+
+
+@case(r'CCTHead .*give each device at least 2 images of each kind, or norm_cfg=.*SyncBN')
+def one_image_for_a_norm_of_one_pixel(trial):
+    loader = trial.configure('cct').train_dataloader
+    loader.batch_size = loader.sampler.batch_size = 2
+    loader.sampler.source_ratio = [1, 1]
+
+
 @case(r"'mllc' learns the labels .* is ConfidenceThreshold: use .*TrainedGraphCorrection")
 def mllc_without_its_labels(trial):
     trial.configure('mllc').model.pseudo_label = dict(type='ConfidenceThreshold')

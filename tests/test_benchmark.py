@@ -208,7 +208,7 @@ def configs(tmp_path_factory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp('configs')
     return {
         method: tiny_data(folder / method, method).filename
-        for method in ('supervised', 'fixmatch', 'ddfp', 'ddfp_reference', 'mllc')
+        for method in ('supervised', 'fixmatch', 'ddfp', 'ddfp_reference', 'dgcl', 'cct', 'mllc')
     }
 
 
@@ -291,6 +291,50 @@ def test_inference_teacher_and_flow(tool, configs, capsys):
     assert 'hook / lerp' in capsys.readouterr().out
 
 
+def test_auxiliary_decoders_against_the_plain_loop(tool, configs, capsys):
+    arguments = ('--measure', 'auxiliary', '--crop', '64', '--batch-size', '2', '3')
+    found = measure(tool, configs['cct'], *arguments)
+    assert (found['decoders'], found['images'], found['crop']) == (8, 3, [64, 64])
+    assert found['ratio']['pairs'] == 2
+    ours, loop = (found['memory'][name]['rise'] for name in ('objective', 'plain loop'))
+    assert 0 < ours < 0.5 * loop
+    assert all(flops > 0 for flops in found['flops'].values())
+    assert '8 decoders, 3 images, crop 64 x 64' in capsys.readouterr().out
+    alone = measure(tool, configs['cct'], *arguments, '--alone')
+    assert alone['memory'] == {'objective': found['memory']['objective']}
+    assert 'plain loop' not in capsys.readouterr().out
+
+
+def test_a_step_without_a_teacher_has_its_unlabelled_images(tool, configs):
+    own = measure(tool, configs['cct'], '--batch-size', '2', '3', '--crop', '64')['steps'][0]
+    assert own['batch'] == [2, 3] and own['flops']['objective/cct'] > 0
+    assert 'teacher' not in own['stored']
+
+
+def test_contrast(tool, configs, capsys):
+    found = measure(tool, configs['dgcl'], '--measure', 'contrast', '--present', '3')
+    assert found['bank'] == [11, 12, 16] and found['grid'] == [8, 8] and found['present'] == 3
+    assert found['batch'] == [2, 2] and 2 * 64 < found['labeled_pixels'] < 4 * 64
+    assert found['parts'].keys() == {
+        'loss',
+        'objective/dgcl/density',
+        'backward',
+        'objective/dgcl/bank',
+        'other',
+    }
+    assert sum(sum(run.values()) for run in found['runs']) > 0 and found['memory']['kept'] == 0
+    assert 0 < found['bfloat16_error']['largest'] < 0.01
+    assert '11 classes x 12 x 16' in capsys.readouterr().out
+
+
+def test_a_step_of_dgcl_has_full_banks(tool, configs):
+    own = measure(tool, configs['dgcl'])['steps'][0]
+    assert {'objective/dgcl', 'objective/dgcl/density', 'objective/dgcl/bank'} <= set(own['parts'])
+    assert own['flops']['objective/dgcl/density'] > 0
+    # features and projections of every class's rows
+    assert own['stored']['objectives'] >= 4 * 11 * 12 * (16 + 8)
+
+
 def test_graphs_beside_their_dense_form(tool, configs, capsys):
     found = measure(tool, configs['mllc'], '--measure', 'graphs', '--grid', '20', '30')
     assert found['grid'] == [20, 30] and found['ratio']['pairs'] == 2
@@ -323,6 +367,8 @@ def test_the_command_writes_its_numbers(tool, configs, tmp_path, capsys):
         ('ddfp', 'plain', 'give a config of configs/supervised/'),
         ('supervised', 'teacher', "needs a config with model.teacher.weights='ema'"),
         ('fixmatch', 'flow', 'needs a config with a density'),
+        ('fixmatch', 'auxiliary', 'needs a config with a CCTObjective'),
+        ('fixmatch', 'contrast', 'needs a config with a DGCLObjective'),
         ('fixmatch', 'graphs', 'needs a config with rounds of label correction'),
     ],
 )

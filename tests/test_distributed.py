@@ -1,13 +1,15 @@
 """Two processes equal one that works group by group on the same groups of images.
 
 A group is what one rank holds. The one process takes the loss of group 0 and of group 1, averages their gradients, steps
-once, averages the flow's gradients of the two groups, adds up MLLC's counts and class sums, and moves the teacher once; each group draws from its rank's
+once, averages the flow's gradients of the two groups, pushes a sample of both groups' features into DGCL's banks, adds up
+MLLC's counts and class sums, and moves the teacher once; each group draws from its rank's
 stream. Norms see one image at a time (GroupNorm) or nothing (frozen BN), and there is no dropout.
 
 Tolerance: 1e-6, relative to the largest value of a tensor, on every loss of six steps and on all weights after them. The
 six steps pass through all phases of DDFP; sums of two gradients may round differently, nothing else.
 """
 
+import contextlib
 import copy
 import itertools
 import multiprocessing
@@ -28,6 +30,7 @@ from whole_runs import ROOT, assert_same_checkpoint, call_tool, on_ranks, record
 
 from mmseg_semi import launch
 from mmseg_semi.datasets import MultiSourceSampler
+from mmseg_semi.objectives import DGCLObjective, MLLCObjective
 
 STEPS = 6  # two of each phase
 WORLD = 2
@@ -37,6 +40,8 @@ CASES = {
     'fixmatch, frozen BN': dict(method='fixmatch', frozen_bn=True),
     'ddfp': dict(method='ddfp'),
     'ddfp_reference': dict(method='ddfp_reference'),
+    'dgcl': dict(method='dgcl'),
+    'cct': dict(method='cct'),
     # every pixel has a label, and rounding turns the first one after three steps
     'mllc': dict(method='mllc', steps=3),
 }
@@ -73,7 +78,7 @@ class Observer(Hook):
     def before_train(self, runner):
         self.wrapper, model = runner.model, runner.model.module
         self.initial = {name: value.clone() for name, value in model.state_dict().items()}
-        self.losses, self.without_gradient = [], []
+        self.losses, self.without_gradient, self.sent = [], [], []
         self.trained = {n for n, p in model.named_parameters() if p.requires_grad}
         self.reached = set()
         for name, parameter in model.named_parameters():
@@ -81,6 +86,24 @@ class Observer(Hook):
                 parameter.register_post_accumulate_grad_hook(
                     lambda _, name=name: self.reached.add(name)
                 )
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.sent.append(0)
+
+    @contextlib.contextmanager
+    def counting(self):
+        """Bytes that this rank hands to collectives, other than the reducer's of the student's gradients."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, place in (('all_reduce', 0), ('all_gather', 1), ('broadcast', 0)):
+                own = getattr(torch.distributed, name)
+
+                def counted(*args, own=own, place=place, **kwargs):
+                    if getattr(self, 'sent', None):
+                        self.sent[-1] += args[place].nbytes
+                    return own(*args, **kwargs)
+
+                patch.setattr(torch.distributed, name, counted)
+            yield
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         self.losses.append(dict(outputs))
@@ -92,13 +115,14 @@ def observed_rank(rank: int, path: str, folder: Path) -> None:
     cfg = Config.fromfile(path)
     launch.init_distributed(cfg, 'pytorch')
     observer = Observer()
-    with recorded_samples(folder / f'samples{rank}'):
+    with recorded_samples(folder / f'samples{rank}'), observer.counting():
         runner = train(cfg, folder / 'ranks', hooks=(observer,))
     notes = dict(
         initial=observer.initial,
         final=runner.model.module.state_dict(),
         losses=observer.losses,
         without_gradient=observer.without_gradient,
+        sent=observer.sent,
         find_unused_parameters=observer.wrapper.find_unused_parameters,
     )
     torch.save(notes, folder / f'rank{rank}.pth')
@@ -128,6 +152,22 @@ class Groups:
         return pseudo_collate([self.dataset[key] for key in keys])
 
 
+def joined(kept: list[tuple], width: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of all groups' candidates for DGCL's bank, each class's with the smallest random numbers."""
+    (_, features, embeddings, counts) = kept[0]
+    classes = len(counts)
+    features = features.new_zeros(classes, width, features.shape[2])
+    embeddings = embeddings.new_zeros(classes, width, embeddings.shape[2])
+    counts = torch.zeros_like(counts)
+    for c in range(classes):
+        rows = [
+            (keys[c, i].item(), x[c, i], u[c, i]) for keys, x, u, n in kept for i in range(n[c])
+        ]
+        for i, (_, x, u) in enumerate(sorted(rows, key=lambda row: row[0])[:width]):
+            features[c, i], embeddings[c, i], counts[c] = x, u, i + 1
+    return features, embeddings, counts
+
+
 def one_process(cfg: Config, initial: dict) -> tuple[list[list[dict]], dict]:
     """Losses by rank and step, and the final state dict."""
     init_default_scope('mmseg')
@@ -140,14 +180,15 @@ def one_process(cfg: Config, initial: dict) -> tuple[list[list[dict]], dict]:
         [p for p in trained if p.requires_grad], lr=0.02, momentum=0.9, weight_decay=1e-4
     )
     (ddfp,) = [o for o in objectives if hasattr(o, 'density')] or [None]
+    (dgcl,) = [o for o in objectives if isinstance(o, DGCLObjective)] or [None]
+    (mllc,) = [o for o in objectives if isinstance(o, MLLCObjective)] or [None]
     if ddfp is not None:
         flow = list(ddfp.density.parameters())
         adam = torch.optim.Adam(flow, betas=(0.5, 0.9))
         nll = [ddfp.nll.clone() for _ in range(WORLD)]
-    (mllc,) = [o for o in objectives if hasattr(o, 'omega')] or [None]
     losses = [[] for _ in range(WORLD)]
     for step in range(cfg.train_cfg.max_iters):
-        flow_gradients, prototypes = [], []
+        flow_gradients, kept, prototypes = [], [], []
         batches = [groups.next(rank) for rank in range(WORLD)]
         if mllc is not None:
             share_omega(model, mllc, batches, step, cfg.randomness.seed)
@@ -167,8 +208,13 @@ def one_process(cfg: Config, initial: dict) -> tuple[list[list[dict]], dict]:
                     if value is not None:
                         flow_gradients.append(torch.autograd.grad(value, flow))
                 nll[rank] = ddfp.nll.clone()
+            if dgcl is not None and dgcl._kept is not None:
+                kept.append(dgcl._kept)
+                dgcl._kept = None
         sgd.step()
         sgd.zero_grad()
+        if kept:
+            dgcl.bank.push(*joined(kept, dgcl.rows_per_step))
         if flow_gradients:
             mean = [sum(parts) / WORLD for parts in zip(*flow_gradients, strict=True)]
             norm = torch.cat([gradient.flatten() for gradient in mean]).norm()
@@ -234,6 +280,7 @@ def test_two_processes_equal_one(ranks):
                 assert_close(*values, f'rank {rank}, step {step}: {name}')
     # the groups are not the same
     assert losses[0] != losses[1]
+    assert losses[0][-1].get('dgcl.loss', 1) > 0 and losses[0][-1].get('dgcl.full', 1) > 0
     moved = set()
     for name, tensor in final.items():
         if name.endswith('.nll'):  # for the log, a rank's own
@@ -247,6 +294,8 @@ def test_two_processes_equal_one(ranks):
         'fixmatch': {'student', 'teacher'},
         'ddfp': {'student', 'teacher', 'objectives.density'},
         'ddfp_reference': {'student', 'teacher', 'objectives.density'},
+        'dgcl': {'student', 'teacher', 'objectives'},
+        'cct': {'student', 'objectives'},
         'mllc': {'student', 'teacher', 'objectives', 'pseudo_label'},
     }
     assert moved == expected[Path(cfg.filename).stem.removeprefix('tiny_')]
@@ -257,6 +306,26 @@ def test_every_parameter_gets_a_gradient_in_every_phase(ranks):
     for note in notes:
         assert note['find_unused_parameters'] is False
         assert note['without_gradient'] == [[]] * cfg.train_cfg.max_iters
+
+
+def test_banks_are_one_and_what_is_sent_for_them_is_bounded(ranks):
+    """Rows are drawn first and sent then: bytes depend on the bank's rows a step, not on the maps or the pixels."""
+    cfg, _, notes = ranks
+    own = cfg.model.objectives[-1]
+    if own.type != 'DGCLObjective':
+        pytest.skip('no banks')
+    one, other = (
+        {name: value for name, value in note['final'].items() if '.bank.' in name} for note in notes
+    )
+    assert len(one) == 5 and all(torch.equal(one[name], other[name]) for name in one)
+    assert one['objectives.2.bank.counts'].max() == own.bank_size
+    (classes, _, channels), width = one['objectives.2.bank.features'].shape, own.projection_channels
+    # a random number in float64 for every row that a rank could give, and once the rows in float32
+    bound = classes * own.rows_per_step * (8 + 4 * channels + 4 * width)
+    for note in notes:
+        # the last step is followed by a validation
+        assert note['sent'][ITERS_PER_EPOCH:-1] == [bound] * (STEPS - ITERS_PER_EPOCH - 1)
+        assert not any(note['sent'][:ITERS_PER_EPOCH])
 
 
 def test_ranks_read_what_one_process_with_a_larger_batch_reads(ranks):

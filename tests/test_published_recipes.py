@@ -7,6 +7,8 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.optim import PolyLR
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
 
 import mmseg_semi  # noqa: F401  (registers)
 from mmseg_semi.hooks import FlowEstimatorHook
@@ -107,3 +109,143 @@ def test_ddfp_on_cityscapes():
     test_cfg = cfg.model.student.test_cfg
     assert test_cfg['mode'] == 'slide' and tuple(test_cfg.crop_size) == (801, 801)
     assert tuple(test_cfg.stride) == (534, 534)
+
+
+# -- DGCL ----------------------------------------------------------------------------------------
+
+DGCL = ('dgcl/voc_732.py', 'dgcl/reference/voc_732.py')
+
+
+@pytest.mark.parametrize('name', DGCL)
+def test_dgcl_on_voc(name):
+    cfg = load(name)
+    unit = cfg.model.iters_per_epoch
+    assert unit == 615 and cfg.train_cfg.max_iters == 80 * 615
+    _, selftrain, dgcl = cfg.model.objectives
+    for objective, expected in ((selftrain, 0.5), (dgcl, 0.125)):
+        weights = [build_schedule(objective.weight)(i / unit) for i in (0, 614, 615, 49199)]
+        assert weights == [0, 0, expected, expected]
+    found = [dgcl[key] for key in ('anchors', 'positives', 'bank_positives', 'negatives')]
+    assert found == [200, 50, 50, 512]
+    found = [dgcl[key] for key in ('max_density_queries', 'bank_size', 'rows_per_step')]
+    assert found == [10_000, 10_000, 1000]
+    assert dgcl.density_after == 1000 and dgcl.contrast.temperature == 0.5
+    assert list(dgcl.excluded_classes) == [0]
+    # 20 to 0 percent of the pixels without a pseudo-label, 80 to 10 without a class in the contrast
+    drop, uncertain = build_schedule(cfg.model.pseudo_label.drop), build_schedule(dgcl.uncertain)
+    for progress, first, second in ((0, 20, 80), (0.5, 10, 40), (0.875, 2.5, 10), (0.99, 0.2, 10)):
+        # the reference moves once an epoch, one 79th of the way
+        step = 1.02 / 79 if 'reference' in name else 1e-6
+        assert drop(1 + 79 * progress) == pytest.approx(first, abs=20 * step)
+        assert uncertain(1 + 79 * progress) == pytest.approx(second, abs=80 * step)
+
+
+def test_what_the_reference_of_dgcl_changes():
+    plain, reference = (load(name).model for name in DGCL)
+    assert plain.objectives[2].gate == 'per_class' and reference.objectives[2].gate == 'all'
+    assert reference.objectives[1].divisor == 'inverse'
+    teacher = reference.teacher
+    assert (teacher.weights, teacher['mode'], teacher.buffers) == ('ema', 'train', 'own')
+    assert (teacher.start, teacher.copy_until) == (1, 2)
+    # the strong view is the weak one: there is none of its own
+    branches = load(DGCL[1]).train_dataloader.dataset.unlabeled.pipeline[-1]
+    assert 'weak' in branches and 'strong' not in branches
+    falling = build_schedule(reference.pseudo_label.drop)
+    for epoch in (1, 2, 40, 79):
+        for t in (epoch, epoch + 0.99):
+            assert falling(t) == pytest.approx(20 * (1 - (epoch - 1) / 79))
+
+
+def test_dgcl_on_cityscapes():
+    cfg = load('dgcl/reference/cityscapes_372.py')
+    unit = cfg.model.iters_per_epoch
+    assert unit == math.ceil((2975 - 372) / 8) // 2 == 163 and cfg.train_cfg.max_iters == 200 * unit
+    assert cfg.optim_wrapper.optimizer.lr == 0.01
+    for source in ('labeled', 'unlabeled'):
+        pipeline = cfg.train_dataloader.dataset[source].pipeline
+        (crop,) = [step.crop_size for step in pipeline if step['type'] == 'RandomScaleCrop']
+        assert tuple(crop) == (769, 769)
+    dgcl = cfg.model.objectives[2]
+    assert build_schedule(dgcl.weight)(1) == 0.0625 and list(dgcl.excluded_classes) == []
+    auxiliary = cfg.model.student.auxiliary_head.loss_decode
+    assert (auxiliary.type, auxiliary.loss_weight) == ('OHEMCrossEntropyLoss', 0.4)
+    assert auxiliary.min_kept == cfg.model.student.decode_head.loss_decode.min_kept == 100_000
+    assert tuple(cfg.model.student.decode_head.dilations) == (12, 24, 36)
+    plain = load('dgcl/cityscapes_372.py').model
+    assert (
+        list(plain.objectives[2].excluded_classes) == []
+        and plain.student.decode_head.num_classes == 19
+    )
+
+
+@pytest.mark.parametrize(
+    ('name', 'dilations', 'crop', 'grid'),
+    [
+        ('voc_732', [2, 4, 8], 513, (129, 33)),
+        ('cityscapes_372', [4, 8, 16], 769, (193, 97)),
+    ],
+)
+def test_backbone_of_the_reference_of_dgcl(name, dilations, crop, grid):
+    cfg = load(f'dgcl/reference/{name}.py').model.student.backbone
+    # the same grid with fewer and narrower layers
+    cfg.update(depth=50, base_channels=4, stem_channels=4, init_cfg=None, norm_cfg=dict(type='BN'))
+    init_default_scope('mmseg')
+    backbone = MODELS.build(cfg)
+    backbone.eval()
+    assert [block.conv2.dilation[0] for block in backbone.layer4] == dilations
+    with torch.no_grad():
+        sizes = [tuple(level.shape[2:]) for level in backbone(torch.zeros(1, 3, crop, crop))]
+    assert sizes[0] == (grid[0],) * 2 and sizes[3] == (grid[1],) * 2
+
+
+def configs_of(method: str) -> dict[str, Config]:
+    return {path.stem: load(str(path)) for path in sorted((CONFIGS / method).glob('*.py'))}
+
+
+def test_dgcl_has_a_config_for_every_split_of_fixmatch():
+    other = configs_of('fixmatch')
+    for method in ('dgcl', 'dgcl/reference'):
+        found = configs_of(method)
+        for name, cfg in found.items():
+            base = other[name]
+            for source in ('labeled', 'unlabeled'):
+                lists = [c.train_dataloader.dataset[source].ann_file for c in (cfg, base)]
+                assert lists[0] == lists[1], (method, name)
+            protocol = cfg.train_dataloader.dataset.get('protocol')
+            assert protocol == base.train_dataloader.dataset.get('protocol')
+            if 'cityscapes' not in name or method == 'dgcl':
+                assert cfg.model.iters_per_epoch == base.model.iters_per_epoch
+                assert cfg.train_cfg == base.train_cfg
+        transformers = {name for name in other if 'segformer' in name or 'dinov2' in name}
+        missing = other.keys() - found.keys() - transformers
+        assert not {
+            name for name in missing if method == 'dgcl' or 'voc' in name and 'r50' not in name
+        }
+
+
+def test_the_control_of_dgcl_lacks_the_contrast_alone():
+    whole, control = (
+        load('dgcl/camvid_46_small.py'),
+        load('dgcl/ablations/camvid_46_small_no_contrast.py'),
+    )
+    assert control.model.objectives == whole.model.objectives[:2]
+    assert [o.type for o in control.model.objectives] == [
+        'SupervisedObjective',
+        'SelfTrainingObjective',
+    ]
+    assert build_schedule(control.model.objectives[1].weight)(8) == 0.5
+    assert control.model.pseudo_label.type == 'EntropyPercentile'
+    init_default_scope('mmseg')
+    weights = []
+    for cfg in (whole, control):
+        torch.manual_seed(0)
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+        weights.append(model.state_dict())
+    # one seed, one student
+    assert all(value.equal(weights[0][name]) for name, value in weights[1].items())
+    rest = weights[0].keys() - weights[1].keys()
+    assert all('projection' in name or '.bank.' in name for name in rest)
+    for cfg in (whole, control):
+        del cfg.model['objectives'], cfg.model['student']['decode_head']['projection']
+    assert whole._cfg_dict == control._cfg_dict

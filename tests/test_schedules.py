@@ -3,7 +3,7 @@ import math
 import pytest
 
 from mmseg_semi.errors import SetupError
-from mmseg_semi.schedules import Ramp, Steps, build_schedule
+from mmseg_semi.schedules import Line, Ramp, Steps, build_schedule
 
 # value at x = t / length of 0, 1/4, 1/2, 3/4 and 1; worked out from the formulas by hand
 RAMPS = {
@@ -33,6 +33,32 @@ def test_steps_change_at_their_milestones():
     # times as the segmentor computes them, with 615 iterations an epoch
     found = [steps(i / 615) for i in (0, 614, 615, 1229, 1230, 100_000)]
     assert found == [0, 0, 1, 1, 0.5, 0.5]
+
+
+def test_line_is_straight_between_its_times():
+    line = Line((20, 0), (1, 80))
+    assert [line(t) for t in (0, 1, 40.5, 80, 10**6)] == pytest.approx([20, 20, 10, 0, 0])
+    rising = build_schedule(dict(type='Line', values=(0, 3), times=(2, 4)))
+    assert [rising(t) for t in (2, 2.5, 3, 5)] == pytest.approx([0, 0.75, 1.5, 3])
+
+
+def test_line_that_moves_at_whole_units_of_time():
+    line = Line((20, 0), (1, 80), whole=True)
+    for epoch in (0, 1, 2, 40, 79, 80, 81):
+        expected = 20 * (1 - min(max(epoch - 1, 0), 79) / 79)
+        for t in (epoch, epoch + 0.5, epoch + 614 / 615):
+            assert line(t) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ('values', 'times'),
+    [((1,), (0, 1)), ((1, 2), (1, 1)), ((1, 2), (2, 1)), ((-1, 2), (0, 1)), ((1, 2, 3), (0, 1, 2))],
+)
+def test_lines_that_cannot_be(values, times):
+    with pytest.raises(SetupError, match='schedule Line'):
+        Line(values, times)
+    with pytest.raises(SetupError, match='dgcl.uncertain'):
+        build_schedule(dict(type='Line', values=values, times=times), 'dgcl.uncertain')
 
 
 def test_build_schedule():

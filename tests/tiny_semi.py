@@ -29,13 +29,13 @@ CHANNELS = (8, 16, 32, 64)
 """Channels of the backbone's four outputs, at strides 4, 8, 16 and 16."""
 ITERS_PER_EPOCH = 2
 """Unit of time of the recipes: labels only in epoch 0, self-training from 1, the perturbation from 2."""
-METHODS = ('supervised', 'fixmatch', 'ddfp', 'ddfp_reference', 'mllc')
-_SPLIT_METHODS = ('ddfp', 'ddfp_reference')
+METHODS = ('supervised', 'fixmatch', 'ddfp', 'ddfp_reference', 'dgcl', 'ddfp_dgcl', 'cct', 'mllc')
+_SPLIT_METHODS = ('ddfp', 'ddfp_reference', 'ddfp_dgcl')
 _runs = itertools.count()
 
 
-def tiny_backbone(norm: str = 'BN') -> dict:
-    """ResNet-18 with 8 base channels, output stride 16."""
+def tiny_backbone(norm: str = 'BN', stride: int = 16) -> dict:
+    """ResNet-18 with 8 base channels, output stride 16 or 8."""
     return dict(
         type='ResNetV1c',
         depth=18,
@@ -43,8 +43,8 @@ def tiny_backbone(norm: str = 'BN') -> dict:
         stem_channels=8,
         num_stages=4,
         out_indices=(0, 1, 2, 3),
-        strides=(1, 2, 2, 1),
-        dilations=(1, 1, 1, 2),
+        strides=(1, 2, 2, 1) if stride == 16 else (1, 2, 1, 1),
+        dilations=(1, 1, 1, 2) if stride == 16 else (1, 1, 2, 4),
         contract_dilation=True,
         norm_cfg=tiny_norm(norm),
         norm_eval=False,
@@ -71,10 +71,10 @@ def tiny_head(
         dropout_ratio=dropout,
         norm_cfg=tiny_norm(norm),
         channels=16,
-        align_corners=True,
+        align_corners=head != 'CCTHead',
         loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
     )
-    if head in ('DeepLabV3PlusHead', 'DDFPHead', 'MLLCPlusHead'):
+    if head in ('DeepLabV3PlusHead', 'DDFPHead', 'DGCLHead', 'MLLCPlusHead'):
         config |= dict(
             in_channels=(CHANNELS[0], CHANNELS[3]),
             in_index=(0, 3),
@@ -85,6 +85,8 @@ def tiny_head(
         config |= dict(in_channels=list(CHANNELS), in_index=[0, 1, 2, 3])
     else:
         config |= dict(in_channels=CHANNELS[3], in_index=3)
+    if head == 'CCTHead':
+        config |= dict(pool_scales=(1, 2), dropout_ratio=0.0)
     if head == 'MLLCHead':
         config |= dict(dilations=(1, 2), groups=4)
     return config | changes
@@ -96,7 +98,7 @@ def tiny_student(
     """Config of a plain ``EncoderDecoder``; ``changes`` go to its decode head."""
     return dict(
         type='EncoderDecoder',
-        backbone=tiny_backbone(norm),
+        backbone=tiny_backbone(norm, 8 if head == 'CCTHead' else 16),
         decode_head=tiny_head(head, num_classes, norm, **changes),
         train_cfg=dict(),
         test_cfg=dict(mode='whole'),
@@ -126,23 +128,29 @@ def tiny_recipe(
     """Config of a ``SemiSegmentor``.
 
     Args:
-        method: One of METHODS. The phases of the two DDFP recipes are those of the published runs.
+        method: One of METHODS, or 'dgcl_reference'. The phases of DDFP are those of the published runs; DGCL's contrast
+            begins with self-training, at 1, and its banks are full after two or three steps.
         num_classes: K.
         head: Type of the decode head; default what the method needs.
         norm: 'BN' or 'GN'.
         dropout: Of the decode head.
         changes: Keys of the segmentor to be replaced; 'teacher' is merged.
     """
-    split = dict(split_norms=True) if method in _SPLIT_METHODS and head is None else {}
-    own = split
-    if method.startswith('mllc') and head is None:
+    own = {}
+    if head is None and method in _SPLIT_METHODS:
+        head, own = 'DDFPHead', dict(split_norms=True)
+    elif head is None and method.startswith('dgcl'):
+        head, own = 'DGCLHead', dict(projection=True, projection_channels=8)
+    elif head is None and method == 'cct':
+        head = 'CCTHead'
+    elif head is None and method.startswith('mllc'):
         head = 'MLLCHead' if method == 'mllc_reference' else 'MLLCPlusHead'
         own = dict(embedding_channels=8, rounds=2, graph=dict(top_k=5))
         if method == 'mllc':  # else corrected answers begin uniform, and weigh nothing
             own['class_layer'] = 'identity'
-    head = head or ('DDFPHead' if split else 'DeepLabV3PlusHead')
-    reference = method == 'ddfp_reference'
-    divisor = 'confident' if reference else 'valid'
+    head = head or 'DeepLabV3PlusHead'
+    reference = method.endswith('reference')
+    divisor = {'ddfp_reference': 'confident', 'dgcl_reference': 'inverse'}.get(method, 'valid')
     model = dict(
         type='SemiSegmentor',
         data_preprocessor=dict(type='SemiDataPreprocessor', data_preprocessor=tiny_preprocessor()),
@@ -151,12 +159,32 @@ def tiny_recipe(
         monitor_interval=2,
         objectives=[dict(type='SupervisedObjective')],
     )
-    if method != 'supervised':
+    if method == 'cct':
+        model['forward'] = 'stream'
+        # one decoder of each type, two of the first; objects are small here
+        kinds = ('FeatureDropout', 'ContextMask', 'ObjectMask', 'FeatureDrop', 'FeatureNoise')
+        model['objectives'].append(
+            dict(
+                type='CCTObjective',
+                weight=dict(type='Ramp', value=3.0, length=2, start=1),
+                perturbations=[
+                    dict(type='VirtualAdversarial', count=2),
+                    dict(type='GuidedCutout', min_vertices=4),
+                    *(dict(type=kind) for kind in kinds),
+                ],
+            )
+        )
+    elif method != 'supervised':
         model['teacher'] = dict(weights='ema', mode='eval', buffers='copy', start=1)
-        if reference:
+        if method == 'ddfp_reference':
             model['teacher'] = dict(weights='shared', mode='train', buffers='own')
+        if method == 'dgcl_reference':
+            model['teacher'] |= dict(mode='train', buffers='own', copy_until=2)
         # untrained networks are not sure of anything
         model['pseudo_label'] = dict(type='ConfidenceThreshold', threshold=1.05 / num_classes)
+        if method.startswith('dgcl'):
+            falling = dict(type='Line', values=(20.0, 0.0), times=(1, 4))
+            model['pseudo_label'] = dict(type='EntropyPercentile', drop=falling)
         model['mixing'] = dict(type='CutMix', prob=0.5)
         if method.startswith('mllc'):
             model = _mllc(model, method == 'mllc_reference', num_classes)
@@ -178,6 +206,25 @@ def tiny_recipe(
                 samples=64,
                 hidden_channels=16,
                 auxiliary_half=reference,
+            )
+        )
+    if 'dgcl' in method:
+        model['objectives'].append(
+            dict(
+                type='DGCLObjective',
+                weight=dict(type='Steps', values=[0.0, 0.5], milestones=[1]),
+                uncertain=dict(type='Line', values=(80.0, 10.0), times=(1, 4)),
+                anchors=8,
+                positives=4,
+                bank_positives=4,
+                negatives=16,
+                max_density_queries=40,
+                bank_size=12,
+                scales=(2, 4),
+                rows_per_step=6,
+                density_after=6,
+                gate='all' if reference else 'per_class',
+                projection_channels=8,
             )
         )
     if changes.get('teacher'):
@@ -273,7 +320,7 @@ class TinyLoop:
     Args:
         model: From :func:`tiny_model`.
         momentum: Of the teacher.
-        lr: Of plain SGD over the student's parameters.
+        lr: Of plain SGD over the student's parameters and those of objectives.
         clip, epochs: Of the flow's hook, which runs where an objective has a density.
         skip_buffer: Of the teacher's hook.
         interval: Of the teacher's hook.
@@ -291,7 +338,8 @@ class TinyLoop:
     ) -> None:
         self.model, self.iter, self.seed, self._resume = model, 0, 0, False
         self.message_hub = MessageHub(f'tiny_loop_{next(_runs)}')
-        self.optimizer = torch.optim.SGD(model.student.parameters(), lr)
+        trained = [*model.student.parameters(), *model.objectives.parameters()]
+        self.optimizer = torch.optim.SGD([p for p in trained if p.requires_grad], lr)
         self.flow = FlowEstimatorHook(clip=clip, epochs=epochs)
         self.teacher = MeanTeacherHook(momentum, interval=interval, skip_buffer=skip_buffer)
         for hook in (self.flow, self.teacher):
@@ -366,8 +414,8 @@ def tiny_data(
 
     Args:
         tmp_path: An empty folder.
-        method: One of METHODS.
-        iterations: Length of the run. The perturbation of DDFP starts at iteration 4.
+        method: One of METHODS, or 'dgcl_reference'.
+        iterations: Length of the run. The perturbation of DDFP starts at iteration 4, DGCL's bank at 2.
         batch_size: Labelled, and as many unlabelled, images a step.
         num_workers: Of the training loader; validation has none.
         checkpoint_interval: In iterations.

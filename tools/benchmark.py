@@ -6,6 +6,8 @@
     inference  images a second of the deployed network
     teacher    MeanTeacherHook's update against one fused lerp over the same tensors
     flow       likelihood of the flow and its gradient on one step's samples
+    auxiliary  CCT's auxiliary decoders, forward and backward, against the plain loop over them
+    contrast   DGCL's density, loss with its gradient, and bank update on one step's maps
     graphs     a round of label correction with its backward pass, beside its dense N x N form
 
 Two configs (or a part and what it is measured against) run in interleaved pairs in one process; the
@@ -45,10 +47,11 @@ try:
     from mmseg.registry import DATASETS, LOOPS, MODELS
     from mmseg.structures import SegDataSample
     from torch import Tensor, nn
+    from torch.nn import functional as F
     from torch.utils.data import Dataset
 
     from mmseg_semi import __version__, launch
-    from mmseg_semi.density import UNLABELED
+    from mmseg_semi.density import UNLABELED, knn_density
     from mmseg_semi.errors import SetupError
     from mmseg_semi.graphs import GraphRound, Level, to_maps, to_nodes
     from mmseg_semi.hooks import MeanTeacherHook
@@ -63,7 +66,9 @@ try:
         stored_bytes,
         trace_memory,
     )
-    from mmseg_semi.structures import IGNORE
+    from mmseg_semi.objectives import CCTObjective, DGCLObjective
+    from mmseg_semi.perturbations import Guidance, VirtualAdversarial
+    from mmseg_semi.structures import IGNORE, StepViews, StudentRows, TeacherRows
 except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
     sys.exit(f'error: {error}')
 
@@ -78,7 +83,16 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('other', nargs='?', metavar='CONFIG_B', help='a second one to compare with')
     parser.add_argument(
         '--measure',
-        choices=('step', 'plain', 'inference', 'teacher', 'flow', 'graphs'),
+        choices=(
+            'step',
+            'plain',
+            'inference',
+            'teacher',
+            'flow',
+            'contrast',
+            'auxiliary',
+            'graphs',
+        ),
         default='step',
     )
     parser.add_argument('--iters', type=int, default=10, help='measured runs of each; default 10')
@@ -103,6 +117,15 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         help='--measure graphs: nodes, down and across; default 33 65',
     )
     parser.add_argument('--data', action='store_true', help="the config's images, not random ones")
+    parser.add_argument(
+        '--present',
+        type=int,
+        metavar='N',
+        help='--measure contrast: classes in the label map; default all of them',
+    )
+    parser.add_argument(
+        '--alone', action='store_true', help='--measure auxiliary: without the plain loop beside it'
+    )
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on a CPU'
     )
@@ -271,8 +294,7 @@ def choose_images(cfg: Config, args: argparse.Namespace) -> dict[str, Any]:
     if args.data:
         return dict(batch=batch, crop=list(crop), images='of the config')
     plain = cfg.model.type != 'SemiSegmentor'
-    if plain or cfg.model.get('teacher') is None:
-        batch = batch[:1]
+    batch = batch[: 1 if plain else len(find_batch(cfg))]
     cfg.train_dataloader = dict(
         batch_size=sum(batch),
         num_workers=0,
@@ -321,6 +343,9 @@ class TrainingStep:
         self.runner.train()
         self.loop = self.runner.train_loop
         self.device = next(self.runner.model.parameters()).device
+        for objective in getattr(self.runner.model, 'objectives', ()):
+            if isinstance(objective, DGCLObjective):
+                fill_bank(objective.bank)
         self._mark_parts()
 
     def _mark_parts(self) -> None:
@@ -368,6 +393,14 @@ class TrainingStep:
             if isinstance(value, Tensor)
         )
         return sizes
+
+
+def fill_bank(bank: nn.Module) -> None:
+    """Random rows: half-way through a run the banks are full."""
+    bank.features.copy_(F.normalize(torch.rand_like(bank.features, dtype=torch.float32), dim=2))
+    bank.embeddings.normal_()
+    bank.densities.uniform_()
+    bank.counts.fill_(bank.size)
 
 
 def mark(owner: Any, method: str, name: str) -> None:
@@ -646,6 +679,232 @@ def print_flow(result: dict) -> None:
     )
 
 
+def contrast_views(step: TrainingStep, args: argparse.Namespace) -> StepViews:
+    """Random maps at a quarter of the crop, and a label map in which the present classes are equally frequent."""
+    model = step.runner.model
+    objective = next(o for o in model.objectives if isinstance(o, DGCLObjective))
+    (number_l, number_u), crop = step.about['batch'], step.about['crop']
+    side = tuple(-(-length // 4) for length in crop)
+    generator = torch.Generator().manual_seed(0)
+    present = args.present or model.num_classes
+
+    def maps(number: int, channels: int) -> Tensor:
+        return torch.randn(number, channels, *side, generator=generator).to(step.device)
+
+    def rows(number: int) -> StudentRows:
+        empty = torch.empty(0)
+        features = maps(number, objective.bank.features.shape[2]).relu_()
+        projection = maps(number, objective.bank.embeddings.shape[2]).requires_grad_()
+        return StudentRows((), empty, empty, features, empty, projection=projection)
+
+    logits = maps(number_u, model.num_classes)
+    logits[:, present:] -= 100
+    label = torch.randint(0, present, (number_l, *crop), generator=generator)
+    return StepViews(
+        iteration=step.about['iteration'],
+        time=step.about['iteration'] / model.iters_per_epoch,
+        generator=generator,
+        monitor=False,
+        img_l=torch.empty(0),
+        label_l=label.to(step.device),
+        samples_l=[],
+        valid_u=torch.ones(number_u, *crop, dtype=torch.bool, device=step.device),
+        teacher_u=TeacherRows(logits),
+        student_l=rows(number_l),
+        student_w=rows(number_u),
+    )
+
+
+def measure_contrast(step: TrainingStep, args: argparse.Namespace) -> dict:
+    """Everything that DGCL's objective does in a step, with full banks."""
+    model = step.runner.model
+    objective = next((o for o in model.objectives if isinstance(o, DGCLObjective)), None)
+    if objective is None:
+        raise SetupError(
+            '--measure contrast needs a config with a DGCLObjective, such as those of configs/dgcl/'
+        )
+    views = contrast_views(step, args)
+    maps = (views.student_l, views.student_w)
+
+    def contrast() -> None:
+        for rows in maps:
+            rows.projection.grad = None
+        with part('loss'):
+            loss = objective.compute(views)['loss']
+        with part('backward'):
+            loss.backward()
+        objective.after_step(views)
+        for rows in maps:
+            rows.projection.grad = None
+
+    def timed() -> dict[str, float]:
+        with Meter(clock(step.device, args.cpu_time)) as meter:
+            contrast()
+        return meter.sums
+
+    (runs,) = interleave([timed], args.iters, args.warmup)
+    labels = objective.label_map(views)
+    pixels = torch.bincount(labels[labels != IGNORE], minlength=model.num_classes)
+    bank = objective.bank
+    return dict(
+        config=step.about['config'],
+        seconds=statistics.median(sum(run.values()) for run in runs),
+        parts={name: statistics.median(run[name] for run in runs) for name in in_order(runs)},
+        flops=sum(count_flops(contrast).values()),
+        memory=asdict(trace_memory(contrast, step.device)),
+        bank=[*bank.features.shape],
+        bytes_bank=stored_bytes(bank.state_dict().values()),
+        grid=[*views.student_l.features.shape[2:]],
+        batch=step.about['batch'],
+        present=int((pixels > 0).sum()),
+        labeled_pixels=int(pixels.sum()),
+        bfloat16_error=bfloat16_error(objective, views),
+        runs=runs,
+    )
+
+
+@torch.no_grad()
+def bfloat16_error(objective: nn.Module, views: StepViews, count: int = 1000) -> dict[str, float]:
+    """What rounding the bank's rows to bfloat16 changes in the densities of one class's features."""
+    rows = views.student_l.features[0].flatten(1).T[:count].contiguous()
+    bank = objective.bank.features[-1].float()
+    exact, rounded = (
+        knn_density(rows, own, objective.bank.scales) for own in (bank, bank.bfloat16())
+    )
+    sparse = min(objective.anchors, len(rows))
+    sets = [set(d.argsort()[:sparse].tolist()) for d in (exact, rounded)]
+    return dict(
+        largest=float((exact - rounded).abs().max()),
+        spread=float(exact.std()),
+        same_anchors=len(sets[0] & sets[1]) / sparse,
+    )
+
+
+def print_contrast(result: dict) -> None:
+    memory, (k, m, c) = Memory(**result['memory']), result['bank']
+    print(
+        f'{result["config"]}: {k} classes x {m} x {c}, {result["bytes_bank"] / MIB:.1f} MiB; maps of '
+        f'{" + ".join(map(str, result["batch"]))} x {result["grid"][0]} x {result["grid"][1]}, '
+        f'{result["labeled_pixels"]} pixels of {result["present"]} classes\n'
+        f'{result["seconds"] * 1e3:.1f} ms, {result["flops"] / 1e9:.1f} GFLOP: '
+        + ', '.join(f'{name} {value * 1e3:.1f}' for name, value in result['parts'].items())
+        + f'\npeak {memory.rise / MIB:.1f} MiB above banks and maps'
+    )
+    error = result['bfloat16_error']
+    print(
+        f'bank in bfloat16: densities off by at most {error["largest"]:.1e} (their deviation: {error["spread"]:.1e}), '
+        f'{100 * error["same_anchors"]:.1f} % of the anchors the same'
+    )
+
+
+def measure_auxiliary(step: TrainingStep, args: argparse.Namespace) -> dict:
+    """CCT's consistency on random features and predictions, with its backward pass, in both forms.
+
+    The plain loop runs each decoder by itself on its own copy of the features, and one backward pass behind them all.
+    """
+    model = step.runner.model
+    objective = next((o for o in model.objectives if isinstance(o, CCTObjective)), None)
+    if objective is None:
+        raise SetupError(
+            '--measure auxiliary needs a config with a CCTObjective, such as those of configs/cct/'
+        )
+    count, crop = step.about['batch'][-1], step.about['crop']
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        model.eval()
+        probe = model.student.extract_feat(torch.zeros(1, 3, 64, 64, device=step.device))
+        fused = model.stages.embed(probe)
+        answer = model.stages.finish(model.stages.lift(fused)).logits
+        model.train()
+    cells = [-(-side * fused.shape[2] // 64) for side in crop]
+    pixels = [side * answer.shape[2] // fused.shape[2] for side in cells]
+    z = torch.randn(count, fused.shape[1], *cells, generator=generator).abs().to(step.device)
+    # blocks of a few cells, as a network's answer has
+    blocks = torch.randn(
+        count, answer.shape[1], *(side // 4 + 1 for side in cells), generator=generator
+    )
+    logits = F.interpolate(8 * blocks, pixels, mode='bilinear').to(step.device)
+    z.requires_grad_()
+    valid = torch.ones(count, *crop, dtype=torch.bool, device=step.device)
+
+    def views() -> StepViews:
+        return StepViews(
+            iteration=0,
+            time=0.0,
+            generator=torch.Generator().manual_seed(0),
+            monitor=False,
+            img_l=z,
+            label_l=valid,
+            samples_l=[],
+            valid_u=valid,
+            student_w=StudentRows((), z, z, z, logits),
+        )
+
+    def finish(loss: Tensor) -> None:
+        loss.backward()
+        z.grad = None
+        objective.zero_grad(set_to_none=True)
+
+    def ours() -> None:
+        finish(objective.compute(views())['loss'])
+
+    def loop() -> None:
+        finish(plain_loop(objective, views(), tuple(crop)))
+
+    forms = {'objective': ours} if args.alone else {'objective': ours, 'plain loop': loop}
+    result = measure_pair(tuple(forms), [*forms.values()], step.device, args)
+    result.update(
+        config=step.about['config'],
+        images=count,
+        crop=crop,
+        decoders=sum(objective.counts),
+        memory={name: asdict(trace_memory(run, step.device)) for name, run in forms.items()},
+        flops={name: sum(count_flops(run).values()) for name, run in forms.items()},
+    )
+    return result
+
+
+def plain_loop(objective: CCTObjective, views: StepViews, crop: tuple[int, int]) -> Tensor:
+    """CCT's loss as the paper writes it, for MSE without a mask: K decoders on K perturbed copies of the features."""
+    z = views.student_w.fused
+    target = views.student_w.logits.softmax(dim=1)
+    guidance = Guidance(views.student_w.logits, views.generator, crop, objective.background_classes)
+    total = 0.0
+    for module, decoders in zip(objective.perturbations, objective.decoders, strict=True):
+        draw = None
+        if not isinstance(module, VirtualAdversarial):
+            draw = module.draw(z, guidance, len(decoders))
+        for k in range(len(decoders)):
+
+            def decode(x: Tensor, decoders=decoders, k: int = k) -> Tensor:
+                x = F.conv2d(x, decoders.project[k, :, :, None, None])
+                for weight, bias in zip(decoders.weights, decoders.biases, strict=True):
+                    x = F.pixel_shuffle(F.conv2d(x, weight[k, :, :, None, None], bias[k]).relu(), 2)
+                return x
+
+            guidance.decode = decode
+            moved = module(z, guidance) if draw is None else draw.apply(z, k)
+            scores = decode(moved)
+            if scores.shape[2:] != target.shape[2:]:
+                target = F.interpolate(target, scores.shape[2:], mode='bilinear')
+            total = total + F.mse_loss(scores.softmax(dim=1), target)
+    return total / sum(objective.counts)
+
+
+def print_auxiliary(result: dict) -> None:
+    print(
+        f'{result["config"]}: {result["decoders"]} decoders, {result["images"]} images, crop '
+        f'{result["crop"][0]} x {result["crop"][1]}'
+    )
+    for name, seconds in result['seconds'].items():
+        rise = result['memory'][name]['rise'] / MIB / result['images']
+        print(
+            f'{name:11s} {seconds * 1e3:10.1f} ms, {result["flops"][name] / 1e9:8.1f} GFLOP, peak {rise:8.1f} MiB an image'
+        )
+    if 'ratio' in result:
+        print(f'objective / plain loop: time {result["ratio_text"]}')
+
+
 def measure_graphs(cfg: Config, args: argparse.Namespace) -> dict:
     """One round with its backward pass on random logits and features of one image, in both forms."""
     device = torch.device(get_device())
@@ -794,6 +1053,12 @@ def run(args: argparse.Namespace) -> dict:
         elif args.measure == 'flow':
             result |= measure_flow(steps[0], args)
             print_flow(result)
+        elif args.measure == 'auxiliary':
+            result |= measure_auxiliary(steps[0], args)
+            print_auxiliary(result)
+        elif args.measure == 'contrast':
+            result |= measure_contrast(steps[0], args)
+            print_contrast(result)
         else:
             result |= measure_steps(steps, args)
             print_steps(result)

@@ -33,6 +33,7 @@ except ValueError as error:  # a SetupError: the OpenMMLab stack is not as it mu
 GRAPHS = ('embedding_channels', 'rounds', 'graph_pool', 'class_layer', 'graph')
 PLAIN_HEADS = {
     'DDFPHead': ('DeepLabV3PlusHead', ('split_norms',)),
+    'DGCLHead': ('DeepLabV3PlusHead', ('projection', 'projection_channels')),
     'MLLCHead': ('DeepLabV2Head', GRAPHS),
     'MLLCPlusHead': ('DeepLabV3PlusHead', GRAPHS),
 }

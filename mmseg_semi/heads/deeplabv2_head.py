@@ -113,6 +113,7 @@ class DeepLabV2Head(BaseDecodeHead):
             init_cfg=init_cfg,
             **kwargs,
         )
+        self.fused_channels = self.in_channels
         self.pyramid_options = dict(dilations=tuple(dilations), groups=groups)
         self.pyramid = DilatedPyramid(self.in_channels, channels, **self.pyramid_options)
         self.conv_seg = nn.Conv2d(channels, self.out_channels, 1, bias=False)

@@ -16,6 +16,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.heads.decode_losses import decode_losses
 from mmseg_semi.heads.two_stage import HeadOutput
 
 
@@ -173,21 +174,7 @@ class DeepLabV3PlusHead(BaseDecodeHead):
         """The base class's losses and ``acc_seg`` without its reads of device counts (boolean indexing)."""
         label = self._stack_batch_gt(batch_data_samples)
         logits = _upsample(seg_logits, label.shape[2:], self.align_corners)
-        weight = self.sampler.sample(logits, label) if self.sampler is not None else None
-        label = label.squeeze(1)
-        losses: dict[str, Tensor] = {}
-        for loss in (
-            self.loss_decode if isinstance(self.loss_decode, nn.ModuleList) else [self.loss_decode]
-        ):
-            value = loss(logits, label, weight=weight, ignore_index=self.ignore_index)
-            losses[loss.loss_name] = losses.get(loss.loss_name, 0) + value
-        with torch.no_grad():
-            valid = label != self.ignore_index
-            correct = ((logits.argmax(dim=1) == label) & valid).sum()
-            # mmseg's own eps: without a labelled pixel its accuracy is 100
-            eps = torch.finfo(torch.float32).eps
-            losses['acc_seg'] = 100.0 * (correct + eps) / (valid.sum() + eps)
-        return losses
+        return decode_losses(self, logits, label)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Backbone outputs -> (N, K, h, w) logits of the clean branch."""

@@ -126,8 +126,7 @@ class SemiStepHook(Hook):
         if len(getattr(sampler, 'source_sizes', (None, None))) > 1:
             return
         for objective in segmentor.objectives:
-            needs = objective.all_needs
-            if needs.teacher or needs.strong or needs.weak:
+            if objective.all_needs.unlabeled:
                 raise SetupError(
                     f"objective '{objective.name}' needs unlabelled images, but train_dataloader.dataset has none: give "
                     'train_dataloader.dataset.unlabeled and a sampler.source_ratio with two entries, or remove the '

@@ -1,5 +1,8 @@
 """Losses of this package, usable in any MMSegmentation config."""
 
+from mmseg_semi.losses.bootstrapped import AnnealedBootstrappedCELoss, bootstrapped_cross_entropy
+from mmseg_semi.losses.consistency import cell_chunks, consistency_sums, find_distance
+from mmseg_semi.losses.contrast import PrototypeContrastLoss, prototype_contrast
 from mmseg_semi.losses.pixel import (
     OHEMCrossEntropyLoss,
     check_divisor,
@@ -9,9 +12,16 @@ from mmseg_semi.losses.pixel import (
 )
 
 __all__ = [
+    'AnnealedBootstrappedCELoss',
     'OHEMCrossEntropyLoss',
+    'bootstrapped_cross_entropy',
+    'cell_chunks',
+    'PrototypeContrastLoss',
     'check_divisor',
+    'consistency_sums',
+    'find_distance',
     'masked_cross_entropy',
     'ohem_cross_entropy',
+    'prototype_contrast',
     'self_training_loss',
 ]

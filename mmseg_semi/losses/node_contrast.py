@@ -14,7 +14,7 @@ NEVER = -1e4
 """Score of a class that takes no part; exp of it is 0 in float32."""
 
 
-def prototype_contrast(
+def class_prototype_contrast(
     features: Tensor, labels: Tensor, prototypes: Tensor, seen: Tensor, scale: float = 10.0
 ) -> Tensor:
     """Mean over all nodes of -log softmax_c(scale cos(F_i, Z_c))[l_i].

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mmseg_semi.errors import SetupError
 from mmseg_semi.structures import IGNORE
 
-DIVISORS = ('confident', 'valid')
+DIVISORS = ('confident', 'valid', 'inverse')
 
 
 def masked_cross_entropy(logits: Tensor, labels: Tensor, count: Tensor | None = None) -> Tensor:
@@ -37,8 +37,12 @@ def self_training_loss(logits: Tensor, labels: Tensor, valid: Tensor, divisor: s
         valid: (N, H, W) bool, False in padding.
         divisor: 'confident' divides by the pixels that carry a pseudo-label (the mean of the released DDFP code);
             'valid' by all unpadded pixels, so that the loss grows with the teacher's confidence (FixMatch,
-            arXiv 2001.07685, Eq. 4).
+            arXiv 2001.07685, Eq. 4); 'inverse' is the mean over the pixels that carry a pseudo-label divided by their
+            share of all pixels, so that the loss falls when there are more of them (the released U2PL and DGCL code).
     """
+    if divisor == 'inverse':
+        share = (labels != IGNORE).sum().clamp(min=1) / labels.numel()
+        return masked_cross_entropy(logits, labels) / share
     return masked_cross_entropy(logits, labels, valid.sum() if divisor == 'valid' else None)
 
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from mmseg_semi.density.prototypes import PrototypeBank, class_sums
 from mmseg_semi.errors import SetupError
 from mmseg_semi.graphs import Level, at_nodes
-from mmseg_semi.losses.node_contrast import pairwise_contrast, prototype_contrast
+from mmseg_semi.losses.node_contrast import class_prototype_contrast, pairwise_contrast
 from mmseg_semi.measuring import part
 from mmseg_semi.objectives.base import Objective
 from mmseg_semi.pseudo_labels import TrainedGraphCorrection, correction_quality, describe_quality
@@ -239,7 +239,7 @@ class MLLCObjective(Objective):
             banks = self.bank.counts.shape[0]
             if contrast:
                 values['loss_inter'] = self.w_inter * sum(
-                    prototype_contrast(
+                    class_prototype_contrast(
                         levels[k].features,
                         labels,
                         self.bank.prototypes[k],

@@ -23,7 +23,7 @@ class SelfTrainingObjective(Objective):
 
     Args:
         weight: A number or a schedule.
-        divisor: 'valid' or 'confident', see :func:`mmseg_semi.losses.self_training_loss`.
+        divisor: 'valid', 'confident' or 'inverse', see :func:`mmseg_semi.losses.self_training_loss`.
         name: Prefix in the log.
     """
 

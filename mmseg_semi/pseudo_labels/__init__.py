@@ -10,9 +10,11 @@ from mmseg_semi.pseudo_labels.graph_correction import GraphCorrection, TrainedGr
 from mmseg_semi.pseudo_labels.threshold import (
     ConfidenceThreshold,
     EntropyPercentile,
+    build_percentage,
     entropy,
     label_and_confidence,
     masked_quantile,
+    most_certain,
 )
 
 __all__ = [
@@ -22,9 +24,11 @@ __all__ = [
     'EntropyPercentile',
     'GraphCorrection',
     'TrainedGraphCorrection',
+    'build_percentage',
     'correction_quality',
     'describe_quality',
     'entropy',
     'label_and_confidence',
     'masked_quantile',
+    'most_certain',
 ]

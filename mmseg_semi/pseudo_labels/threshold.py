@@ -5,7 +5,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_semi.errors import SetupError
-from mmseg_semi.schedules import build_schedule
+from mmseg_semi.schedules import Schedule, build_schedule
 from mmseg_semi.structures import IGNORE, PseudoLabels
 
 
@@ -55,6 +55,37 @@ def masked_quantile(values: Tensor, mask: Tensor, level: float) -> Tensor:
     return torch.where(count > 0, torch.lerp(lower, upper, position - low), lower)
 
 
+def most_certain(logits: Tensor, valid: Tensor, drop: float) -> PseudoLabels:
+    """Labels of all but the ``drop`` percent of valid pixels with the highest entropy; those and padding are IGNORE.
+
+    A pixel is dropped where its entropy is at or above the quantile 1 - drop/100 of the batch's unpadded pixels (U2PL,
+    arXiv 2203.03884, Eq. 2).
+
+    Args:
+        logits: (N, K, H, W) class scores.
+        valid: (N, H, W) bool, False where the pixel is padding.
+        drop: In [0, 100].
+    """
+    pseudo = label_and_confidence(logits, valid)
+    if drop == 0:
+        return pseudo
+    uncertainty = entropy(logits)
+    kept = uncertainty < masked_quantile(uncertainty, valid, 1 - drop / 100)
+    return PseudoLabels(pseudo.labels.masked_fill(~kept, IGNORE), pseudo.confidence)
+
+
+def build_percentage(spec: float | dict, key: str) -> Schedule:
+    """A number or a schedule of values in [0, 100]; ``key`` is the config key, named in the error.
+
+    Raises:
+        SetupError: A percentage above 100, or no schedule.
+    """
+    schedule = build_schedule(spec, key)
+    if max(getattr(schedule, 'values', None) or [schedule.value]) > 100:
+        raise SetupError(f'{key}={spec}: expected percentages in [0, 100]')
+    return schedule
+
+
 @MODELS.register_module()
 class ConfidenceThreshold(nn.Module):
     """Keep a pixel where the teacher's probability is **greater** than a fixed threshold (FixMatch, arXiv 2001.07685).
@@ -86,9 +117,7 @@ class ConfidenceThreshold(nn.Module):
 
 @MODELS.register_module()
 class EntropyPercentile(nn.Module):
-    """Drop the most uncertain ``drop`` percent of the batch's valid pixels by entropy (U2PL, arXiv 2203.03884, Eq. 2).
-
-    A pixel is dropped where its entropy is at or above the quantile 1 - drop/100 of the batch's unpadded pixels.
+    """Drop the most uncertain ``drop`` percent of the batch's valid pixels by entropy, see :func:`most_certain`.
 
     Args:
         drop: Percentage in [0, 100], a number or a schedule (``mmseg_semi.schedules``).
@@ -99,16 +128,7 @@ class EntropyPercentile(nn.Module):
 
     def __init__(self, drop: float | dict = 20.0) -> None:
         super().__init__()
-        self.drop = build_schedule(drop, 'pseudo_label.drop')
-        if max(getattr(self.drop, 'values', None) or [self.drop.value]) > 100:
-            raise SetupError(f'pseudo_label.drop={drop}: expected percentages in [0, 100]')
+        self.drop = build_percentage(drop, 'pseudo_label.drop')
 
     def forward(self, logits: Tensor, valid: Tensor, time: float) -> PseudoLabels:
-        drop = self.drop(time)
-        pseudo = label_and_confidence(logits, valid)
-        if drop == 0:
-            return pseudo
-        uncertainty = entropy(logits)
-        threshold = masked_quantile(uncertainty, valid, 1 - drop / 100)
-        kept = uncertainty < threshold
-        return PseudoLabels(pseudo.labels.masked_fill(~kept, IGNORE), pseudo.confidence)
+        return most_certain(logits, valid, self.drop(time))

@@ -1,7 +1,7 @@
 """A student, a teacher, and a list of objectives over shared views."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -103,6 +103,8 @@ class SemiSegmentor(BaseSegmentor):
         self.pseudo_label = MODELS.build(pseudo_label) if pseudo_label else None
         self.mixing = MODELS.build(mixing) if mixing else None
         self.objectives = nn.ModuleList(MODELS.build(objective) for objective in objectives)
+        # an objective that wants Needs.projection sets this from `bind`: (N, C, h, w) features -> (N, D, h, w)
+        self.project: Callable[[Tensor], Tensor] | None = None
         for key in ('mixing', 'pseudo_label'):
             classes = getattr(getattr(self, key), 'num_classes', self.num_classes)
             if classes != self.num_classes:
@@ -273,7 +275,7 @@ class SemiSegmentor(BaseSegmentor):
             needs = needs | objective.needs(views.time)
         if needs.strong:
             needs = needs | getattr(self.pseudo_label, 'needs', Needs())
-        if (needs.teacher or needs.strong or needs.weak) and views.img_u_w is None:
+        if needs.unlabeled and views.img_u_w is None:
             raise SetupError(
                 f'the batch of iteration {iteration} has no unlabelled images, but an objective needs them: give '
                 'train_dataloader.dataset.unlabeled and a sampler.source_ratio with two entries'
@@ -390,7 +392,7 @@ class SemiSegmentor(BaseSegmentor):
         wanted = [
             ('student_l', views.img_l, needs.labeled),
             ('student_m', views.img_u_m, needs.strong),
-            ('student_w', views.img_u_w, needs.weak),
+            ('student_w', views.img_u_w, needs.weak or needs.weak_features),
         ]
         wanted = [(name, images) for name, images, asked in wanted if asked]
         if not wanted:
@@ -401,29 +403,45 @@ class SemiSegmentor(BaseSegmentor):
             backbone = self.student.extract_feat(images)
             fused = self.stages.embed(backbone)
             lifted = self.stages.lift(fused)
-            half = len(images) // 2
-            branches = (len(images) - half, half) if needs.auxiliary_half else None
-            features, logits, embedding = self.stages.finish(lifted, branches)
-            first = 0
-            for name, rows in call:
-                last = first + len(rows)
-                cut = slice(first, last)
-                setattr(
-                    views,
-                    name,
-                    StudentRows(
-                        backbone=tuple(level[cut] for level in backbone),
-                        fused=fused[cut],
-                        lifted=lifted[cut],
-                        features=features[cut],
-                        logits=logits[cut],
-                        embedding=None if embedding is None else embedding[cut],
-                    ),
-                )
-                first = last
+            sizes = [len(images) for _, images in call]
+            # rows whose answer nobody learns from are the last ones
+            unlearned = call[-1][0] == 'student_w' and not needs.weak
+            learned = sizes[:-1] if unlearned else sizes
+            outputs = []  # one a name of the call
+            if learned:
+                count = sum(learned)
+                branches = (count - count // 2, count // 2) if needs.auxiliary_half else None
+                outputs += self._answers(lifted[:count], learned, branches, needs)
+            if unlearned:
+                with torch.no_grad():
+                    outputs += self._answers(lifted[sum(learned) :], sizes[-1:], None, needs)
+                torch.clear_autocast_cache()  # for the reason given in _label
+            # split, not sliced: its backward pass makes one map of zeros, not one a part
+            levels = zip(*(level.split(sizes) for level in backbone), strict=True)
+            fused, lifted = fused.split(sizes), lifted.split(sizes)
+            for (name, _), *rows, output in zip(call, levels, fused, lifted, outputs, strict=True):
+                setattr(views, name, StudentRows(*rows, *output))
+
+    def _answers(
+        self,
+        lifted: Tensor,
+        sizes: list[int],
+        branches: tuple[int, int] | None,
+        needs: Needs,
+    ) -> list[tuple[Tensor | None, ...]]:
+        """Stage 2 on all rows at once; its outputs, and the projection of the features, by runs of rows."""
+        output = self.stages.finish(lifted, branches)
+        projection = self.project(output.features) if needs.projection else None
+        parts = [
+            [None] * len(sizes) if x is None else x.split(sizes) for x in (*output, projection)
+        ]
+        return [*zip(*parts, strict=True)]
 
     def upsample(self, logits: Tensor, size: Sequence[int]) -> Tensor:
-        """Bilinear, with the head's ``align_corners``: (N, K, h, w) -> (N, K, H, W)."""
+        """(N, K, h, w) -> (N, K, H, W) as the head does it: by its ``fit``, else bilinear with its ``align_corners``."""
+        fit = getattr(self.stages, 'fit', None)
+        if fit is not None:
+            return fit(logits, size)
         return resize(
             logits,
             size=tuple(size),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmseg_semi.errors import SetupError
 
-HEADS = ('DeepLabV3PlusHead', 'DDFPHead')
+HEADS = ('DeepLabV3PlusHead', 'DDFPHead', 'DGCLHead')
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from mmseg_semi.losses import node_contrast
-from mmseg_semi.losses.node_contrast import pairwise_contrast, prototype_contrast
+from mmseg_semi.losses.node_contrast import class_prototype_contrast, pairwise_contrast
 from mmseg_semi.structures import IGNORE
 
 EVERY = torch.ones(5, dtype=torch.bool)
@@ -21,7 +21,7 @@ def example(seed=0, channels=6, classes=5):
     return features, labels, torch.randn(classes, channels, generator=generator)
 
 
-def test_prototype_contrast_equals_a_loop():
+def test_class_prototype_contrast_equals_a_loop():
     features, labels, prototypes = example()
     seen = torch.tensor([True, True, False, True, True])
     expected = 0.0
@@ -39,7 +39,7 @@ def test_prototype_contrast_equals_a_loop():
                 }
                 total = sum(math.exp(10 * value) for value in cosines.values())
                 expected -= math.log(math.exp(10 * cosines[label]) / total)
-    found = prototype_contrast(features, labels, prototypes, seen)
+    found = class_prototype_contrast(features, labels, prototypes, seen)
     assert float(found) == pytest.approx(expected / 24, rel=1e-5)  # void nodes count in the mean
 
 
@@ -48,7 +48,7 @@ def test_zero_prototypes_give_log_k_and_no_gradient(classes):
     features = torch.randn(1, 8, 4, 4, requires_grad=True)
     labels = torch.randint(0, classes, (1, 4, 4))
     seen = torch.ones(classes, dtype=torch.bool)
-    loss = prototype_contrast(features, labels, torch.zeros(classes, 8), seen)
+    loss = class_prototype_contrast(features, labels, torch.zeros(classes, 8), seen)
     assert float(loss) == pytest.approx(math.log(classes), rel=1e-6)
     assert torch.autograd.grad(loss, features)[0].abs().max() == 0
 
@@ -56,7 +56,9 @@ def test_zero_prototypes_give_log_k_and_no_gradient(classes):
 def test_features_on_orthonormal_prototypes():
     labels = torch.arange(19).view(1, 1, 19)
     features = 3 * torch.eye(19)[None, :, None]
-    loss = prototype_contrast(features, labels, torch.eye(19), torch.ones(19, dtype=torch.bool))
+    loss = class_prototype_contrast(
+        features, labels, torch.eye(19), torch.ones(19, dtype=torch.bool)
+    )
     assert float(loss) == pytest.approx(math.log1p(18 * math.exp(-10)), rel=1e-3)
     assert float(loss) == pytest.approx(8.17e-4, rel=1e-2)
 
@@ -65,7 +67,7 @@ def test_nothing_seen_or_nothing_labelled_is_zero_with_a_graph():
     features, labels, prototypes = example()
     features.requires_grad_()
     for seen, truth in ((~EVERY, labels), (EVERY, torch.full_like(labels, IGNORE))):
-        loss = prototype_contrast(features, truth, prototypes, seen)
+        loss = class_prototype_contrast(features, truth, prototypes, seen)
         assert float(loss) == 0
         assert torch.autograd.grad(loss, features)[0].abs().max() == 0
 
@@ -120,7 +122,7 @@ def test_void_nodes_reach_no_value_and_no_gradient(filler):
     for start in (features, torch.where(void, filler, features)):
         start = start.clone().requires_grad_()
         losses = [
-            prototype_contrast(start, labels, prototypes, EVERY),
+            class_prototype_contrast(start, labels, prototypes, EVERY),
             pairwise_contrast(start, labels),
         ]
         gradient = torch.autograd.grad(sum(losses), start)[0]
@@ -138,8 +140,8 @@ def test_all_void_is_zero():
 
 def test_float32_under_autocast():
     features, labels, prototypes = example()
-    plain = [prototype_contrast(features, labels, prototypes, EVERY)]
+    plain = [class_prototype_contrast(features, labels, prototypes, EVERY)]
     plain.append(pairwise_contrast(features, labels))
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        assert torch.equal(plain[0], prototype_contrast(features, labels, prototypes, EVERY))
+        assert torch.equal(plain[0], class_prototype_contrast(features, labels, prototypes, EVERY))
         assert torch.equal(plain[1], pairwise_contrast(features, labels))

@@ -58,9 +58,23 @@ def test_divisors_of_the_self_training_loss():
     found = self_training_loss(logits, labels, valid, 'valid').item()
     assert found == pytest.approx(sum(terms) / (2 * 6 * 5), rel=1e-5)
     assert len(terms) < 60
+    found = self_training_loss(logits, labels, valid, 'inverse').item()
+    assert found == pytest.approx(sum(terms) / len(terms) * labels.numel() / len(terms), rel=1e-5)
 
 
-@pytest.mark.parametrize('divisor', ['confident', 'valid'])
+def test_half_the_labels_double_the_inverse_loss():
+    logits = torch.zeros(2, 3, 4, 4)
+    labels = torch.zeros(2, 4, 4, dtype=torch.int64)
+    valid = torch.ones(2, 4, 4, dtype=torch.bool)
+    whole = self_training_loss(logits, labels, valid, 'inverse')
+    labels[1] = IGNORE
+    half = self_training_loss(logits, labels, valid, 'inverse')
+    assert whole.item() == pytest.approx(math.log(3)) and half.item() == pytest.approx(
+        2 * whole.item()
+    )
+
+
+@pytest.mark.parametrize('divisor', ['confident', 'valid', 'inverse'])
 @pytest.mark.parametrize('padded', [False, True])
 def test_without_a_label_the_loss_is_zero_with_a_graph(divisor, padded):
     logits, labels = maps()

@@ -10,7 +10,7 @@ from tiny_semi import TinyLoop, snapshot, tiny_batch, tiny_losses, tiny_model, t
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.graphs import Level, at_nodes, run_rounds
-from mmseg_semi.losses.node_contrast import pairwise_contrast, prototype_contrast
+from mmseg_semi.losses.node_contrast import class_prototype_contrast, pairwise_contrast
 from mmseg_semi.structures import IGNORE, PseudoLabels
 
 K = 3
@@ -90,7 +90,7 @@ def test_losses_are_those_of_the_formulas(model):
     nodes = [at_nodes(views.label_l, size), at_nodes(labels, size)]
     every = torch.ones(K, dtype=torch.bool)
     inter = sum(
-        float(prototype_contrast(levels[k].features, own, bank.prototypes[k], every))
+        float(class_prototype_contrast(levels[k].features, own, bank.prototypes[k], every))
         for k in range(3)
         for levels, own in zip((levels_l, levels_m), nodes, strict=True)
     )
@@ -327,7 +327,9 @@ def test_what_stands_at_void_and_padded_nodes_changes_nothing(model, filler):
             objective.distill(levels, pseudo, valid, objective.omega(pseudo, valid, 0.0)),
             pairwise_contrast(levels[1].features, nodes),
             *(
-                prototype_contrast(level.features, nodes, bank.prototypes[k], bank.counts[k] > 0)
+                class_prototype_contrast(
+                    level.features, nodes, bank.prototypes[k], bank.counts[k] > 0
+                )
                 for k, level in enumerate(levels)
             ),
         ]
@@ -446,3 +448,39 @@ def test_coarse_graphs_add_what_they_change():
     assert answers[0] is rows.logits and rows.levels[1].logits.shape[2:] == (2, 2)
     change = rows.levels[1].logits - rows.levels[0].logits
     assert torch.allclose(answers[1] - rows.logits, up(change, rows.logits.shape[2:]), atol=1e-6)
+
+
+@pytest.mark.parametrize('method', ['mllc', 'mllc_reference'])
+def test_dgcl_beside_mllc_leaves_it_its_embedding(method):
+    """Two narrow maps of the same features: the head's, which graphs and prototypes read, and DGCL's projection."""
+    alone = tiny_recipe(method, dropout=0.0)
+    contrast = tiny_recipe('dgcl')['objectives'][-1]
+    contrast.update(projection_channels=6, weight=0.5)
+    # banks that fill in a step, of whatever the teacher says
+    contrast.update(bank_size=6, density_after=4, uncertain=0.0)
+    runs = []
+    for objectives in (alone['objectives'], [*alone['objectives'], contrast]):
+        model = tiny_model(method, dropout=0.0, objectives=copy.deepcopy(objectives))
+        loop = TinyLoop(model)
+        losses = tiny_losses(model, 0)
+        runs.append({name: value.item() for name, value in losses.items()})
+    assert {name: runs[1][name] for name in runs[0]} == runs[0]
+    views = model.last_views
+    assert views.student_w.embedding.shape[1] == 8 and views.student_w.projection.shape[1] == 6
+    assert all(math.isfinite(value) for _ in range(4) for value in loop.step().values())
+    assert loop.step()['dgcl.loss'] > 0
+    for part in ('conv_embedding.', 'objectives.2.projection.'):
+        own = [p for name, p in model.named_parameters() if part in name and 'teacher' not in name]
+        assert own and all(p.grad is not None and p.grad.any() for p in own), part
+
+
+@pytest.mark.parametrize('method', ['mllc', 'mllc_reference'])
+def test_cct_beside_mllc(method):
+    """Its decoders take stage 1's output, of which DeepLabV2's head has more channels than before its classifier."""
+    objectives = [*tiny_recipe(method)['objectives'], tiny_recipe('cct')['objectives'][-1]]
+    model = tiny_model(method, objectives=objectives)
+    loop = TinyLoop(model)
+    log = [loop.step() for _ in range(4)][-1]
+    assert log['cct.loss'] > 0 and 'mllc.loss_clg' in log
+    width = 64 if method == 'mllc_reference' else model.student.decode_head.fused_channels
+    assert model.objectives[2].decoders[0].project.shape[2] == width

@@ -77,6 +77,16 @@ class _WeakObjective(Objective):
         return {'loss': views.student_w.logits.square().mean()}
 
 
+@MODELS.register_module()
+class _WeakFeaturesObjective(Objective):
+    """Learns from features of the weak view, against the head's own answer."""
+
+    all_needs = Needs(weak_features=True)
+
+    def compute(self, views):
+        return {'loss': views.student_w.fused.square().mean()}
+
+
 # -- what nobody asks for is not computed --------------------------------------------------------
 
 
@@ -174,6 +184,33 @@ def test_an_objective_may_ask_for_weak_rows(forward):
     assert student.rows == ([5] if forward == 'joint' else [2, 3])
     assert torch.equal(torch.cat(student.images), torch.cat([views.img_l, views.img_u_w]))
     assert losses['weak.loss'].item() > 0
+
+
+@pytest.mark.parametrize('also_weak', [False, True])
+@pytest.mark.parametrize('forward', ['joint', 'stream'])
+@pytest.mark.parametrize('head', ['DeepLabV3PlusHead', 'SegformerHead'])
+def test_features_may_be_learned_from_while_the_answer_is_not(head, forward, also_weak):
+    objectives = [
+        dict(type='SupervisedObjective'),
+        dict(type='_WeakFeaturesObjective', name='features'),
+        *[dict(type='_WeakObjective', name='weak')] * also_weak,
+    ]
+    model = tiny_model('supervised', head=head, objectives=objectives, forward=forward, dropout=0.0)
+    student = Calls(model.student)
+    views, losses = views_of(model, 0, tiny_batch(2, 3))
+    assert student.rows == ([5] if forward == 'joint' else [2, 3])
+    assert torch.equal(torch.cat(student.images), torch.cat([views.img_l, views.img_u_w]))
+    weak, labelled = views.student_w, views.student_l
+    assert len(weak.fused) == len(weak.lifted) == len(weak.logits) == 3
+    assert weak.fused.requires_grad and labelled.logits.requires_grad and len(labelled.logits) == 2
+    assert weak.logits.requires_grad == also_weak
+    # the answer is the same function of the features, norms apart
+    if head == 'SegformerHead':
+        assert torch.equal(model.stages.finish(weak.lifted).logits, weak.logits)
+    classifier = model.student.decode_head.conv_seg.weight
+    losses['features.loss'].backward(retain_graph=True)
+    assert classifier.grad is None
+    assert model.student.backbone.stem[0].weight.grad.abs().sum() > 0
 
 
 def test_joint_and_stream_differ_by_batch_statistics_only():
@@ -277,10 +314,10 @@ def test_the_teacher_begins_as_the_student():
 
 
 def test_methods_that_share_a_seed_start_from_the_same_student():
-    methods = ('supervised', 'fixmatch', 'ddfp')
+    methods = ('supervised', 'fixmatch', 'ddfp', 'dgcl', 'ddfp_dgcl')
     students = [tiny_model(method, seed=7).student.state_dict() for method in methods]
     for other in students[1:]:
-        assert other.keys() >= students[0].keys()  # DDFP's has auxiliary norms
+        assert other.keys() >= students[0].keys()  # DDFP's has auxiliary norms, DGCL's a projection
         assert all(torch.equal(students[0][key], other[key]) for key in students[0])
 
 
@@ -629,7 +666,11 @@ def test_every_trained_parameter_is_reached_in_every_phase(method, iteration):
     for name, parameter in model.named_parameters():
         assert (parameter.grad is not None) == parameter.requires_grad, name
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert trained == {f'student.{name}' for name, _ in model.student.named_parameters()}
+    owned = {name for name in trained if name.startswith('objectives.')}
+    assert trained - owned == {f'student.{name}' for name, _ in model.student.named_parameters()}
+    # CCT's auxiliary decoders; DGCL's projection, where the head has none
+    own = {'cct': '.decoders.', 'ddfp_dgcl': '.projection.'}.get(method)
+    assert bool(owned) == bool(own) and all(own in name for name in owned)
 
 
 @pytest.mark.parametrize('method', ['fixmatch', 'ddfp', 'ddfp_reference'])
@@ -662,8 +703,10 @@ def test_a_batch_of_padding_and_void_alone(method):
     log = loop.step(batch)
     assert log['loss'] == 0
     assert all(math.isfinite(value) for value in log.values())
-    # no sample, so no gradient for the flow either
-    assert equal(density, model.objectives[-1].state_dict())
+    # no sample, so no gradient for the flow, and nothing for a bank; a projection's norm has seen a batch
+    after = model.objectives[-1].state_dict()
+    fixed = [key for key in density if 'running' not in key and 'num_batches' not in key]
+    assert all(torch.equal(density[key], after[key]) for key in fixed)
     assert all(math.isfinite(value) for value in loop.step().values())
 
 

@@ -1,0 +1,11 @@
+# CCT's network with a ResNet-18 of a quarter of the width, from scratch: trains on a CPU.
+_base_ = './cct_r101.py'
+norm_cfg = dict(type='BN', requires_grad=True)
+model = dict(
+    student=dict(
+        backbone=dict(
+            depth=18, base_channels=32, stem_channels=32, norm_cfg=norm_cfg, init_cfg=None
+        ),
+        decode_head=dict(in_channels=256, channels=64, num_classes=11, norm_cfg=norm_cfg),
+    ),
+)

@@ -1,0 +1,94 @@
+# What the authors' code computes (github.com/Gavinwxy/DGCL at 1f3ea3f), with its crashes repaired: output stride 8, dilations
+# 4, 8, 16 in the last stage, crops of 769, an auxiliary head, strong views without colour, a teacher in train mode with BN
+# statistics of its own, no contrast before all banks are full, and the weight that their 8 GPUs had. ResNet-101 with a
+# 128-channel stem: convert its checkpoint with tools/model_converters/ddfp_resnet.py.
+_base_ = '../cityscapes_372.py'
+crop_size = (769, 769)
+iters = 163  # an epoch: ceil(2603 / 8) // 2 on 8 GPUs with 2 + 2 images each
+norm_cfg = dict(type='SyncBN', requires_grad=True)
+ohem = dict(type='OHEMCrossEntropyLoss', threshold=0.7, min_kept=100_000)
+
+# the authors' strong view is the weak one, mixed: no colour changes
+views = ['labeled', 'weak', 'strong']
+labeled_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='LoadSegLabels', num_classes=19),
+    dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range=(0.5, 2.0)),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='MultiBranch', branch_field=views, labeled=[dict(type='PackSemiInputs')]),
+]
+unlabeled_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='InitValidMap'),
+    dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range=(0.5, 2.0)),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='MultiBranch', branch_field=views, weak=[dict(type='PackSemiInputs')]),
+]
+train_dataloader = dict(
+    dataset=dict(
+        labeled=dict(pipeline=labeled_pipeline), unlabeled=dict(pipeline=unlabeled_pipeline)
+    )
+)
+
+model = dict(
+    iters_per_epoch=iters,
+    student=dict(
+        backbone=dict(
+            stem_channels=128,
+            strides=(1, 2, 1, 1),
+            dilations=(1, 1, 2, 4),
+            multi_grid=(4, 8, 16),
+            init_cfg=dict(checkpoint='checkpoints/resnet101_stem128.pth'),
+        ),
+        decode_head=dict(dilations=(12, 24, 36), loss_decode=ohem),
+        auxiliary_head=dict(
+            type='FCNHead',
+            in_channels=1024,
+            in_index=2,
+            channels=256,
+            num_convs=1,
+            concat_input=False,
+            dropout_ratio=0.1,
+            num_classes=19,
+            norm_cfg=norm_cfg,
+            align_corners=True,
+            loss_decode=dict(loss_weight=0.4, **ohem),
+        ),
+        test_cfg=dict(crop_size=(800, 800)),
+    ),
+    # batch statistics and dropout; all through epoch 1 a copy of the student
+    teacher=dict(mode='train', buffers='own', start=1, copy_until=2),
+    pseudo_label=dict(
+        type='EntropyPercentile',
+        drop=dict(type='Line', values=(20.0, 0.0), times=(1, 200), whole=True),
+    ),
+    objectives=[
+        dict(type='SupervisedObjective'),
+        dict(
+            type='SelfTrainingObjective',
+            divisor='inverse',
+            weight=dict(type='Steps', values=[0.0, 0.5], milestones=[1]),
+        ),
+        dict(
+            type='DGCLObjective',
+            weight=dict(type='Steps', values=[0.0, 0.0625], milestones=[1]),
+            uncertain=dict(type='Line', values=(80.0, 10.0), times=(1, 175.125), whole=True),
+            contrast=dict(type='PrototypeContrastLoss', temperature=0.5),
+            anchors=200,
+            positives=50,
+            bank_positives=50,
+            negatives=512,
+            max_density_queries=10000,
+            bank_size=10000,
+            rows_per_step=1000,
+            density_after=1000,
+            excluded_classes=(),
+            gate='all',
+        ),
+    ],
+)
+optim_wrapper = dict(optimizer=dict(lr=0.01))
+train_cfg = dict(max_iters=200 * iters, val_interval=4 * iters)
+param_scheduler = [
+    dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=200 * iters, by_epoch=False)
+]
