@@ -216,11 +216,11 @@ class SemiStepHook(Hook):
             state = {
                 f'{name}.{key}': value for name in model.networks for key, value in state.items()
             }
-            # objectives start fresh from a plain checkpoint
+            # objectives and counts start fresh from a plain checkpoint
             state |= {
                 key: value
                 for key, value in model.state_dict().items()
-                if key.startswith('objectives.')
+                if key.startswith(('objectives.', 'pseudo_label.'))
             }
             checkpoint['state_dict'] = state
         own = model.state_dict()
