@@ -119,6 +119,13 @@ def _sentence(error: Exception) -> str | None:
 # -- configs -----------------------------------------------------------------------------------
 
 
+def find_projects() -> None:
+    """Let ``custom_imports = dict(imports=['projects.<name>'])`` find the folder beside the package, from anywhere."""
+    root = Path(__file__).resolve().parents[1]
+    if (root / 'projects').is_dir() and str(root) not in sys.path:
+        sys.path.append(str(root))
+
+
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--cfg-options``, ``--launcher`` and ``--local_rank``, as MMSegmentation's tools have them."""
     parser.add_argument(
@@ -151,6 +158,7 @@ def load_config(
         SetupError: If the file is missing or wrong, a key has no place in the config, or the model is
             to be built, needs mmpretrain, and that cannot be imported.
     """
+    find_projects()
     path = Path(path)
     if not path.is_file():
         beside = (
