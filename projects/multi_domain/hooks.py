@@ -103,9 +103,9 @@ class DomainPseudoLabelHook(PseudoLabelHook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Draws the domains of the step, where this is one of the iterations."""
-        for self._name, self._segmentor in self._domains.items():
-            palette = self._metainfo[self._name].get('palette')
-            count = self._segmentor.num_classes
+        for name, segmentor in self._domains.items():
+            self._name, self._segmentor = name, segmentor
+            palette, count = self._metainfo[name].get('palette'), segmentor.num_classes
             fits = palette and len(palette) >= count
             self._palette = palette if fits else default_palette(count)
             super().after_train_iter(runner, batch_idx, data_batch, outputs)

@@ -100,7 +100,9 @@ def join(
             iters_per_epoch=iters_per_epoch,
             **places,
         ),
-        model_wrapper_cfg=dict(type='MultiDomainDistributedDataParallel', broadcast_buffers=False),
+        model_wrapper_cfg=dict(
+            type='mmseg.MultiDomainDistributedDataParallel', broadcast_buffers=False
+        ),
         train_dataloader=dict(
             batch_size=size,
             num_workers=workers,

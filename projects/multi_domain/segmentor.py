@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.seeding import derive_seed
-from mmseg_semi.segmentors import TeacherRecipe
+from mmseg_semi.segmentors import SemiSegmentor, TeacherRecipe
 from mmseg_semi.segmentors.semi_segmentor import check_finite, read_values
 from projects.multi_domain import sharing
 from projects.multi_domain.data import by_domain
@@ -108,13 +108,14 @@ class MultiDomainSegmentor(BaseModel):
                 f'teacher={config["teacher"]}, but the teachers of all domains share a backbone and follow '
                 f'model.teacher={teacher}: set it there, and remove it here'
             )
-        segmentor = MODELS.build(config | {'teacher': teacher})
-        if not hasattr(segmentor, 'sum_losses'):
+        kind = config.get('type')
+        kind = MODELS.get(kind) if isinstance(kind, str) else kind
+        if not (isinstance(kind, type) and issubclass(kind, SemiSegmentor)):
             raise SetupError(
                 f"type='{config.get('type')}': expected the config of a SemiSegmentor (for labels alone, one with a "
                 'SupervisedObjective)'
             )
-        return segmentor
+        return MODELS.build(config | {'teacher': teacher})
 
     # -- what the hooks and the optimiser see --------------------------------------------------------------------------
 
@@ -162,6 +163,18 @@ class MultiDomainSegmentor(BaseModel):
                     module._is_init = True
             for own, other in zip(mine.buffers(), theirs.buffers(), strict=True):
                 own.data.copy_(other)
+
+    @property
+    def num_classes(self) -> int:
+        """What hooks for one domain ask for.
+
+        Raises:
+            SetupError: Always.
+        """
+        raise SetupError(
+            'MultiDomainSegmentor has several numbers of classes, and a hook asked for the one: set default_hooks.step.type='
+            "'DomainStepHook', and DomainPseudoLabelHook where there is a PseudoLabelHook"
+        )
 
     # -- answering -----------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Sequence
 
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from mmseg_semi.errors import SetupError
 
@@ -117,6 +118,8 @@ def collect(network: nn.Module, paths: Sequence[str], own_buffers: bool) -> nn.M
             for module in shell.modules():
                 for buffer in module._buffers:
                     module._buffers[buffer] = None
+                if isinstance(module, _NormBase):
+                    module.track_running_stats = False
             part = shell
         node.add_module(name, part)
     return root

@@ -5,9 +5,9 @@ optim_wrapper = dict(
     constructor='StudentOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=0.002, weight_decay=0.01),
 )
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=600, val_interval=150)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=600, val_interval=300)
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=600, by_epoch=False)]
 default_hooks = dict(
-    checkpoint=dict(interval=150),
+    checkpoint=dict(interval=300),
     teacher=dict(momentum=0.02),  # a short run needs a shorter memory than 0.001
 )

@@ -10,6 +10,6 @@ model = dict(
         ),
     ],
 )
-train_cfg = dict(max_iters=600, val_interval=150)
+train_cfg = dict(max_iters=600, val_interval=300)
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=600, by_epoch=False)]
-default_hooks = dict(checkpoint=dict(interval=150))
+default_hooks = dict(checkpoint=dict(interval=300))
