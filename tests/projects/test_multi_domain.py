@@ -2,16 +2,19 @@
 
 import copy
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from tiny_domains import CLASSES, domains_batch, domains_model, single, tiny_domains
 from tiny_semi import snapshot, tiny_batch, tiny_model, tiny_recipe
-from whole_runs import assert_same
+from whole_runs import ROOT, assert_same
 
+from mmseg_semi import launch
 from mmseg_semi.datasets import MultiSourceSampler, SampleKey
 from mmseg_semi.errors import SetupError
 from mmseg_semi.measuring import stored_bytes, trace_memory
@@ -549,3 +552,48 @@ def test_means_are_plain_and_over_common_metrics():
         'mean/teacher/mIoU': 55.0,
         'mean/student/mIoU': 30.5,
     }
+
+
+CONFIGS = sorted((ROOT / 'projects/multi_domain/configs').glob('*.py'))
+
+
+def labels_loaded(pipeline: list[dict]) -> int:
+    return next(step['num_classes'] for step in pipeline if step['type'] == 'LoadSegLabels')
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_configs_agree_with_themselves(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    cfg = launch.load_config(path)
+    init_default_scope('mmseg')
+    MMLogger.get_current_instance().setLevel('ERROR')
+    with torch.device('meta'):  # no memory, no random numbers
+        model = MODELS.build(without_pretraining(cfg.model))
+    data = cfg.train_dataloader.dataset.domains
+    assert list(model.domains) == list(data) == list(cfg.val_dataloader)
+    for name, segmentor in model.domains.items():
+        labeled = data[name].labeled
+        assert labels_loaded(labeled.pipeline) == segmentor.num_classes
+        classes = DATASETS.get(labeled.type).METAINFO['classes']
+        assert len(classes) == segmentor.num_classes
+        for kind in ('labeled', 'unlabeled'):
+            file = Path(data[name][kind].ann_file)
+            if file.parts[0] in ('configs', 'projects'):
+                assert file.is_file()
+        assert str(file.parent.name) in path.stem or path.stem.endswith('small')
+        for objective in segmentor.objectives:
+            backgrounds = getattr(objective, 'background_classes', (0,))
+            assert not {'car', 'person', 'pedestrian', 'vehicle', 'chair'} & {
+                classes[c] for c in backgrounds
+            }
+    expected = {'backbone'} | ({'decode_head'} if 'cct' in path.stem else set())
+    assert set(dict(model.shared.named_children())) == expected
+    assert cfg.model.iters_per_epoch == (50 if path.stem.endswith('small') else 500)
+    sampler = cfg.train_dataloader.sampler
+    assert cfg.train_dataloader.batch_size == sum(s.batch_size for s in sampler.samplers.values())
+
+
+def without_pretraining(node):
+    if isinstance(node, dict):
+        return {k: without_pretraining(v) for k, v in node.items() if k != 'init_cfg'}
+    return [without_pretraining(item) for item in node] if isinstance(node, list) else node
