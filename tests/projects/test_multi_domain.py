@@ -597,3 +597,17 @@ def without_pretraining(node):
     if isinstance(node, dict):
         return {k: without_pretraining(v) for k, v in node.items() if k != 'init_cfg'}
     return [without_pretraining(item) for item in node] if isinstance(node, list) else node
+
+
+def test_a_domain_whose_class_file_is_missing(cfg):
+    domains = copy.deepcopy(cfg.train_dataloader.dataset.domains.to_dict())
+    for kind in ('labeled', 'unlabeled'):
+        domains['scenes'][kind] = dict(
+            type='FolderDataset',
+            data_file='nowhere/data.yaml',
+            part=kind,
+            pipeline=domains['scenes'][kind]['pipeline'],
+        )
+    init_default_scope('mmseg')
+    with pytest.raises(SetupError, match="^domain 'scenes': .*nowhere/data.yaml"):
+        DATASETS.build(dict(type='MultiDomainDataset', domains=domains))

@@ -201,7 +201,7 @@ def metrics_of_test(folder: Path, *arguments) -> dict[str, float]:
     return {k: v for k, v in json.loads(path.read_text()).items() if 'time' not in k}
 
 
-def test_each_domain_becomes_a_plain_model(finished, tmp_path):
+def test_each_domain_becomes_a_plain_model(finished, tmp_path, capsys):
     cfg, folder = finished
     checkpoint = folder / 'run' / 'iter_4.pth'
     (entry,) = json.loads((folder / 'run' / 'results.json').read_text())['history']
@@ -228,6 +228,9 @@ def test_each_domain_becomes_a_plain_model(finished, tmp_path):
         '--network', 'student',
     )  # fmt: skip
     assert [path.name[:19] for path in tmp_path.glob('one/*.pth')] == ['joint_road_student-']
+    with pytest.raises(SystemExit):
+        call_tool('publish', cfg.filename, checkpoint, '--out', tmp_path / 'one', '--domain', 'sea')
+    assert '--domain sea: the model of config' in capsys.readouterr().err
 
 
 def test_pictures_of_every_domain(tmp_path):
