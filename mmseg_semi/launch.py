@@ -159,6 +159,7 @@ def load_config(
         near = difflib.get_close_matches(str(path), beside, n=1)
         hint = f'did you mean {near[0]}?' if near else 'configs stand in configs/<method>/'
         raise SetupError(f"config '{path}' does not exist; {hint}")
+    _let_project_be_imported(path)
     try:
         cfg = Config.fromfile(path)
     except SetupError:
@@ -180,6 +181,15 @@ def load_config(
     if borrowed and with_model:
         _require_mmpretrain(f"config '{path}': type='{borrowed}'")
     return cfg
+
+
+def _let_project_be_imported(config: Path) -> None:
+    """A config below ``projects/NAME/`` may import its project, as ``projects.NAME``, from any working directory."""
+    parts = config.resolve().parts
+    if 'projects' in parts[:-1]:
+        root = str(Path(*parts[: len(parts) - 1 - parts[::-1].index('projects')]))
+        if root not in sys.path:
+            sys.path.append(root)
 
 
 def _check_options(cfg: Config, options: Mapping[str, Any]) -> None:
