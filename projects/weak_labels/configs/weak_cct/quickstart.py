@@ -7,7 +7,7 @@ model = dict(
         # the weak loss: 0.4 after the same ramp
         dict(
             type='WeakCCTObjective',
-            weight=dict(type='Ramp', value=30.0, length=4, kind='sigmoid', start=4),
+            weight=dict(type='Ramp', value=30.0, length=2, kind='sigmoid', start=2),
             background_classes=(0, 1),
         ),
     ],

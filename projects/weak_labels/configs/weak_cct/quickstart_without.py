@@ -10,10 +10,10 @@ model = dict(
     student=dict(decode_head=dict(num_classes=6)),
     objectives=[
         dict(type='SupervisedObjective'),
-        # 4 epochs of labels only: from scratch, there is nothing to agree on before
+        # 2 epochs of labels only: from scratch, there is nothing to agree on before
         dict(
             type='CCTObjective',
-            weight=dict(type='Ramp', value=30.0, length=4, kind='sigmoid', start=4),
+            weight=dict(type='Ramp', value=30.0, length=2, kind='sigmoid', start=2),
             background_classes=(0, 1),  # sky, ground
         ),
     ],
@@ -35,6 +35,6 @@ optim_wrapper = dict(
     constructor='StudentOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=0.003, betas=(0.9, 0.99), weight_decay=0.01),
 )
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=800, val_interval=200)
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=800, by_epoch=False)]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=400, val_interval=200)
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=400, by_epoch=False)]
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=200))
