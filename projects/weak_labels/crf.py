@@ -151,14 +151,24 @@ class MeanFieldCRF:
             raise SetupError(f"crf.product='{product}': expected 'lattice' or 'exact'")
         self.gt_prob, self.spatial, self.bilateral = gt_prob, spatial, bilateral
         self.iterations, self.product, self.device = iterations, product, device or 'cpu'
+        self._last: tuple | None = (
+            None  # an image and its kernels: two maps of it follow each other
+        )
 
     @torch.no_grad()
     def refine(self, image: np.ndarray, labels: np.ndarray, num_labels: int) -> np.ndarray:
         """See :class:`Refinement`."""
         if num_labels < 2:
             return labels.astype(np.int64)
-        height, width = labels.shape
         index = torch.from_numpy(labels.astype(np.int64)).to(self.device).flatten()
+        if self._last is None or self._last[0] is not image:
+            self._last = image, self._kernels(image)
+        energy = label_energy(index, num_labels, self.gt_prob)
+        q = mean_field(energy, self._last[1], self.iterations)
+        return q.argmax(dim=1).view(labels.shape).cpu().numpy()
+
+    def _kernels(self, image: np.ndarray) -> list[tuple[float, Callable[[Tensor], Tensor]]]:
+        height, width = image.shape[:2]
         kernels = []
         if self.spatial:
             sxy, weight = self.spatial
@@ -174,8 +184,7 @@ class MeanFieldCRF:
                 kernels.append((weight, PermutohedralLattice(features).filter))
             else:
                 kernels.append((weight, dense_kernel(features)))
-        q = mean_field(label_energy(index, num_labels, self.gt_prob), kernels, self.iterations)
-        return q.argmax(dim=1).view(height, width).cpu().numpy()
+        return kernels
 
 
 class PackageCRF:

@@ -133,6 +133,18 @@ def test_lattice_mean_field_finds_the_regions():
     assert (found == exact).mean() > 0.98 and (found == truth).mean() > 0.98
 
 
+def test_one_crf_for_several_images():
+    """What is kept of an image is not used for another one."""
+    image, _, noisy = scene()
+    other = np.roll(image, 4, axis=1)
+    crf = MeanFieldCRF()
+    for picture in (image, image, other, image):
+        assert np.array_equal(
+            crf.refine(picture, noisy, 4), MeanFieldCRF().refine(picture, noisy, 4)
+        )
+    assert not np.array_equal(crf.refine(other, noisy, 4), crf.refine(image, noisy, 4))
+
+
 def test_no_refinement_and_one_label():
     image, _, noisy = scene()
     assert np.array_equal(build_refinement('none').refine(image, noisy, 4), noisy)

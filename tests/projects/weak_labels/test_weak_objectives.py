@@ -101,6 +101,34 @@ def test_several_terms_in_one_pass_equal_the_plain_sums(chunk):
     torch.testing.assert_close(alone, plain[0])
 
 
+def test_no_map_of_scores_is_larger_than_a_chunk_nor_outlives_it():
+    """Beside inputs and result, only gradients of the size of the inputs are kept for the backward pass."""
+    n, k, c, s, p = 2, 3, 4, 64, 30
+    lifted = torch.randn(n, k, c, p, requires_grad=True)
+    weight = torch.randn(k, s * c, c, requires_grad=True)
+    seen, kept = [], []
+
+    def watched(scores, labels):
+        seen.append(scores.numel())
+        return label_cross_entropy(scores, labels)
+
+    def tail(x, w):
+        return (w @ x).reshape(len(x), c, -1)
+
+    labels, pixels = torch.zeros(n, 1, s, p, dtype=torch.long), torch.ones(n, s, p)
+    q = torch.full((n, c, s, p), 1 / c)
+    terms = [Term(find_distance('mse'), q, pixels), Term(watched, labels, pixels)]
+    chunk = 3 * k * c * s  # three cells
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor
+    ):
+        found = decoder_sums(lifted, [weight], tail, terms, chunk)
+    assert max(seen) == chunk and len(seen) == n * p // 3
+    inner = sum(tensor.numel() for tensor in kept[-4:])
+    assert inner == 2 * (lifted.numel() + weight.numel())
+    assert len(found.grad_fn.saved_tensors) == 4
+
+
 # -- CCT -------------------------------------------------------------------------------------------
 
 
