@@ -124,7 +124,7 @@ def build_schedule(spec: float | dict, key: str = 'weight') -> Schedule:
     """Turn a config value into a schedule.
 
     Args:
-        spec: A finite number >= 0, or ``dict(type='Steps' | 'Ramp', ...)``.
+        spec: A finite number >= 0, or ``dict(type='Steps' | 'Ramp' | 'Line', ...)``.
         key: The config key, named in the error.
 
     Raises:

@@ -248,6 +248,30 @@ def bank_smaller_than_a_steps_rows(trial):
     trial.configure('dgcl').model.objectives[2].rows_per_step = 1000
 
 
+@case(r"cct\.perturbations: type='ClassMix' perturbs no features; expected one of .*'GuidedCutout'")
+def perturbation_that_is_none(trial):
+    cct = trial.configure('cct').model.objectives[1]
+    cct.perturbations = [dict(type='ClassMix', num_classes=11)]
+
+
+@case(r"FeatureDrop.* unexpected keyword argument 'gamma'")
+def misspelt_argument_of_a_perturbation(trial):
+    cct = trial.configure('cct').model.objectives[1]
+    cct.perturbations = [dict(type='FeatureDrop', gamma=0.7)]
+
+
+@case(r'cct\.background_classes=\(0, 11\): the student has no class 11, its classes are 0 to 10')
+def background_class_that_is_none(trial):
+    trial.configure('cct').model.objectives[1].background_classes = (0, 11)
+
+
+@case(r'CCTHead .*give each device at least 2 images of each kind, or norm_cfg=.*SyncBN')
+def one_image_for_a_norm_of_one_pixel(trial):
+    loader = trial.configure('cct').train_dataloader
+    loader.batch_size = loader.sampler.batch_size = 2
+    loader.sampler.source_ratio = [1, 1]
+
+
 @case(r'student\.decode_head DAHead .*cls_seg')
 def head_that_does_not_end_in_cls_seg(trial):
     trial.cfg.model.student.decode_head = tiny_head('DAHead', 11, pam_channels=8)

@@ -300,6 +300,9 @@ def test_auxiliary_decoders_against_the_plain_loop(tool, configs, capsys):
     assert 0 < ours < 0.5 * loop
     assert all(flops > 0 for flops in found['flops'].values())
     assert '8 decoders, 3 images, crop 64 x 64' in capsys.readouterr().out
+    alone = measure(tool, configs['cct'], *arguments, '--alone')
+    assert alone['memory'] == {'objective': found['memory']['objective']}
+    assert 'plain loop' not in capsys.readouterr().out
 
 
 def test_a_step_without_a_teacher_has_its_unlabelled_images(tool, configs):

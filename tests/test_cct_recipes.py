@@ -101,7 +101,6 @@ def test_learning_rates():
     names = {id(p): name for name, p in model.named_parameters()}
     (schedule,) = cfg.param_scheduler
     assert schedule.pop('type') == 'PolyLR'
-    scheduler = PolyLR(wrapper.optimizer, **schedule)
     total = cfg.train_cfg.max_iters
     assert schedule['end'] == total and schedule['power'] == 0.9 and schedule['eta_min'] == 0
     rates = {}
@@ -113,6 +112,13 @@ def test_learning_rates():
         assert group['lr'] == pytest.approx(0.001 if 'backbone' in name else 0.01)
         assert group['weight_decay'] == 1e-4
     wrapper.optimizer.step()
+    short = PolyLR(wrapper.optimizer, **schedule | dict(end=20))
+    for _ in range(19):
+        short.step()
+    assert all(group['lr'] == pytest.approx(0, abs=1e-12) for group in rates.values())
+    for group in rates.values():
+        group['lr'] = group['initial_lr']
+    scheduler = PolyLR(wrapper.optimizer, **schedule)
     for iteration in range(200):
         fraction = (1 - iteration / (total - 1)) ** 0.9
         for name, group in list(rates.items())[::40]:

@@ -9,6 +9,7 @@ Tolerance: 1e-6, relative to the largest value of a tensor, on every loss of six
 six steps pass through all phases of DDFP; sums of two gradients may round differently, nothing else.
 """
 
+import contextlib
 import itertools
 import multiprocessing
 import os
@@ -68,7 +69,7 @@ class Observer(Hook):
     def before_train(self, runner):
         self.wrapper, model = runner.model, runner.model.module
         self.initial = {name: value.clone() for name, value in model.state_dict().items()}
-        self.losses, self.without_gradient = [], []
+        self.losses, self.without_gradient, self.sent = [], [], []
         self.trained = {n for n, p in model.named_parameters() if p.requires_grad}
         self.reached = set()
         for name, parameter in model.named_parameters():
@@ -76,6 +77,24 @@ class Observer(Hook):
                 parameter.register_post_accumulate_grad_hook(
                     lambda _, name=name: self.reached.add(name)
                 )
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.sent.append(0)
+
+    @contextlib.contextmanager
+    def counting(self):
+        """Bytes that this rank hands to collectives, other than the reducer's of the student's gradients."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, place in (('all_reduce', 0), ('all_gather', 1), ('broadcast', 0)):
+                own = getattr(torch.distributed, name)
+
+                def counted(*args, own=own, place=place, **kwargs):
+                    if getattr(self, 'sent', None):
+                        self.sent[-1] += args[place].nbytes
+                    return own(*args, **kwargs)
+
+                patch.setattr(torch.distributed, name, counted)
+            yield
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         self.losses.append(dict(outputs))
@@ -87,13 +106,14 @@ def observed_rank(rank: int, path: str, folder: Path) -> None:
     cfg = Config.fromfile(path)
     launch.init_distributed(cfg, 'pytorch')
     observer = Observer()
-    with recorded_samples(folder / f'samples{rank}'):
+    with recorded_samples(folder / f'samples{rank}'), observer.counting():
         runner = train(cfg, folder / 'ranks', hooks=(observer,))
     notes = dict(
         initial=observer.initial,
         final=runner.model.module.state_dict(),
         losses=observer.losses,
         without_gradient=observer.without_gradient,
+        sent=observer.sent,
         find_unused_parameters=observer.wrapper.find_unused_parameters,
     )
     torch.save(notes, folder / f'rank{rank}.pth')
@@ -251,6 +271,26 @@ def test_every_parameter_gets_a_gradient_in_every_phase(ranks):
     for note in notes:
         assert note['find_unused_parameters'] is False
         assert note['without_gradient'] == [[]] * STEPS
+
+
+def test_banks_are_one_and_what_is_sent_for_them_is_bounded(ranks):
+    """Rows are drawn first and sent then: bytes depend on the bank's rows a step, not on the maps or the pixels."""
+    cfg, _, notes = ranks
+    own = cfg.model.objectives[-1]
+    if own.type != 'DGCLObjective':
+        pytest.skip('no banks')
+    one, other = (
+        {name: value for name, value in note['final'].items() if '.bank.' in name} for note in notes
+    )
+    assert len(one) == 5 and all(torch.equal(one[name], other[name]) for name in one)
+    assert one['objectives.2.bank.counts'].max() == own.bank_size
+    (classes, _, channels), width = one['objectives.2.bank.features'].shape, own.projection_channels
+    # a random number in float64 for every row that a rank could give, and once the rows in float32
+    bound = classes * own.rows_per_step * (8 + 4 * channels + 4 * width)
+    for note in notes:
+        # the last step is followed by a validation
+        assert note['sent'][ITERS_PER_EPOCH:-1] == [bound] * (STEPS - ITERS_PER_EPOCH - 1)
+        assert not any(note['sent'][:ITERS_PER_EPOCH])
 
 
 def test_ranks_read_what_one_process_with_a_larger_batch_reads(ranks):

@@ -132,6 +132,24 @@ def test_sheets(tmp_path, monkeypatch, call):
     assert call(browse, cfg.filename, '--count', '0')[0] == 2
 
 
+def test_without_a_strong_view_one_view_is_shown(tmp_path):
+    """As CCT's pipelines make them."""
+    init_default_scope('mmseg')
+    cfg = tiny_data(tmp_path, 'cct')
+    pipelines = [cfg.train_dataloader.dataset[own].pipeline for own in ('labeled', 'unlabeled')]
+    widths = []
+    for sentence in ('No mixing: strong is what is learned', 'There is one view'):
+        views, data, preprocessor = views_of(cfg, 0)
+        samples = data['data_samples']['weak']
+        page, words = browse.unlabeled_part(views, samples, preprocessor, None)
+        assert words.startswith(sentence)
+        widths.append(page.shape[1])
+        pipelines[1][-1].pop('strong', None)
+        for pipeline in pipelines:
+            pipeline[-1].branch_field = ['labeled', 'weak']
+    assert widths[1] < 0.6 * widths[0]
+
+
 def test_sheets_of_labelled_images_alone_and_without_mixing(tmp_path, monkeypatch, call):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'sup').mkdir()

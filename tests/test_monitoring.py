@@ -22,15 +22,24 @@ def documented() -> set[str]:
 
 @pytest.fixture(scope='module')
 def logged(tmp_path_factory) -> set[str]:
-    """What a run of DDFP and DGCL with an auxiliary head writes to scalars.json."""
-    folder = tmp_path_factory.mktemp('run')
-    cfg = tiny_data(folder, 'ddfp_dgcl', iterations=8, checkpoint_interval=8)
-    cfg.model.student.auxiliary_head = tiny_head(
-        'FCNHead', 11, in_channels=32, in_index=2, num_convs=1
-    )
-    tiny_runner(cfg).train()
-    (path,) = folder.rglob('scalars.json')
-    return {key for line in path.read_text().splitlines() for key in json.loads(line)}
+    """What runs of DDFP with DGCL, an auxiliary head and perturbed features, and of CCT, write to scalars.json."""
+    found = set()
+    for method in ('ddfp_dgcl', 'cct'):
+        folder = tmp_path_factory.mktemp(method)
+        cfg = tiny_data(folder, method, iterations=8, checkpoint_interval=8)
+        cfg.model.student.auxiliary_head = tiny_head(
+            'FCNHead', 11, in_channels=32, in_index=2, num_convs=1
+        )
+        if method == 'cct':
+            cfg.model.objectives[1].confidence = 0.1
+        else:
+            perturbation = dict(type='FeatureDropout')
+            line = dict(type='PerturbedFeaturesObjective', perturbation=perturbation)
+            cfg.model.objectives.append(line)
+        tiny_runner(cfg).train()
+        (path,) = folder.rglob('scalars.json')
+        found |= {key for line in path.read_text().splitlines() for key in json.loads(line)}
+    return found
 
 
 def test_every_logged_value_is_documented(logged):

@@ -29,9 +29,10 @@ def run_tool(monkeypatch, name, *arguments) -> None:
 
 
 @pytest.fixture
-def published(tmp_path, monkeypatch):
+def published(request, tmp_path, monkeypatch):
     """Config and checkpoint of a plain network, whose norms and classifier are not those of its first day."""
-    model = tiny_model('ddfp', num_classes=11)
+    method = getattr(request, 'param', 'ddfp')
+    model = tiny_model(method, num_classes=11)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for key, value in model.state_dict().items():
@@ -39,8 +40,10 @@ def published(tmp_path, monkeypatch):
                 value += 0.2 * torch.rand(value.shape, generator=generator)
             if key.endswith('conv_seg.weight'):
                 value *= 50
+            if key.endswith('conv_seg.project.weight'):
+                value *= 5
     torch.save({'state_dict': model.state_dict(), 'meta': {}}, tmp_path / 'run.pth')
-    cfg = tiny_data(tmp_path, 'ddfp')
+    cfg = tiny_data(tmp_path, method)
     run_tool(
         monkeypatch, 'publish', cfg.filename, tmp_path / 'run.pth', '--out', tmp_path / 'plain'
     )
@@ -86,6 +89,24 @@ def test_the_tool_writes_a_graph_for_images_of_any_size(published, tmp_path, mon
     found = answer(path, image)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
     assert len(found.argmax(dim=1).unique()) > 1
+
+
+@pytest.mark.parametrize('published', ['cct'], indirect=True)
+def test_an_answer_that_reaches_over_the_image_is_cropped(published, tmp_path, monkeypatch, capsys):
+    """As MMSegmentation's own way crops it. The pyramid of CCT's head pools by the size of its image: one graph a size."""
+    path = tmp_path / 'model.onnx'
+    size = (36, 44)
+    run_tool(monkeypatch, 'export_onnx', *published, path, '--size', *size)
+    model = init_model(*map(str, published), device='cpu')
+    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1)) * 255
+    data = model.data_preprocessor({'inputs': [image[0].flip(0)], 'data_samples': None})
+    with torch.no_grad():
+        expected = model.encode_decode(data['inputs'], [dict(img_shape=size, ori_shape=size)])
+    assert expected.std() > 0.01 and expected.shape[2:] == size
+    torch.testing.assert_close(answer(path, image), expected, rtol=0, atol=1e-4)
+    with pytest.raises(SystemExit):
+        run_tool(monkeypatch, 'export_onnx', *published, path, '--size', *size, '--dynamic')
+    assert 'CCTHead' in capsys.readouterr().err
 
 
 def test_what_cannot_be_exported_is_said_in_one_sentence(published, tmp_path, monkeypatch, capsys):

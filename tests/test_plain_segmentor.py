@@ -85,7 +85,7 @@ def plain_config(folder: Path, head: str = 'DDFPHead') -> Path:
     return path
 
 
-@pytest.mark.parametrize('head', ['DDFPHead', 'DGCLHead', 'DeepLabV3PlusHead'])
+@pytest.mark.parametrize('head', ['DDFPHead', 'DGCLHead', 'CCTHead', 'DeepLabV3PlusHead'])
 def test_the_head_alone_has_nothing_its_loss_does_not_reach(head, tmp_path):
     cfg = Config.fromfile(plain_config(tmp_path, head))
     init_default_scope('mmseg')

@@ -122,8 +122,7 @@ def test_dgcl_on_voc(name):
     unit = cfg.model.iters_per_epoch
     assert unit == 615 and cfg.train_cfg.max_iters == 80 * 615
     _, selftrain, dgcl = cfg.model.objectives
-    own = 0.125 if 'reference' in name else 0.5
-    for objective, expected in ((selftrain, 0.5), (dgcl, own)):
+    for objective, expected in ((selftrain, 0.5), (dgcl, 0.125)):
         weights = [build_schedule(objective.weight)(i / unit) for i in (0, 614, 615, 49199)]
         assert weights == [0, 0, expected, expected]
     found = [dgcl[key] for key in ('anchors', 'positives', 'bank_positives', 'negatives')]
@@ -222,3 +221,31 @@ def test_dgcl_has_a_config_for_every_split_of_fixmatch():
         assert not {
             name for name in missing if method == 'dgcl' or 'voc' in name and 'r50' not in name
         }
+
+
+def test_the_control_of_dgcl_lacks_the_contrast_alone():
+    whole, control = (
+        load('dgcl/camvid_46_small.py'),
+        load('dgcl/ablations/camvid_46_small_no_contrast.py'),
+    )
+    assert control.model.objectives == whole.model.objectives[:2]
+    assert [o.type for o in control.model.objectives] == [
+        'SupervisedObjective',
+        'SelfTrainingObjective',
+    ]
+    assert build_schedule(control.model.objectives[1].weight)(8) == 0.5
+    assert control.model.pseudo_label.type == 'EntropyPercentile'
+    init_default_scope('mmseg')
+    weights = []
+    for cfg in (whole, control):
+        torch.manual_seed(0)
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+        weights.append(model.state_dict())
+    # one seed, one student
+    assert all(value.equal(weights[0][name]) for name, value in weights[1].items())
+    rest = weights[0].keys() - weights[1].keys()
+    assert all('projection' in name or '.bank.' in name for name in rest)
+    for cfg in (whole, control):
+        del cfg.model['objectives'], cfg.model['student']['decode_head']['projection']
+    assert whole._cfg_dict == control._cfg_dict

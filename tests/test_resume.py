@@ -80,6 +80,40 @@ def test_stopped_and_continued(tmp_path, method, workers):
     assert len(loaded - upto) <= 2 * workers * cfg.train_dataloader.batch_size
 
 
+@pytest.mark.parametrize(
+    ('workers', 'dtype', 'amp'),
+    [(0, 'bfloat16', False), (0, 'float32', True), (2, 'float32', False)],
+)
+def test_stopped_and_continued_with_full_banks(tmp_path, workers, dtype, amp):
+    """Banks that are full and turn over; as bfloat16 they are half as large in the checkpoint; mixed precision."""
+    cfg = run_config(tmp_path, 'dgcl', num_workers=workers)
+    # 5 rows a step in banks of 6: full after two steps of contrast, and the next row goes somewhere in their middle
+    changes = dict(bank_size=6, rows_per_step=5, density_after=4, bank_dtype=dtype)
+    cfg.model.objectives[2].update(changes)
+    cfg.train_cfg.update(max_iters=8, val_interval=5)
+    cfg.default_hooks.checkpoint.interval = 5
+    launch.set_precision(cfg, amp)
+    cfg.dump(cfg.filename)
+    train(cfg, tmp_path / 'whole')
+    train(cfg, tmp_path / 'parts', stop=5)
+    early = torch.load(tmp_path / 'parts' / 'iter_5.pth', weights_only=True)
+    bank = {
+        name.rpartition('.')[2]: value
+        for name, value in early['state_dict'].items()
+        if '.bank.' in name
+    }
+    full = bank['counts'] == 6
+    assert full.any() and (bank['heads'][full] > 0).any()
+    for name in ('features', 'embeddings'):
+        assert bank[name].dtype == getattr(torch, dtype)
+        assert bank[name].nbytes == bank[name].numel() * (2 if dtype == 'bfloat16' else 4)
+    train(cfg, tmp_path / 'parts', resume=True)
+    state = assert_same_checkpoint(tmp_path / 'whole/iter_8.pth', tmp_path / 'parts/iter_8.pth')
+    assert all(value > 0 for value in logged(state, 'dgcl.loss')[-3:])
+    moved = state['state_dict']['objectives.2.bank.heads'][full] != bank['heads'][full]
+    assert moved.any()
+
+
 def whole_and_parts(rank: int, path: str, folder: Path) -> set[tuple[int, int]]:
     cfg = Config.fromfile(path)
     launch.init_distributed(cfg, 'pytorch')

@@ -171,23 +171,26 @@ def unlabeled_part(
     """Weak, strong and mixed views of the unlabelled crops; and words about the mixing."""
     valid = [fit_mask(v) for v in views.valid_u]
     titles, columns = ['weak view (teacher)', 'strong view'], []
-    for images in (views.img_u_w, views.img_u_s):
+    words = 'No mixing: strong is what is learned.'
+    shown_views = [views.img_u_w, views.img_u_s]
+    if views.img_u_s is views.img_u_w:
+        titles, shown_views = ['weak view'], [views.img_u_w]
+        words = 'There is one view of an unlabelled image: its pipeline makes no strong one.'
+    for images in shown_views:
         shown = zip(pictures(images, preprocessor), valid, strict=True)
         columns.append([draw.mark_padding(p, v) for p, v in shown])
-    captions, words = (
-        [caption(sample) for sample in samples],
-        'No mixing: strong is what is learned.',
-    )
+    captions = [caption(sample) for sample in samples]
     if mixing is not None:
         titles += ['mixed view (student)', 'valid in it (green)']
         owners, words = mix(mixing, views)
         mixed = pictures(views.img_u_m, preprocessor)
-        columns += [[], []]
+        mixed_column, valid_column = [], []
+        columns += [mixed_column, valid_column]
         for i, (picture, v, owner) in enumerate(zip(mixed, views.valid_m, owners, strict=True)):
             foreign, v = fit_mask(owner != i), fit_mask(v)
             plain = np.broadcast_to(np.uint8(VALID), picture.shape)
-            columns[2].append(draw.outline(draw.mark_padding(picture, v), foreign))
-            columns[3].append(draw.outline(draw.mark_padding(plain, v), foreign))
+            mixed_column.append(draw.outline(draw.mark_padding(picture, v), foreign))
+            valid_column.append(draw.outline(draw.mark_padding(plain, v), foreign))
             partners = [n for n in owner.unique().tolist() if n not in (i, -1)]
             names = ', '.join(Path(samples[n].metainfo['img_path']).name for n in partners)
             captions[i] += f'   + {names}' if names else ''

@@ -22,7 +22,7 @@ model = dict(
         # DDFPHead has no projection: the objective trains one of its own
         dict(
             type='DGCLObjective',
-            weight=dict(type='Steps', values=[0.0, 0.5], milestones=[8]),
+            weight=dict(type='Steps', values=[0.0, 0.125], milestones=[8]),
             uncertain=dict(type='Line', values=(80.0, 10.0), times=(8, 18.5)),
             contrast=dict(type='PrototypeContrastLoss', temperature=0.5),
             anchors=40,

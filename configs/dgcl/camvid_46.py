@@ -18,7 +18,7 @@ model = dict(
         ),
         dict(
             type='DGCLObjective',
-            weight=dict(type='Steps', values=[0.0, 0.5], milestones=[1]),
+            weight=dict(type='Steps', values=[0.0, 0.125], milestones=[1]),
             uncertain=dict(type='Line', values=(80.0, 10.0), times=(1, 35.125)),
             contrast=dict(type='PrototypeContrastLoss', temperature=0.5),
             anchors=200,

@@ -9,6 +9,7 @@ go on with.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import math
@@ -49,11 +50,16 @@ KINDS = {
     'labels': (ERROR, 'masks with values that are no class'),
     'leak': (ERROR, 'validation images that are training images too'),
     'overlap': (ERROR, 'labelled images that are unlabelled too'),
+    'twin': (ERROR, 'unlabelled images with the content of a labelled one'),
     'overlap_allowed': (WARNING, 'labelled images that are unlabelled too (allow_overlap)'),
+    'twin_allowed': (
+        WARNING,
+        'unlabelled images with the content of a labelled one (allow_overlap)',
+    ),
     'void': (WARNING, 'masks without a labelled pixel (all 255)'),
     'turned': (WARNING, 'images turned by their EXIF orientation, unlike their masks'),
     'absent': (WARNING, 'classes that no mask shows'),
-    'copy': (WARNING, 'images with the content of another one'),
+    'copy': (WARNING, 'images with the content of another one of their kind'),
     'near_val': (WARNING, 'validation images that nearly equal a training image'),
     'near': (WARNING, 'unlabelled images that nearly equal a labelled one'),
 }
@@ -135,7 +141,8 @@ def _of_dataset(dataset: BaseDataset, name: str, role: str, key: str) -> Source:
         load_labels = LoadSegLabels(num_classes=len(classes) or IGNORE)
     for step in dataset.pipeline.transforms:
         if isinstance(step, LoadImage):
-            load_image = step
+            load_image = copy.copy(step)
+            load_image.defer = False  # all pixels are looked at
         # MMSegmentation's own loader does not check values; what others do is theirs to say
         elif isinstance(step, LoadAnnotations) and type(step) is not LoadAnnotations:
             load_labels = step if role != 'unlabeled' else None
@@ -525,9 +532,12 @@ def _find_copies(
         if roles['val'] and training:
             for place in roles['val']:
                 found('leak', sources[place[0]], _alike(sources, place, training[0]))
-        elif roles['labeled'] and roles['unlabeled'] and len(set(paths)) < len(paths):
-            kind = 'overlap_allowed' if allow_overlap else 'overlap'
+        elif roles['labeled'] and roles['unlabeled']:
+            path_of = dict(zip(places, paths, strict=True))
+            labeled = {path_of[place] for place in roles['labeled']}
             for place in roles['unlabeled']:
+                kind = 'overlap' if path_of[place] in labeled else 'twin'
+                kind += '_allowed' if allow_overlap else ''
                 found(kind, sources[place[0]], _alike(sources, place, roles['labeled'][0]))
         elif len(set(paths)) > 1:  # val and test may share a file
             for place in places[1:]:

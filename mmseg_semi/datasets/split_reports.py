@@ -50,6 +50,7 @@ class Lists:
         protocol: Name that the config gives, or None.
         classes: Names of the classes, or None.
         masks: Reads the class indices of each labelled image, if there are masks.
+        allow_overlap: Whether an image may be labelled and unlabelled.
         by_path: Whether the paths in ``files`` tell images apart, not the names: two folders may use
             the same names.
     """
@@ -64,6 +65,7 @@ class Lists:
     protocol: str | None = None
     classes: Sequence[str] | None = None
     masks: Sequence[Callable[[], np.ndarray]] = ()
+    allow_overlap: bool = False
     by_path: bool = False
 
     def ids(self, kind: str) -> list[str]:
@@ -179,6 +181,7 @@ def of_config(cfg: Config) -> Lists:
         protocol=whole.get('protocol'),
         classes=labeled.metainfo['classes'],
         masks=[lambda i=i: load_class_indices(labeled, i) for i in range(len(labeled))],
+        allow_overlap=whole.get('allow_overlap', False),
         by_path=True,
     )
 
@@ -199,13 +202,15 @@ class Findings:
     """Result of :func:`check`.
 
     Args:
-        problems: What should be mended, in words.
+        problems: What must be mended, in words.
+        warnings: What should be known.
         published: What is wrong with lists that are exactly as they were published.
         passed: What was looked at and found right.
         skipped: What could not be looked at, and the option that would let it.
     """
 
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     published: list[str] = field(default_factory=list)
     passed: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
@@ -216,6 +221,7 @@ class Findings:
             ('ok', self.passed),
             ('not checked', self.skipped),
             ('as published', self.published),
+            ('warning', self.warnings),
             ('problem', self.problems),
         ):
             for text in texts:
@@ -229,8 +235,18 @@ def check(lists: Lists) -> Findings:
     """
     found = Findings()
     as_published = _check_hashes(lists, found)
-    overlaps = find_problems(*map(lists.ids, ('labeled', 'unlabeled', 'val')))
-    (found.published if as_published else found.problems).extend(overlaps)
+    labeled, unlabeled, val = map(lists.ids, ('labeled', 'unlabeled', 'val'))
+    overlaps = find_problems(labeled, unlabeled, val)
+    for text in overlaps:
+        if as_published:
+            found.published.append(text)
+        elif lists.allow_overlap and text not in [
+            *find_problems(labeled, [], val),
+            *find_problems([], unlabeled, val),
+        ]:
+            found.warnings.append(text)
+        else:
+            found.problems.append(text)
     if not overlaps:
         found.passed.append('no image is repeated or in two of the lists')
     if not lists.val and 'val' not in lists.files:
@@ -289,7 +305,7 @@ def _check_complete(lists: Lists, found: Findings) -> None:
 
 
 def _check_contents(lists: Lists, found: Findings) -> None:
-    """Files that are equal byte by byte, between the lists and within one."""
+    """Files that are equal byte by byte: a problem between the lists, a warning within one."""
     # one entry a file: an image that is in two lists by name is reported as such
     kinds: dict[Path, tuple[str, str]] = {}
     for kind in (*KINDS, 'val'):
@@ -307,7 +323,8 @@ def _check_contents(lists: Lists, found: Findings) -> None:
             pairs[kinds[first][0], kinds[copy][0]].append((kinds[first][1], kinds[copy][1]))
     for (one, other), names in pairs.items():
         where = f'{one} and {other} images' if one != other else f'{one} images'
-        found.problems.append(
+        allowed = one == other or (lists.allow_overlap and {one, other} == {*KINDS.values()})
+        (found.warnings if allowed else found.problems).append(
             f'{len(names)} {where} have the same content under two names, e.g. {" and ".join(names[0])}'
         )
     if not pairs:

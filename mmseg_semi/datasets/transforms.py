@@ -29,6 +29,7 @@ from PIL import Image, UnidentifiedImageError
 from mmseg_semi.errors import SetupError, UnreadableFileError
 
 from .names import read_bytes
+from .png import PlainPNG
 
 IGNORE = 255
 """Label of pixels that nothing is learned from: void classes and padding."""
@@ -47,13 +48,22 @@ class LoadImage(LoadImageFromFile):
         imdecode_backend: 'auto' (see :func:`decode_image`) or a decoder of
             :func:`mmcv.imfrombytes`. Defaults to 'auto'.
         backend_args: File backend of MMEngine, None for the local disk. Defaults to None.
+        defer: Leave a PNG to :class:`RandomScaleCrop`, which then decodes the part that it shows, with
+            the same pixels. Between the two nothing may need pixels. Other files, and with another
+            decoder than 'auto' all, are decoded here as ever. Defaults to False.
 
     Raises:
         UnreadableFileError: If the file is missing, truncated or no image.
     """
 
-    def __init__(self, imdecode_backend: str = 'auto', backend_args: dict | None = None) -> None:
+    def __init__(
+        self,
+        imdecode_backend: str = 'auto',
+        backend_args: dict | None = None,
+        defer: bool = False,
+    ) -> None:
         super().__init__(imdecode_backend=imdecode_backend, backend_args=backend_args)
+        self.defer = defer and imdecode_backend == 'auto'
 
     def transform(self, results: dict) -> dict:
         """Add ``img`` (H, W, 3), ``img_shape`` and ``ori_shape`` (H, W).
@@ -65,6 +75,11 @@ class LoadImage(LoadImageFromFile):
         content = results.pop('img_bytes', None)
         if content is None:
             content = _read(path, 'image', self.backend_args, results.get('img_span'))
+        png = PlainPNG.of(content) if self.defer else None
+        if png is not None:
+            results['img'] = DeferredImage(path, content, png)
+            results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
+            return results
         try:
             if self.imdecode_backend == 'auto':
                 img = decode_image(content)
@@ -77,6 +92,45 @@ class LoadImage(LoadImageFromFile):
         results['img'] = np.ascontiguousarray(img)
         results['img_shape'] = results['ori_shape'] = img.shape[:2]
         return results
+
+
+class DeferredImage:
+    """An image that is decoded when it is known which part of it is needed (see :class:`LoadImage`).
+
+    Args:
+        path: Named in errors.
+        content: The file.
+        png: The same, opened.
+    """
+
+    def __init__(self, path: str, content: bytes, png: PlainPNG) -> None:
+        self.shape = (png.height, png.width, 3)
+        self._path, self._content, self._png = path, content, png
+
+    def corner(self, height: int, width: int) -> np.ndarray:
+        """The upper left (height, width, 3) uint8 BGR of the image, or more of it.
+
+        Raises:
+            UnreadableFileError: If the file is damaged.
+        """
+        img = self._png.corner(height, width)
+        if img is None:
+            try:
+                img = decode_image(self._content)
+            except Exception as error:  # each decoder raises its own kinds
+                raise _unreadable(self._path, 'image', self._content, error) from error
+        return img
+
+    def __array__(self, *args, **kwargs) -> np.ndarray:
+        raise SetupError(
+            'a transform between LoadImage(defer=True) and RandomScaleCrop needs the pixels of '
+            f'{self._path}, which are not decoded yet; set defer=False, or move the transform'
+        )
+
+    def __getattr__(self, name: str):
+        if name.startswith('_'):  # protocols that other libraries ask for
+            raise AttributeError(name)
+        return self.__array__()
 
 
 _PNG_END = b'IEND\xaeB`\x82'
@@ -452,7 +506,7 @@ def _note_size(results: dict, before: tuple, size: tuple, shape: Sequence[int]) 
 
 
 def resize_window(
-    img: np.ndarray,
+    img: np.ndarray | DeferredImage,
     size: tuple[int, int],
     window: tuple[int, int, int, int],
     interpolation: str = 'bilinear',
@@ -460,7 +514,7 @@ def resize_window(
     """A window of the resized image, computed from the pixels that it needs.
 
     Args:
-        img: (H, W, 3) uint8.
+        img: (H, W, 3) uint8, or a :class:`DeferredImage`, of which the part is decoded.
         size: (width, height) of the whole resized image.
         window: (left, top, right, bottom) in the resized image.
         interpolation: 'bilinear', 'bicubic' (Pillow's) or 'bilinear_plain'.
@@ -471,6 +525,11 @@ def resize_window(
     """
     left, top, right, bottom = window
     height, width = img.shape[:2]
+    # the window in the image, and the pixels that the filter reads around it
+    (x0, x1), columns = _source(left, right, width, size[0])
+    (y0, y1), rows = _source(top, bottom, height, size[1])
+    if isinstance(img, DeferredImage):
+        img = img.corner(rows.stop, columns.stop)
     if size == (width, height):
         return img[top:bottom, left:right]
     shrinks = size[0] < width or size[1] < height
@@ -480,12 +539,12 @@ def resize_window(
     if interpolation == 'bilinear_plain' or (
         interpolation == 'bilinear' and not shrinks and size[0] * size[1] < 4 * pixels
     ):
+        missing = height - img.shape[0], width - img.shape[1]  # not decoded: outside of the window
+        if any(missing):
+            img = cv2.copyMakeBorder(img, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT)
         img = cv2.resize(img, size, interpolation=cv2.INTER_LINEAR)
         return np.ascontiguousarray(img[top:bottom, left:right])
     method = Image.Resampling.BICUBIC if interpolation == 'bicubic' else Image.Resampling.BILINEAR
-    # the window in the image, and the pixels that the filter reads around it
-    (x0, x1), columns = _source(left, right, width, size[0])
-    (y0, y1), rows = _source(top, bottom, height, size[1])
     source = Image.fromarray(np.ascontiguousarray(img[rows, columns]))
     box = (x0 - columns.start, y0 - rows.start, x1 - columns.start, y1 - rows.start)
     resized = source.resize((right - left, bottom - top), method, box=box)

@@ -130,12 +130,16 @@ class ClassBank(nn.Module):
         """(K,) bool, classes whose bank holds ``size`` rows."""
         return self.counts == self.size
 
-    def densest(self, count: int) -> Tensor:
-        """(K, count, D) float32: the embeddings that came with the highest densities."""
-        best = self.densities.topk(min(count, self.size), dim=1).indices
-        return self.embeddings.gather(
-            1, best[..., None].expand(-1, -1, self.embeddings.shape[2])
-        ).float()
+    def densest(self, count: int) -> tuple[Tensor, Tensor]:
+        """The embeddings that came with the highest densities.
+
+        Returns:
+            embeddings: (K, min(count, size), D) float32.
+            known: (K, min(count, size)) bool, False for rows without a density, where a class has too few with one.
+        """
+        densities, best = self.densities.topk(min(count, self.size), dim=1)
+        index = best[..., None].expand(-1, -1, self.embeddings.shape[2])
+        return self.embeddings.gather(1, index).float(), densities > UNKNOWN_DENSITY
 
     @torch.no_grad()
     def density(
@@ -172,6 +176,7 @@ class ClassBank(nn.Module):
         limit = count_blocks(ends, min(number * slots, total // chunk + number))
         # blocks that do not exist land in a row of their own, the last
         result = torch.zeros(number * slots + 1, chunk, device=table.device)
+        buffer = torch.empty(chunk, self.size, device=table.device)
         padded = F.pad(table, (0, slots * chunk - width)).view(number * slots, chunk)
         for index in range(limit):
             at = torch.full((1,), index, device=table.device)
@@ -185,6 +190,7 @@ class ClassBank(nn.Module):
                 self.features.index_select(0, own)[0],
                 self.scales,
                 self.counts[own],
+                buffer=buffer,
             )
             result.index_copy_(0, slot.where(exists, number * slots), values[None])
         result = result[:-1].view(number, slots * chunk)[:, :width]

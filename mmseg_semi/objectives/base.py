@@ -85,3 +85,13 @@ class Objective(nn.Module):
 def share(part: Tensor, whole: Tensor) -> Tensor:
     """The share of True pixels of ``part`` among those of ``whole``, 0-dim float32; 0 where ``whole`` is empty."""
     return (part & whole).sum() / whole.sum().clamp(min=1).to(torch.float32)
+
+
+def check_background(classes: tuple[int, ...], num_classes: int, name: str) -> None:
+    """Raise SetupError where ``background_classes`` names a class that the student does not have."""
+    unknown = [c for c in classes if not 0 <= c < num_classes]
+    if unknown:
+        raise SetupError(
+            f'{name}.background_classes={classes}: the student has no class {unknown[0]}, its classes are 0 to '
+            f'{num_classes - 1}'
+        )

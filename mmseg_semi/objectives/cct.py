@@ -28,8 +28,8 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.heads import DecoderStack, unshuffle
 from mmseg_semi.heads.pixel_shuffle import check_decoder
 from mmseg_semi.losses import Term, cell_chunks, check_divisor, decoder_sums, find_distance
-from mmseg_semi.objectives.base import Objective, share
-from mmseg_semi.perturbations import Guidance, VirtualAdversarial
+from mmseg_semi.objectives.base import Objective, check_background, share
+from mmseg_semi.perturbations import Guidance, VirtualAdversarial, build_perturbation
 from mmseg_semi.structures import Needs, StepViews
 
 PUBLISHED = (
@@ -117,20 +117,15 @@ class CCTObjective(Objective):
             raise SetupError(
                 f'{name}.perturbations: counts {self.counts}; expected at least one perturbation, each with a count >= 1'
             )
-        self.perturbations = nn.ModuleList(MODELS.build(config) for config in configs)
+        key = f'{name}.perturbations'
+        self.perturbations = nn.ModuleList(build_perturbation(config, key) for config in configs)
 
     def bind(self, segmentor: nn.Module) -> None:
         head = segmentor.student.decode_head
-        classes = segmentor.num_classes
-        unknown = [c for c in self.background_classes if not 0 <= c < classes]
-        if unknown:
-            raise SetupError(
-                f'{self.name}.background_classes={self.background_classes}: the student has no class {unknown[0]}, its '
-                f'classes are 0 to {classes - 1}'
-            )
+        check_background(self.background_classes, segmentor.num_classes, self.name)
         settings = dict(
             in_channels=getattr(head, 'fused_channels', head.conv_seg.in_channels),
-            num_classes=classes,
+            num_classes=segmentor.num_classes,
             upscale=self.upscale or getattr(head, 'upscale', 1),
             **self.decoder_settings,
         )
@@ -164,9 +159,10 @@ class CCTObjective(Objective):
         entries = target.shape[1] * pixels.clamp(min=1)
         values = {'loss': torch.cat(sums).sum() / (sum(self.counts) * entries)}
         if views.monitor:
+            kinds: dict[str, list[Tensor]] = {}
             for module, own in zip(self.perturbations, sums, strict=True):
-                kind = type(module).__name__
-                values[kind] = values.get(kind, 0) + own.detach().mean() / entries
+                kinds.setdefault(type(module).__name__, []).append(own.detach())
+            values |= {kind: torch.cat(own).mean() / entries for kind, own in kinds.items()}
             values['winning'] = self._winning(target)
             if self.confidence is not None:
                 values['confident'] = share(counted, compared)

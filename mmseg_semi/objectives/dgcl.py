@@ -16,6 +16,7 @@ quantiles of nothing, and batches without a label, give a zero loss instead of a
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from mmengine.dist import all_gather, all_reduce, get_rank, get_world_size
 from mmengine.logging import print_log
 from mmseg.registry import MODELS
@@ -133,6 +134,10 @@ class DGCLObjective(Objective):
             self.projection = projection = Projection(
                 head.conv_seg.in_channels, self.projection_channels, head.norm_cfg
             )
+        if segmentor.project is not None:
+            raise SetupError(
+                f"objective '{self.name}': another objective has set the projection already; keep one DGCLObjective"
+            )
         segmentor.project = projection.forward
         self._projection = (projection,)
         self.bank = ClassBank(
@@ -192,9 +197,10 @@ class DGCLObjective(Objective):
         Labelled pixels have their own; unlabelled ones the teacher's, where its entropy at this resolution is not among
         the ``uncertain`` percent of highest entropy.
         """
-        logits = views.teacher_u.logits
-        labels_l = nearest(views.label_l, views.student_l.features.shape[2:])
-        valid_u = nearest(views.valid_u, logits.shape[2:])
+        size = views.student_l.features.shape[2:]
+        logits = at_size(views.teacher_u.logits, size)
+        labels_l = nearest(views.label_l, size)
+        valid_u = nearest(views.valid_u, size)
         labels_u = most_certain(logits, valid_u, self.uncertain(views.time)).labels
         return torch.cat([labels_l.flatten(), labels_u.flatten()])
 
@@ -210,10 +216,11 @@ class DGCLObjective(Objective):
             dense: (C, P, D) of the batch.
             counts: (C,) how many of them count, from the front.
         """
-        stored = self.bank.densest(self.bank_positives)[self.anchored]
+        stored, known = (x[self.anchored] for x in self.bank.densest(self.bank_positives))
         inside = torch.arange(dense.shape[1], device=dense.device) < counts[:, None]
-        total = (dense.float() * inside[..., None]).sum(dim=1) + stored.sum(dim=1)
-        return total / (counts + stored.shape[1])[:, None]
+        total = (dense.float() * inside[..., None]).sum(dim=1)
+        total = total + (stored * known[..., None]).sum(dim=1)
+        return total / (counts + known.sum(dim=1)).clamp(min=1)[:, None]
 
     @torch.no_grad()
     def _watch(
@@ -230,7 +237,8 @@ class DGCLObjective(Objective):
             'density_positive': mean(self.positives, largest=True),
         }
         if views.teacher_l is not None:
-            answers = views.teacher_l.logits.argmax(dim=1)
+            size = views.student_l.features.shape[2:]
+            answers = at_size(views.teacher_l.logits, size).argmax(dim=1)
             wrong = (answers != nearest(views.label_l, answers.shape[1:])).flatten()
             inside = torch.arange(sparse.shape[1], device=sparse.device) < number[:, None]
             labeled = inside & (sparse < len(wrong))
@@ -282,6 +290,11 @@ class DGCLObjective(Objective):
 
 
 # -- tables of pixels: (C, n) positions, of which a class's first count ----------------------------
+
+
+def at_size(logits: Tensor, size: Sequence[int]) -> Tensor:
+    """Logits of the pixels that labels are taken of: the same tensor, or some of it where a head answers larger (CCTHead)."""
+    return logits if logits.shape[2:] == size else F.interpolate(logits, tuple(size))
 
 
 def rows_of(first: Tensor, second: Tensor) -> Callable[[Tensor], Tensor]:

@@ -4,13 +4,31 @@ With ``FeatureDropout`` this is the feature perturbation of UniMatch (arXiv 2208
 the other registered perturbations what CCT (arXiv 2003.09005) does to its auxiliary decoders, without any.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from mmseg.registry import MODELS
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from mmseg_semi.losses import check_divisor, self_training_loss
-from mmseg_semi.objectives.base import Objective
-from mmseg_semi.perturbations import Guidance
+from mmseg_semi.objectives.base import Objective, check_background
+from mmseg_semi.perturbations import Guidance, build_perturbation
 from mmseg_semi.structures import Needs, StepViews
+
+
+@contextmanager
+def untracked(module: nn.Module) -> Iterator[None]:
+    """Inside the block, norms in training do not move their running statistics."""
+    norms = [m for m in module.modules() if isinstance(m, _NormBase) and m.track_running_stats]
+    norms = [norm for norm in norms if norm.training]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
 
 
 @MODELS.register_module()
@@ -40,11 +58,12 @@ class PerturbedFeaturesObjective(Objective):
         name: str = 'perturbed',
     ) -> None:
         super().__init__(weight, name)
-        self.perturbation = MODELS.build(perturbation)
+        self.perturbation = build_perturbation(perturbation, f'{name}.perturbation')
         self.divisor = check_divisor(divisor, name)
         self.background_classes = tuple(background_classes)
 
     def bind(self, segmentor: nn.Module) -> None:
+        check_background(self.background_classes, segmentor.num_classes, self.name)
         self._segmentor = (segmentor,)
 
     def compute(self, views: StepViews) -> dict[str, Tensor]:
@@ -54,9 +73,13 @@ class PerturbedFeaturesObjective(Objective):
         def decode(fused: Tensor) -> Tensor:
             return stages.finish(stages.lift(fused)).logits
 
+        def probe(fused: Tensor) -> Tensor:
+            with untracked(segmentor.student.decode_head):
+                return decode(fused)
+
         rows, labels = views.student_w, views.pseudo_u.labels
         guidance = Guidance(
-            rows.logits, views.generator, tuple(labels.shape[1:]), self.background_classes, decode
+            rows.logits, views.generator, tuple(labels.shape[1:]), self.background_classes, probe
         )
         logits = decode(self.perturbation(rows.fused, guidance))
         logits = segmentor.upsample(logits, labels.shape[1:])

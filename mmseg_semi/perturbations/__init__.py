@@ -20,6 +20,7 @@ from .modules import (
     GuidedCutout,
     ObjectMask,
     VirtualAdversarial,
+    build_perturbation,
 )
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     'RowSpaceShift',
     'SpatialMask',
     'VirtualAdversarial',
+    'build_perturbation',
     'channel_dropout',
     'class_space_perturbation',
     'cut_boxes',

@@ -49,7 +49,8 @@ def virtual_adversarial_perturbation(
     """r of any decoder, in the space of its features.
 
     Args:
-        decode: (N, C, h, w) features -> (N, K, ...) scores.
+        decode: (N, C, h, w) features -> (N, K, ...) scores, the same function in every call: dropout in it would be taken
+            for the answer of the features.
         z: (N, C, h, w).
         generator: On z's device.
         xi: Length of the step at which the gradient is taken.

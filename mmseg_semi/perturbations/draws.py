@@ -116,12 +116,16 @@ class RowSpaceShift(Draw):
 
     def shift(self, index: int) -> Tensor:
         """r for decoder ``index``, (N, C, h w)."""
-        return self.weight[index].T @ self.response[:, index]
+        with torch.autocast(self.weight.device.type, enabled=False):
+            return self.weight[index].T @ self.response[:, index]
 
     def apply(self, z: Tensor, index: int) -> Tensor:
         return z + self.shift(index).view_as(z)
 
     def project(self, z: Tensor, weight: Tensor) -> Tensor:
-        # weight appears twice, once as a constant: the gradient sees z + r
-        gram = weight @ self.weight.transpose(1, 2)
-        return project(z, weight) + gram @ self.response
+        lifted = project(z, weight)
+        # not in half precision: a shift of a few thousandths of z would be lost in the rounding of the sum
+        with torch.autocast(z.device.type, enabled=False):
+            # weight appears twice, once as a constant: the gradient sees z + r
+            gram = weight.to(self.weight.dtype) @ self.weight.transpose(1, 2)
+            return lifted.to(self.response.dtype) + gram @ self.response

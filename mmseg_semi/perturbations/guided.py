@@ -82,7 +82,8 @@ def cut_boxes(
         pixel = torch.arange(cells) * image_size[axis] // cells
         inside.append((first[..., axis, None] <= pixel) & (pixel < last[..., axis, None]))
     rows, columns = (part.to(device, torch.float32, non_blocking=True) for part in inside)
-    own = F.one_hot(boxes.image, number).T.to(device, torch.float32, non_blocking=True)
+    own = torch.arange(number)[:, None] == boxes.image  # (N, B)
+    own = own.to(device, torch.float32, non_blocking=True)
     # how many of its image's rectangles lie on a cell, as one product a decoder and image: no (B, h, w) tensor
     hits = (rows.transpose(1, 2)[None] * own[:, None, None]) @ columns
     return SpatialMask(hits == 0)

@@ -39,6 +39,21 @@ class FeaturePerturbation(nn.Module):
             raise SetupError(f'{type(self).__name__}: {found}; expected {expected}')
 
 
+def build_perturbation(config: dict, key: str) -> FeaturePerturbation:
+    """The registered perturbation of a config.
+
+    Raises:
+        SetupError: What is registered by this name is none; the sentence names ``key``.
+    """
+    module = MODELS.build(config)
+    if not isinstance(module, FeaturePerturbation):
+        known = [own.__name__ for own in FeaturePerturbation.__subclasses__()]
+        raise SetupError(
+            f"{key}: type='{config['type']}' perturbs no features; expected one of {known}"
+        )
+    return module
+
+
 @MODELS.register_module()
 class FeatureNoise(FeaturePerturbation):
     """F-Noise, see :func:`~mmseg_semi.perturbations.features.feature_noise`.

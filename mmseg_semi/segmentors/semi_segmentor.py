@@ -426,7 +426,10 @@ class SemiSegmentor(BaseSegmentor):
         return [HeadOutput(*own) for own in zip(*parts, strict=True)]
 
     def upsample(self, logits: Tensor, size: Sequence[int]) -> Tensor:
-        """Bilinear, with the head's ``align_corners``: (N, K, h, w) -> (N, K, H, W)."""
+        """(N, K, h, w) -> (N, K, H, W) as the head does it: by its ``fit``, else bilinear with its ``align_corners``."""
+        fit = getattr(self.stages, 'fit', None)
+        if fit is not None:
+            return fit(logits, size)
         return resize(
             logits,
             size=tuple(size),

@@ -198,7 +198,8 @@ def test_turned_images(tree):
     [
         ('v1', 'a2', ('leak', 'val', 1)),
         ('v1', 'b2', ('leak', 'val', 1)),
-        ('b1', 'a2', ('copy', 'unlabeled', 1)),
+        ('b1', 'a2', ('twin', 'unlabeled', 1)),
+        ('a1', 'a2', ('copy', 'labeled', 1)),
         ('b1', 'b2', ('copy', 'unlabeled', 1)),
         ('v1', 'v2', ('copy', 'val', 1)),
     ],
@@ -207,7 +208,7 @@ def test_equal_files(tree, copy, of, expected):
     tree.image(copy).write_bytes(tree.image(of).read_bytes())
     report = scan(tree)
     assert found(report) == [expected]
-    assert report.findings[0].level == ('error' if expected[0] == 'leak' else 'warning')
+    assert report.findings[0].level == ('warning' if expected[0] == 'copy' else 'error')
     assert set(report.findings[0].cases[0].files) == {str(tree.image(n)) for n in (copy, of)}
 
 
@@ -218,6 +219,12 @@ def test_a_labelled_image_in_the_unlabelled_list(tree):
     assert report.count('error') == 1
     report = scan(tree, allow_overlap=True)
     assert found(report) == [('overlap_allowed', 'unlabeled', 1)]
+    assert report.count('error') == 0
+    # and a copy of it under another name
+    tree.write_list('unlabeled', tree.unlabeled)
+    tree.image('b1').write_bytes(tree.image('a0').read_bytes())
+    report = scan(tree, allow_overlap=True)
+    assert found(report) == [('twin_allowed', 'unlabeled', 1)]
     assert report.count('error') == 0
 
 
@@ -259,7 +266,7 @@ def test_shards(tree):
     write_shards(list(files), lambda name: files[name].read_bytes(), shards, per_shard=2)
     pool = dict(type='ShardedImages', shards=str(shards), pipeline=[dict(type='LoadImage')])
     report = scan(tree, jobs=3, unlabeled=pool)
-    assert found(report) == [('copy', 'unlabeled', 1)]
+    assert found(report) == [('twin', 'unlabeled', 1)]
     copy, original = report.findings[0].cases[0].files
     assert copy.endswith('.tar/a1.png') and original == str(tree.image('a1'))
     assert report.surveys[1].source.size == 7 and report.surveys[1].sizes == {(40, 30): 7}

@@ -6,8 +6,10 @@ The data sets are miniatures in the true layout and formats; the configs are the
 import itertools
 import json
 import runpy
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from miniatures import ROOT, load_tool, write_image, write_mask
@@ -122,6 +124,12 @@ def voc(tmp_path_factory) -> Path:
             *('--list', 'data/VOCdevkit/VOC2012/ImageSets/Segmentation/train_aug.txt'),
             *('--n', 3, '--out', 'data/splits/u2pl/voc/732'),
         )
+        call(
+            *('splits', 'check', 'data/splits/u2pl/voc/732'),
+            *('--images', 'data/VOCdevkit/VOC2012/JPEGImages'),
+            *('--all', 'data/VOCdevkit/VOC2012/ImageSets/Segmentation/train_aug.txt'),
+            *('--val', 'data/VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt'),
+        )
         others = [f'u2pl/voc/{number}' for number in (92, 1464, 662, 5291)]
         link_lists('u2pl/voc/732', *others, 'cps/voc/732')
     lists = root / 'data/splits/u2pl/voc/732'
@@ -145,6 +153,11 @@ def cityscapes(tmp_path_factory) -> Path:
             *('splits', 'make', '--images', 'data/cityscapes/leftImg8bit/train'),
             *('--img-suffix', '_leftImg8bit.png', '--n', 3),
             *('--out', 'data/splits/cps/cityscapes/372'),
+        )
+        call(
+            *('splits', 'check', 'data/splits/cps/cityscapes/372'),
+            *('--images', 'data/cityscapes/leftImg8bit/train'),
+            *('--val', 'data/cityscapes/leftImg8bit/val', '--img-suffix', '_leftImg8bit.png'),
         )
         link_lists('cps/cityscapes/372', 'u2pl/cityscapes/1488')
     return root
@@ -177,10 +190,11 @@ CITYSCAPES_CONFIGS = {
 }
 
 
-def test_looking_at_prepared_data(voc, cityscapes, monkeypatch):
+def test_looking_at_prepared_data(voc, cityscapes, sun_rgbd, monkeypatch):
     for root, config, options in (
         (voc, 'ddfp/voc_732.py', SEMI),
         (cityscapes, 'ddfp/cityscapes_372.py', SEMI | WINDOWS),
+        (sun_rgbd, 'ddfp/sunrgbd_1500_r50.py', SEMI),
     ):
         monkeypatch.chdir(root)
         look(config, SMALL | OWN_LISTS | options)
@@ -213,24 +227,65 @@ def test_camvid_from_both_layouts(tmp_path, monkeypatch, layout):
     load_tool('dataset_converters/camvid').main(['CamVid', '--workers=1'])
     lists = 'configs/splits/camvid/46/seed0'
     call('splits', 'make', '--images', 'data/camvid/images/train', '--n', 2, '--out', lists)
+    call('splits', 'check', ROOT / 'configs/ddfp/camvid_46.py')
     look('ddfp/camvid_46.py', SMALL | SEMI | DDFP)
     train('ddfp/camvid_46.py', SMALL | SEMI | DDFP)
 
 
-def test_sun_rgbd_with_a_config_of_ones_own(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_sun_numbered(tmp_path / 'raw')
-    load_tool('dataset_converters/sun_rgbd').main(['raw', '--partial', '--workers=1'])
-    lists = 'data/splits/sunrgbd/1500'
-    call('splits', 'make', '--images', 'data/sunrgbd/images/train', '--n', 2, '--out', lists)
-    text = (ROOT / 'configs/fixmatch/camvid_46.py').read_text()
-    text = text.replace(
-        '../_base_/datasets/camvid.py', str(ROOT / 'configs/_base_/datasets/sunrgbd.py')
-    )
-    text = text.replace('../_base_', str(ROOT / 'configs/_base_'))
-    text = text.replace('configs/splits/camvid/46/seed0', lists)
-    (tmp_path / 'sunrgbd.py').write_text(text)
-    train(str(tmp_path / 'sunrgbd.py'), SMALL | SEMI | {f'{HEAD}.num_classes': 37})
+@pytest.fixture(scope='module')
+def sun_rgbd(tmp_path_factory) -> Path:
+    """The same of SUN RGB-D, with the split that docs/data.md makes."""
+    root = tmp_path_factory.mktemp('sun_rgbd')
+    write_sun_numbered(root / 'raw')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        load_tool('dataset_converters/sun_rgbd').main(['raw', '--partial', '--workers=1'])
+        lists = 'data/splits/sunrgbd/1500'
+        call('splits', 'make', '--images', 'data/sunrgbd/images/train', '--n', 2, '--out', lists)
+        call('splits', 'check', lists, '--images', 'data/sunrgbd/images/train')
+    return root
+
+
+SUN_CONFIGS = {
+    'ddfp/sunrgbd_1500_r50.py': SEMI | DDFP,
+    'fixmatch/sunrgbd_1500_r50.py': SEMI,
+    'supervised/sunrgbd_1500_r50.py': SUPERVISED,
+}
+
+
+@pytest.mark.parametrize('config', SUN_CONFIGS)
+def test_shipped_sun_rgbd_configs(sun_rgbd, monkeypatch, config):
+    monkeypatch.chdir(sun_rgbd)
+    train(config, SMALL | SUN_CONFIGS[config])
+    call('splits', 'check', ROOT / 'configs' / config)
+
+
+def test_compare_takes_any_lists(voc, monkeypatch, capsys):
+    """Also in a config that names a published protocol."""
+    monkeypatch.chdir(voc)
+    compare = load_tool('analysis/compare')
+    commands = []
+
+    def train_here(command, **kwargs):
+        commands.append(command)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, 'argv', command[1:])
+            runpy.run_path(command[1], run_name='__main__')
+        return subprocess.CompletedProcess(command, 0)
+
+    here = SimpleNamespace(run=train_here, STDOUT=subprocess.STDOUT)
+    monkeypatch.setattr(compare, 'subprocess', here)
+    config = str(ROOT / 'configs/supervised/voc_732.py')
+    lists = 'data/splits/u2pl/voc/732'
+    args = [config, '--lists', lists, '--jobs', '1', '--out', 'compared']
+    monkeypatch.setattr(sys, 'argv', ['compare', *args, *changes(SMALL | SUPERVISED)])
+    compare.main()
+    (command,) = commands
+    assert 'train_dataloader.dataset.protocol=None' in command
+    text = Path('compared/table.md').read_text()
+    digest = json.loads(Path(lists, 'manifest.json').read_text())['labeled']['sha256']
+    assert '| `supervised/voc_732` | student |' in text
+    assert text.endswith(f'\n- `{lists}`: own 3 seed 0, 3 labelled, SHA-256 {digest[:12]}\n')
 
 
 def test_lists_of_some_of_a_folders_images(tmp_path, capsys):

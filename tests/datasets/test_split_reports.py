@@ -107,6 +107,21 @@ def test_equal_contents_under_other_names_are_found(tree, drawn):
     ]
 
 
+@pytest.mark.parametrize('kind', ['labeled', 'unlabeled'])
+def test_equal_contents_within_a_list_are_no_problem(tree, drawn, kind):
+    """The rule of check_dataset.py: an error between the lists, a warning within one."""
+    first, second = splits.read_names(drawn / f'{kind}.txt')[:2]
+    tree.image(second).write_bytes(tree.image(first).read_bytes())
+    found = split_reports.check(split_reports.of_folder(drawn, images=tree.root / 'images'))
+    assert not found.problems
+    assert found.warnings == [
+        f'1 {splits.KINDS[kind]} images have the same content under two names, e.g. '
+        f'{first} and {second}'
+    ]
+    assert f'warning: {found.warnings[0]}' in list(found.lines())
+    assert run('check', drawn, '--images', tree.root / 'images') == 0
+
+
 def test_files_of_one_size_but_other_bytes_differ(tmp_path):
     for name, content in (('a', b'12'), ('b', b'21'), ('c', b'12'), ('d', b'1')):
         (tmp_path / name).write_bytes(content)
@@ -169,6 +184,23 @@ def test_check_of_a_config(tree, config, capsys):
     (tree.root / 'val/images/a1.png').write_bytes(tree.image('b2').read_bytes())
     assert run('check', config) == 1
     assert 'problem: 1 unlabelled and validation images' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('allow_overlap', [False, True])
+def test_an_overlap_that_a_config_allows(tree, config, allow_overlap, capsys):
+    cfg = Config.fromfile(config)
+    cfg.train_dataloader.dataset.allow_overlap = allow_overlap
+    cfg.format_python_code = False
+    config.write_text(cfg.pretty_text)
+    tree.write_list('unlabeled', [*tree.unlabeled, 'a0'])
+    tree.image('b1').write_bytes(tree.image('a1').read_bytes())
+    assert run('check', config) == (0 if allow_overlap else 1)
+    word = 'warning' if allow_overlap else 'problem'
+    lines = [line.partition(', e.g.')[0] for line in capsys.readouterr().out.splitlines()]
+    assert f'{word}: 1 images are labelled and unlabelled' in lines
+    assert (
+        f'{word}: 1 labelled and unlabelled images have the same content under two names' in lines
+    )
 
 
 def test_describe_counts_the_pixels_of_each_class(tree, config, capsys):

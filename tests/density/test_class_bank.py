@@ -134,13 +134,29 @@ def test_rows_are_kept_by_direction_and_projections_by_length():
 
 def test_densest_are_those_of_the_highest_stored_density():
     bank = filled()
-    found = bank.densest(3)
+    found, known = bank.densest(3)
     assert found.shape == (K, 3, D) and found.dtype == torch.float32
+    assert known.tolist() == 3 * [[True] * 3] + [[False] * 3]  # nothing came of the last class
     for c in range(3):
         ranks = sorted(range(M), key=lambda i, c=c: -bank.densities[c, i])[:3]
         assert torch.equal(found[c], bank.embeddings[c, ranks])
         assert (bank.densities[c] > UNKNOWN_DENSITY).sum() >= 3
-    assert bank.densest(100).shape == (K, M, D)
+    assert bank.densest(100)[0].shape == (K, M, D)
+
+
+def test_rows_without_a_density_are_not_among_the_densest():
+    bank = make()
+    for seed in (0, 1):  # too few rows in front of the second ones as well
+        bank.push(*new_rows(seed)[:2], torch.full((K,), R if seed else 2))
+    assert bank.counts.tolist() == [9] * K and not bank.densest(4)[1].any()
+    bank.push(*new_rows(2)[:2], torch.full((K,), 3))
+    assert not bank.densest(4)[1].any()
+    bank.push(*new_rows(3)[:2], torch.full((K,), 3))  # 12 in front of these
+    found, known = bank.densest(4)
+    assert known.tolist() == K * [[True] * 3 + [False]]
+    new = new_rows(3)[1][:, :3]
+    for c in range(K):
+        assert torch.cdist(found[c, :3], new[c]).min(dim=1).values.max() < 1e-4
 
 
 # -- densities in blocks ---------------------------------------------------------------------------
@@ -190,7 +206,7 @@ def test_the_host_reads_no_value(monkeypatch):
         table = pixels.order[places]
         assert bank.density(lambda index: pool[index], table, counts, 128).shape == (K, R)
         bank.push(pool[table], torch.zeros(K, R, D), counts)
-        assert bank.densest(3).shape == (K, 3, D)
+        assert bank.densest(3)[0].shape == (K, 3, D)
         with pytest.raises(DataDependentOutputException):
             int(counts[0])
 

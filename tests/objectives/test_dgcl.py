@@ -21,6 +21,7 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.heads import Projection
 from mmseg_semi.objectives import dgcl as module
 from mmseg_semi.objectives.dgcl import draw_others, extremes, rows_of
+from mmseg_semi.segmentors import NonFiniteLossError
 from mmseg_semi.structures import IGNORE, StepViews, StudentRows, TeacherRows
 
 K, C, D, SIDE = 3, 16, 8, 8
@@ -228,6 +229,20 @@ def test_centre_is_the_mean_of_what_is_not_normalised():
     # a positive, and an anchor that is none
     assert abs(scaled(order[0][-1]) - before) > 1e-4
     assert scaled(order[0][0]) == pytest.approx(before, abs=1e-5)
+
+
+def test_rows_without_a_density_are_in_no_centre():
+    """A bank can be full before its rows have densities: then the centre is that of the batch."""
+    _, objective = build(**ALL)
+    dense, counts = torch.randn(K, 5, D), torch.tensor([5, 2, 0])
+    bank = objective.bank
+    bank.densities.fill_(UNKNOWN_DENSITY)
+    bank.densities[0, 3] = 0.1
+    found = objective.prototypes(dense, counts)
+    expected = (dense[0].sum(dim=0) + bank.embeddings[0, 3]) / 6
+    assert torch.allclose(found[0], expected, atol=1e-6)
+    assert torch.allclose(found[1], dense[1, :2].mean(dim=0), atol=1e-6)
+    assert not found[2].any()
 
 
 def test_the_host_reads_no_value(monkeypatch):
@@ -458,13 +473,13 @@ def test_projection_of_a_head_without_one_is_trained_and_its_own():
     }
 
 
-@pytest.mark.parametrize('head', ['FCNHead', 'SegformerHead', 'PSPHead'])
+@pytest.mark.parametrize('head', ['FCNHead', 'SegformerHead', 'PSPHead', 'CCTHead'])
 def test_with_a_head_that_is_not_ours(head):
     model = tiny_model('dgcl', head=head)
     loop = TinyLoop(model)
     for _ in range(7):
         log = loop.step()
-    # the maps of two of them have four pixels: not every class comes often
+    # the maps of three of them have few pixels, not every class comes often; the last one answers at eight times their size
     assert log['dgcl.loss'] > 0 and log['dgcl.full'] >= 1
 
 
@@ -588,6 +603,34 @@ def test_rows_of_two_maps():
     flat = torch.cat([m.movedim(1, -1).flatten(0, 2) for m in (first, second)])
     index = torch.randperm(36)
     assert torch.equal(rows_of(first, second)(index), flat[index])
+
+
+# -- state of the gate, and one step's mistakes -----------------------------------------------------
+
+
+def test_the_projection_has_a_zero_gradient_before_the_banks_are_full():
+    model, objective = build(full=False, gate='all')
+    losses = tiny_losses(model, 2)
+    assert losses['dgcl.loss'].item() == 0
+    losses['dgcl.loss'].backward()
+    for parameter in model.student.decode_head.projection.parameters():
+        assert parameter.grad is not None and not parameter.grad.any()
+
+
+def test_a_contrast_that_is_not_finite_names_itself():
+    model, _ = build()
+    nn.init.constant_(model.student.decode_head.projection[3].bias, math.nan)
+    with pytest.raises(
+        NonFiniteLossError, match=r'^dgcl\.loss=nan: not finite; nothing was updated'
+    ):
+        model.parse_losses(tiny_losses(model, 2))
+
+
+def test_one_contrast_a_model():
+    objectives = tiny_recipe('dgcl')['objectives']
+    objectives.append(objectives[-1] | dict(name='second'))
+    with pytest.raises(SetupError, match="objective 'second': another objective has set the"):
+        tiny_model('dgcl', objectives=objectives)
 
 
 # -- settings ------------------------------------------------------------------------------------

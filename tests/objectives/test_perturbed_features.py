@@ -3,9 +3,11 @@
 import math
 
 import pytest
+import torch
 import torch.nn.functional as F
 from tiny_semi import TinyLoop, tiny_losses, tiny_model, tiny_recipe
 
+from mmseg_semi.errors import SetupError
 from mmseg_semi.structures import IGNORE
 
 KINDS = (
@@ -57,3 +59,39 @@ def test_the_head_answers_on_perturbed_features(head):
     assert losses['perturbed.loss'].item() == pytest.approx(expected.item(), rel=1e-5)
     losses['perturbed.loss'].backward()
     assert model.student.backbone.stem[0].weight.grad.abs().sum() > 0
+
+
+def test_a_probe_moves_no_statistics():
+    """Stage 2 of DeepLabV3+ has norms: they see the perturbed features, as with other perturbations, and no probe."""
+    seen = {}
+    for kind in ('FeatureNoise', 'VirtualAdversarial'):
+        model = build(kind, 'DeepLabV3PlusHead', **dict(steps=3) if kind[0] == 'V' else {})
+        tiny_losses(model, 4)
+        norm = model.student.decode_head.norm1
+        seen[kind] = int(norm.num_batches_tracked)
+        assert norm.track_running_stats
+    assert seen['FeatureNoise'] == seen['VirtualAdversarial'] > 0
+
+
+def test_mistakes_are_named():
+    with pytest.raises(SetupError, match=r"perturbed\.perturbation: type='CutMix' perturbs no"):
+        build('CutMix')
+    line = dict(
+        type='PerturbedFeaturesObjective',
+        perturbation=dict(type='ObjectMask'),
+        background_classes=(0, 3),
+    )
+    with pytest.raises(
+        SetupError, match=r'perturbed\.background_classes=\(0, 3\): the student has no'
+    ):
+        tiny_model('fixmatch', objectives=[*tiny_recipe('fixmatch')['objectives'], line])
+
+
+def test_heads_bring_their_scores_to_the_size_of_the_image():
+    """As in the supervised loss: CCT's decoder reaches over an image of 36 pixels, and is cropped."""
+    scores = torch.randn(2, 3, 40, 40)
+    found = tiny_model('fixmatch', head='CCTHead').upsample(scores, (36, 33))
+    assert torch.equal(found, scores[:, :, :36, :33])
+    found = tiny_model('fixmatch', head='SegformerHead').upsample(scores, (36, 33))
+    expected = F.interpolate(scores, (36, 33), mode='bilinear', align_corners=True)
+    assert torch.equal(found, expected)

@@ -6,6 +6,8 @@ import torch
 from mmseg_semi.perturbations import (
     ChannelFactor,
     ElementFactor,
+    FeatureDropout,
+    Guidance,
     RowSpaceShift,
     SpatialMask,
     channel_dropout,
@@ -135,6 +137,38 @@ def test_dropout_of_single_entries():
     assert 0.45 < (ratio == 0).double().mean() < 0.55
     assert not torch.equal(ratio[..., :1, :1].expand_as(ratio), ratio)
     assert not torch.equal(ratio, draw.apply(z, 1) / z)
+
+
+@pytest.mark.parametrize('spatial', [True, False])
+def test_dropout_is_of_training_only(spatial):
+    z = features() + 0.1
+    module = FeatureDropout(spatial=spatial)
+    guidance = Guidance(torch.zeros(N, 2, H, W), generator())
+    assert not torch.equal(module(z, guidance), z)
+    module.eval()
+    assert torch.equal(module(z, guidance), z)
+    weight = torch.randn(K, OUT, C, dtype=torch.float64)
+    whole = torch.einsum('koc,ncp->nkop', weight, z.flatten(2))
+    assert (module.draw(z, guidance, K).project(z, weight) - whole).abs().max() < 1e-12
+
+
+def test_a_direction_survives_half_precision():
+    """It is a few thousandths of the features: rounded to eight bits of mantissa with them, a part of it would be gone."""
+    g = generator(1)
+    z = torch.rand(N, 64, H, W, generator=g)
+    weight = torch.randn(K, OUT, 64, generator=g) / 8
+    response = 1e-3 * torch.randn(N, K, OUT, H * W, generator=g)
+    exact = torch.einsum('koc,kpc,nkpq->nkoq', weight, weight, response)
+    none = torch.zeros_like(response)
+    with torch.autocast('cpu', torch.bfloat16):
+        moved, still = (RowSpaceShift(own, weight).project(z, weight) for own in (response, none))
+        apart = torch.stack([RowSpaceShift(response, weight).shift(k) for k in range(K)], dim=1)
+    assert moved.dtype == torch.float32
+    scale = exact.abs().max()
+    assert (moved - still - exact).abs().max() < 1e-3 * scale
+    assert (torch.einsum('koc,nkcq->nkoq', weight, apart) - exact).abs().max() < 1e-3 * scale
+    # what was to be avoided
+    assert (moved.bfloat16() - still.bfloat16() - exact).abs().max() > 0.1 * scale
 
 
 def test_no_gradient_reaches_a_hidden_cell():

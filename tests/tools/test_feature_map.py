@@ -43,7 +43,9 @@ def some_pixels(tool, count: int = 3, side: int = 6, seed: int = 0) -> list:
         truth[:2] = IGNORE
         classes = torch.randint(0, 3, (side * side,), generator=draw)
         image = np.zeros((24, 24, 3), np.uint8)
-        pixels.append(tool.Pixels(image, (side, side), features, classes, truth))
+        pixels.append(
+            tool.Pixels(image, (side, side), features, classes, classes.view(side, side), truth)
+        )
     return pixels
 
 
@@ -83,7 +85,8 @@ def test_sample_marks_the_ends_of_each_class(tool):
         assert torch.allclose(sample.centres[c], sample.features[sample.dense & own].mean(dim=0))
 
 
-@pytest.mark.parametrize('method', ['supervised', 'ddfp', 'dgcl'])
+@pytest.mark.filterwarnings('error:.*looks like a single numeric')
+@pytest.mark.parametrize('method', ['supervised', 'ddfp', 'dgcl', 'cct'])
 def test_it_draws_for_every_method(tool, method, tmp_path, monkeypatch, capsys):
     cfg = tiny_data(tmp_path, method)
     init_default_scope('mmseg')
@@ -111,13 +114,14 @@ def test_it_draws_for_every_method(tool, method, tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     own = {
         'supervised': 'other images',
+        'cct': 'other images',
         'ddfp': "the flow's log-density",
         'dgcl': "similarity to the class's bank",
     }
     assert said.count(own[method]) == 2
     sizes = {path.name: Image.open(path).size for path in out.iterdir()}
-    # image, prediction and two densities of two pictures of 48 x 36
-    assert sizes['density.png'][0] >= 4 * 48 and sizes['density.png'][1] >= 2 * 36
+    # image, prediction and two densities of two pictures of 48 x 36, at seven times their size
+    assert sizes['density.png'][0] >= 4 * 336 and sizes['density.png'][1] >= 2 * 252
     assert sizes['features.png'][0] == round(2 * 6.4 * 120)
     # one move a pixel, of the features of the same pixels
     for sample in moved:

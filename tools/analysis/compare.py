@@ -3,6 +3,9 @@
 The runs of one subset share lists, seed and iterations, so their differences are paired. Each run has one thread; finished
 runs are kept, so an interrupted comparison is continued by the same command.
 
+The lists may be any, also in configs that name a published protocol: what they are is told by the manifest beside them, and
+stands below the table.
+
 python tools/analysis/compare.py configs/supervised/camvid_46_small.py configs/fixmatch/camvid_46_small.py \\
     --lists configs/splits/camvid/46/seed{0,1,2} --jobs 2 --amp --out work_dirs/compare/camvid_46
 """
@@ -24,6 +27,7 @@ except ValueError as error:  # none or both of the distributions of mmsegmentati
 
 from rich.progress import Progress
 
+from mmseg_semi.datasets.splits import read_manifest, summarize_file
 from mmseg_semi.errors import SetupError
 
 TRAIN = Path(__file__).resolve().parent.parent / 'train.py'
@@ -67,15 +71,7 @@ def train(config: str, lists: Path, seed: int, args: argparse.Namespace, folder:
     if done.is_file():
         return json.loads(done.read_text())
     folder.mkdir(parents=True, exist_ok=True)
-    cfg = launch.load_config(config)
-    options = [
-        f'randomness.seed={seed}',
-        f'train_dataloader.dataset.labeled.ann_file={lists / "labeled.txt"}',
-        'default_hooks.checkpoint.max_keep_ckpts=1',
-        *args.cfg_options,
-    ]
-    if cfg.train_dataloader.dataset.get('unlabeled') is not None:
-        options.append(f'train_dataloader.dataset.unlabeled.ann_file={lists / "unlabeled.txt"}')
+    options = options_of(config, lists, seed) + args.cfg_options
     command = [sys.executable, str(TRAIN), config, '--work-dir', str(folder), '--resume']
     command += ['--amp'] * args.amp + ['--cfg-options', *options]
     environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1'}
@@ -84,12 +80,57 @@ def train(config: str, lists: Path, seed: int, args: argparse.Namespace, folder:
             command, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False
         ).returncode
     if status:
+        lines = (folder / 'train.log').read_text(errors='replace').splitlines()
+        said = [line for line in lines if line.startswith('error: ')][-1:]
         raise SetupError(
             f'{config} on {lists} ended with status {status}; see {folder / "train.log"}'
+            + ''.join(f', which says: {line.removeprefix("error: ")}' for line in said)
         )
     summary = json.loads((folder / 'results.json').read_text())['summary']
     done.write_text(json.dumps(summary))
     return summary
+
+
+def options_of(config: str, lists: Path, seed: int) -> list[str]:
+    """What lets a config train on other lists than its own.
+
+    Raises:
+        SetupError: The config has no lists, or a list is missing.
+    """
+    dataset = launch.load_config(config).get('train_dataloader', {}).get('dataset', {})
+    key = 'train_dataloader.dataset'
+    if dataset.get('type') != 'SemiDataset':
+        raise SetupError(f"{config}: {key}.type is {dataset.get('type')!r}, expected 'SemiDataset'")
+    options = [
+        f'randomness.seed={seed}',
+        'default_hooks.checkpoint.max_keep_ckpts=1',
+        f'{key}.protocol=None',  # of the config's own lists
+    ]
+    for kind in ('labeled', 'unlabeled'):
+        source = dataset.get(kind)
+        if source is None and kind == 'unlabeled':  # a supervised-only config
+            continue
+        if not isinstance(source, dict) or 'ann_file' not in source:
+            raise SetupError(
+                f'{config}: {key}.{kind} reads no list (ann_file), so --lists cannot replace it; '
+                'compare configs whose images are listed'
+            )
+        path = lists / f'{kind}.txt'
+        if not path.is_file():
+            raise SetupError(
+                f'--lists {lists} holds no {path.name}; python tools/splits.py make|import writes it'
+            )
+        options.append(f'{key}.{kind}.ann_file={path}')
+    return options
+
+
+def origin(lists: Path) -> str:
+    """What the lists of a folder are: their protocol, counts and the begin of the labelled hash."""
+    manifest = read_manifest(lists) or {}
+    labeled = summarize_file(lists / 'labeled.txt')
+    count = f'{labeled["count"]} labelled'
+    name = manifest.get('protocol', 'of no named protocol')
+    return f'`{lists}`: {name}, {count}, SHA-256 {labeled["sha256"][:12]}'
 
 
 def spread(values: list[float]) -> str:
@@ -131,6 +172,8 @@ def main() -> None:
         for lists, seed in itertools.product(args.lists, args.seeds)
     ]
     subsets = list(itertools.product(args.lists, args.seeds))
+    for lists, config in itertools.product(args.lists, args.configs):
+        options_of(config, lists, 0)  # before anything runs
     results = {}
     with Progress() as progress, ThreadPoolExecutor(args.jobs) as pool:
         task = progress.add_task('runs', total=len(subsets) * len(args.configs))
@@ -143,6 +186,7 @@ def main() -> None:
             results[key] = job.result()
             progress.advance(task)
     text = table(args.configs, columns, results)
+    text += '\n' + ''.join(f'- {origin(lists)}\n' for lists in args.lists)
     (args.out / 'table.md').write_text(text)
     print(text)
 

@@ -2,7 +2,7 @@
 
 python tools/analysis/feature_map.py CONFIG CHECKPOINT [CHECKPOINT ...] --out FOLDER
 
-density.png has a row an image and a column a checkpoint: dark pixels have rare features. Density is the method's own where it
+density.png has a row an image and a column a checkpoint, densities over the image: dark pixels have rare features. Density is the method's own where it
 has one: the mean similarity to the nearest neighbours in the bank of the pixel's class (DGCL), or the flow's log-density
 (DDFP); with any other method it is DGCL's density against the pixels of the same class in the other images shown.
 
@@ -42,6 +42,7 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.heads import two_stage
 from mmseg_semi.objectives import DDFPObjective, DGCLObjective
 from mmseg_semi.objectives.ddfp import nearest
+from mmseg_semi.objectives.dgcl import at_size
 from mmseg_semi.structures import IGNORE
 
 
@@ -69,6 +70,10 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+WIDTH = 320
+"""Pixels that an image in a sheet is wide at least."""
+
+
 # -- features --------------------------------------------------------------------------------------
 
 
@@ -84,6 +89,8 @@ class Pixels:
     """(h w, C) penultimate features."""
     classes: Tensor
     """(h w,) predicted classes."""
+    prediction: Tensor
+    """(H', W') predicted classes at the size of the head's answer."""
     truth: Tensor
     """(h w,) true classes, IGNORE where there is none."""
     moved: Tensor | None = None
@@ -115,7 +122,8 @@ def read_pixels(model: nn.Module, network: nn.Module, sample: dict) -> Pixels:
         image,
         tuple(features.shape[2:]),
         as_rows(features),
-        logits.argmax(dim=1).flatten(),
+        at_size(logits, features.shape[2:]).argmax(dim=1).flatten(),
+        logits.argmax(dim=1)[0],
         nearest(truth, features.shape[2:]).flatten(),
         moved,
     )
@@ -213,19 +221,26 @@ def density_picture(columns: list[tuple[str, list[Pixels], Density]], palette) -
         maps.append((values, ends))
     rows = []
     for index, one in enumerate(columns[-1][1]):
-        side = one.image.shape[:2]
-        row = [one.image, draw.paint_labels(enlarge(one.classes, one.size, side), palette)]
+        times = -(-WIDTH // one.image.shape[1])  # small images are enlarged
+        side = tuple(times * length for length in one.image.shape[:2])
+        image = enlarge_picture(one.image, side)
+        row = [image, draw.paint_labels(nearest(one.prediction[None], side)[0], palette)]
         for values, (low, high) in maps:
             painted = draw.paint_values(values[index].nan_to_num(low).view(one.size), low, high)
             painted[values[index].isnan().view(one.size).numpy()] = 0
-            row.append(enlarge_picture(painted, side))
+            row.append(over(image, enlarge_picture(painted, side)))
         rows.append(row)
-    titles = ['image', 'prediction', *(f'density, {name}' for name, _, _ in columns)]
-    return draw.sheet(rows, titles)
+    titles = [
+        f'density {low:.3g} to {high:.3g}, {name}'
+        for (name, _, _), (_, (low, high)) in zip(columns, maps, strict=True)
+    ]
+    return draw.sheet(rows, ['image', 'prediction', *titles])
 
 
-def enlarge(labels: Tensor, size: tuple[int, int], side: tuple[int, int]) -> Tensor:
-    return nearest(labels.view(1, *size), side)[0]
+def over(image: np.ndarray, colours: np.ndarray, opacity: float = 0.65) -> np.ndarray:
+    """Colours over the image in grey."""
+    grey = image.mean(axis=2, keepdims=True)
+    return ((1 - opacity) * grey + opacity * colours).round().astype(np.uint8)
 
 
 def enlarge_picture(picture: np.ndarray, side: tuple[int, int]) -> np.ndarray:
@@ -317,7 +332,7 @@ def embed(rows: np.ndarray, seed: int) -> np.ndarray:
         from sklearn.manifold import TSNE
     except ImportError as error:
         raise SetupError(
-            "features.png needs scikit-learn's t-SNE, which is not installed: pip install scikit-learn"
+            f"features.png needs scikit-learn's t-SNE, which cannot be imported ({error}): pip install scikit-learn"
         ) from error
     perplexity = min(30.0, max(2.0, (len(rows) - 1) / 4))
     return TSNE(
@@ -355,7 +370,7 @@ def feature_picture(
                 x[own],
                 y[own],
                 s=26,
-                c=colours[sample.classes[mark]],
+                c=colours[sample.classes.numpy()[own]],
                 edgecolors=edge,
                 linewidths=1.1,
                 label=label,
@@ -364,15 +379,19 @@ def feature_picture(
             *at[1].T,
             s=170,
             marker='*',
-            c=colours[sample.centre_classes],
+            c=colours[sample.centre_classes.numpy()],
             edgecolors='black',
             linewidths=0.9,
             label='centre',
         )
         axis.set(title=title, xticks=[], yticks=[], facecolor='0.85')
     handles, labels = axes[0][-1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc='lower center', ncols=min(8, len(labels)), fontsize=8)
-    figure.tight_layout(rect=(0, 0.09, 1, 1))
+    legend = dict(
+        facecolor='0.85', markerscale=1.3, fontsize=9
+    )  # the ground of the panels: white rings are seen
+    columns = min(8, 5 * len(panels), len(labels))
+    figure.legend(handles, labels, loc='lower center', ncols=columns, **legend)
+    figure.tight_layout(rect=(0, 0.03 * -(-len(labels) // columns) + 0.03, 1, 1))
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

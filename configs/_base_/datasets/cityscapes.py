@@ -25,7 +25,7 @@ strong_view = [
 
 # labelled images, for the supervised loss
 labeled_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImage', defer=True),  # RandomScaleCrop decodes the part that it shows
     dict(type='LoadSegLabels', num_classes=num_classes),
     dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range=(0.5, 2.0)),
     dict(type='RandomFlip', prob=0.5),
@@ -34,7 +34,7 @@ labeled_pipeline = [
 
 # unlabelled images: one geometry, then the two views
 unlabeled_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImage', defer=True),  # RandomScaleCrop decodes the part that it shows
     dict(type='InitValidMap'),
     dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range=(0.5, 2.0)),
     dict(type='RandomFlip', prob=0.5),
