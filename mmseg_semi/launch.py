@@ -119,11 +119,18 @@ def _sentence(error: Exception) -> str | None:
 # -- configs -----------------------------------------------------------------------------------
 
 
-def find_projects() -> None:
-    """Let ``custom_imports = dict(imports=['projects.<name>'])`` find the folder beside the package, from anywhere."""
-    root = Path(__file__).resolve().parents[1]
-    if (root / 'projects').is_dir() and str(root) not in sys.path:
-        sys.path.append(str(root))
+def find_projects(config: Path | None = None) -> None:
+    """Let ``custom_imports = dict(imports=['projects.<name>'])`` find the project, from any working directory.
+
+    Args:
+        config: Where it stands below a folder ``projects``, that folder is found too: the package may be installed elsewhere.
+    """
+    folders = [Path(__file__).resolve().parents[1] / 'projects']
+    if config is not None:
+        folders += [folder for folder in config.resolve().parents if folder.name == 'projects'][:1]
+    for folder in folders:
+        if folder.is_dir() and str(folder.parent) not in sys.path:
+            sys.path.append(str(folder.parent))
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -158,7 +165,6 @@ def load_config(
         SetupError: If the file is missing or wrong, a key has no place in the config, or the model is
             to be built, needs mmpretrain, and that cannot be imported.
     """
-    find_projects()
     path = Path(path)
     if not path.is_file():
         beside = (
@@ -167,6 +173,7 @@ def load_config(
         near = difflib.get_close_matches(str(path), beside, n=1)
         hint = f'did you mean {near[0]}?' if near else 'configs stand in configs/<method>/'
         raise SetupError(f"config '{path}' does not exist; {hint}")
+    find_projects(path)
     try:
         cfg = Config.fromfile(path)
     except SetupError:

@@ -2,8 +2,9 @@
 
 Writes <name>_<network>-<sha256>.pth with the weights of one network and the class names, and beside
 it a config of a plain EncoderDecoder, which mmseg's init_model, inference_model and test runner take.
-Of a model of several domains (projects/multi_domain) it writes the two files for each of them. The logits of what was written are compared with the chosen network's before the files get their
-names: they are equal bit for bit.
+Of a model of several domains (projects/multi_domain) it writes the two files for each of them. The
+logits of what was written are compared with the chosen network's before the files get their names:
+they are equal bit for bit.
 """
 
 import argparse

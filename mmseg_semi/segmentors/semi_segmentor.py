@@ -314,6 +314,9 @@ class SemiSegmentor(BaseSegmentor):
             views.valid_u = self.data_preprocessor.stack_valid(
                 data_samples['weak'], views.img_u_w.device
             )
+            views.given_u = self.data_preprocessor.stack_given(
+                data_samples['weak'], views.img_u_w.device
+            )
             views.paths += [sample.metainfo.get('img_path', '?') for sample in data_samples['weak']]
         self.paths = views.paths
         return views
@@ -365,6 +368,7 @@ class SemiSegmentor(BaseSegmentor):
                 views.valid_u,
                 views.time,
             )
+            views.pseudo_u.given = views.given_u
 
     @torch.no_grad()
     def _mix(self, views: StepViews) -> None:

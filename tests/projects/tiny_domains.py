@@ -11,12 +11,8 @@ from mmseg.registry import MODELS
 from PIL import Image
 from tiny_semi import tiny_batch, tiny_data, tiny_recipe
 
-from mmseg_semi import launch
-
-launch.find_projects()
-
-from projects.multi_domain import join  # noqa: E402
-from projects.multi_domain.recipe import Domain  # noqa: E402
+from projects.multi_domain import join
+from projects.multi_domain.recipe import Domain
 
 CLASSES = dict(road=11, scenes=6)
 
