@@ -131,8 +131,11 @@ def test_an_image_without_classes_is_background(model):
     # only classes that the image shows, and that are asked for
     mask = make_mask(model, picture(), np.array([0, 1, 1, 0]), meta, settings, NoRefinement())
     assert set(np.unique(mask)) <= {0, 2, 3, 255} and set(np.unique(mask)) & {2, 3}
-    settings = MaskSettings(crf='none', scales=(1.0,), classes=('c',), background_class=None)
+    # every pixel is above 0.30 of this map's maximum, some are above 0.90
+    settings = MaskSettings(0.9, crf='none', scales=(1.0,), classes=('c',), background_class=None)
     mask = make_mask(model, picture(), np.array([0, 1, 1, 0]), meta, settings, NoRefinement())
+    (scores,) = multi_scale_cams(model, picture(), [2], (1.0,)).numpy()
+    assert np.array_equal(mask, np.where(scores > 0.9, 3, 255))
     assert set(np.unique(mask)) == {3, 255}
 
 
