@@ -13,6 +13,7 @@ stack.check_distributions()
 stack.apply()
 
 from mmseg_semi import (  # noqa: E402
+    backbones,
     datasets,
     evaluation,
     heads,
@@ -27,6 +28,7 @@ from mmseg_semi import (  # noqa: E402
 
 __all__ = [
     '__version__',
+    'backbones',
     'datasets',
     'evaluation',
     'heads',

@@ -5,12 +5,14 @@ mask.
 The partner of image i is image (i + 1) mod N of the same batch, as in the released DDFP, DGCL and MLLC code.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_semi.batch_colour import OPERATIONS, colour_jitter, gaussian_blur
 from mmseg_semi.errors import SetupError
 from mmseg_semi.structures import IGNORE, PseudoLabels, StepViews
 
@@ -183,3 +185,76 @@ class CutOut(_Mixing):
             else views.pseudo_u.given.masked_fill(~keep, IGNORE),
         )
         return views.img_u_s * keep[:, None], pseudo, views.valid_u & keep
+
+
+@MODELS.register_module()
+class ColourAfterMixing(nn.Module):
+    """A mixing, then colour jitter and blur of the mixed images: the strong view of ClassMix's and MLLC's code.
+
+    Unlabelled pipelines for it make no strong view of their own. One coin a batch for the jitter, with factors for each image
+    and one order, and one for the blur, with one width; see :mod:`mmseg_semi.batch_colour`. Labels, confidence and validity
+    move with the mixing only.
+
+    Args:
+        num_classes: K, the segmentor's number of classes.
+        mixing: Config of a mixing, or None.
+        mean, std, bgr_to_rgb: Those of the data preprocessor, to bring images to RGB in [0, 1] and back.
+        jitter: Probability of the jitter.
+        strength: Largest change of brightness, contrast, saturation and hue.
+        blur: Probability of the blur.
+        sigma: Range of its width, in pixels.
+
+    Raises:
+        SetupError: A value out of range.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        mixing: dict | None,
+        mean: Sequence[float],
+        std: Sequence[float],
+        bgr_to_rgb: bool,
+        jitter: float = 0.8,
+        strength: float = 0.25,
+        blur: float = 0.5,
+        sigma: tuple[float, float] = (0.15, 1.15),
+    ) -> None:
+        super().__init__()
+        if not (0 <= jitter <= 1 and 0 <= blur <= 1 and 0 <= strength <= 0.5):
+            raise SetupError(
+                f'mixing: jitter={jitter}, blur={blur}, strength={strength}; expected probabilities and a strength in [0, 0.5]'
+            )
+        if not 0 < sigma[0] <= sigma[1]:
+            raise SetupError(f'mixing.sigma={tuple(sigma)}: expected a range of numbers > 0')
+        self.num_classes = num_classes
+        self.mixing = MODELS.build(mixing) if mixing else None
+        self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
+        self.rgb = bgr_to_rgb
+        self.jitter, self.strength, self.blur, self.sigma = jitter, strength, blur, tuple(sigma)
+
+    def forward(self, views: StepViews) -> tuple[Tensor, PseudoLabels, Tensor]:
+        """Returns (images (N, 3, H, W), pseudo-labels, validity (N, H, W)) of the mixed strong view."""
+        images, pseudo, valid = views.img_u_s, views.pseudo_u, views.valid_u
+        if self.mixing is not None:
+            images, pseudo, valid = self.mixing(views)
+        # drawn whether used or not: what a later step draws depends on nothing but its own generator
+        coins = torch.rand(2, generator=views.generator)
+        order = torch.randperm(4, generator=views.generator).tolist()
+        draws = torch.rand(4, len(images), generator=views.generator) * 2 - 1
+        width = float(torch.rand((), generator=views.generator))
+        if coins[0] >= self.jitter and coins[1] >= self.blur:
+            return images, pseudo, valid
+        colours = (images.float() * self.std + self.mean) / 255
+        colours = colours if self.rgb else colours.flip(1)
+        if coins[0] < self.jitter:
+            amounts = dict(zip(OPERATIONS, draws * self.strength, strict=True))
+            for factor in ('contrast', 'saturation'):
+                amounts[factor] = 1 + amounts[factor]
+            colours = colour_jitter(colours, amounts, [OPERATIONS[i] for i in order])
+        if coins[1] < self.blur:
+            low, high = self.sigma
+            colours = gaussian_blur(colours, low + width * (high - low))
+        colours = colours if self.rgb else colours.flip(1)
+        return ((colours * 255 - self.mean) / self.std).to(images.dtype), pseudo, valid

@@ -282,7 +282,7 @@ def complete_weights(needed: bool = True) -> Iterator[None]:
     """Within it, a checkpoint has to fill the whole segmentor: for resuming and testing.
 
     MMEngine loads what fits by name and shape and logs the rest, so that a checkpoint of another
-    architecture tests random weights. Objectives are excepted, a plain checkpoint has none.
+    architecture tests random weights. Objectives and counts are excepted, a plain checkpoint has none.
 
     Args:
         needed: False for a context that does nothing.
@@ -311,7 +311,8 @@ def complete_weights(needed: bool = True) -> Iterator[None]:
             for name, (tensor, version) in before.items()
             if after.get(name) is tensor and tensor._version == version
         ]
-        missed = [name for name in missed if 'objectives.' not in name]
+        owned = ('objectives.', 'pseudo_label.')
+        missed = [name for name in missed if not any(part in name for part in owned)]
         if missed and isinstance(module, BaseModel):
             raise SetupError(
                 f"checkpoint '{_loaded_name.get()}' fills {len(before) - len(missed)} of the "

@@ -30,7 +30,7 @@ class Needs:
     """Teacher logits of the recipe's teacher rows."""
     teacher_features: bool = False
     """The teacher's penultimate features of the same rows."""
-    embedding: bool = False
+    projection: bool = False
     """The projection of the student's features (``SemiSegmentor.project``), for all rows of a call."""
     auxiliary_half: bool = False
     """Route the last half of the student's rows through the head's auxiliary norms (DDFP's released warm-up)."""
@@ -67,7 +67,9 @@ class StudentRows:
     logits: Tensor
     """(N, K, h, w): class scores at head resolution."""
     embedding: Tensor | None = None
-    """(N, D, h, w): the projection of ``features``, where an objective asked for it or the head has one."""
+    """(N, D, h, w): the head's own, where it has one."""
+    projection: Tensor | None = None
+    """(N, D, h, w): what ``SemiSegmentor.project`` makes of ``features``, where an objective asked for it."""
 
 
 @dataclass
@@ -78,6 +80,11 @@ class TeacherRows:
     """(N, K, h, w): class scores at head resolution."""
     features: Tensor | None = None
     """(N, C, h, w): penultimate features, where an objective asked for them."""
+    embedding: Tensor | None = None
+    """(N, D, h, w): the head's projection, where it has one."""
+    levels: list | None = None
+    """Answers after each round of label correction, from the first on (``mmseg_semi.graphs.Level``), where the
+    pseudo-labeller corrects."""
 
 
 @dataclass

@@ -272,6 +272,27 @@ def one_image_for_a_norm_of_one_pixel(trial):
     loader.sampler.source_ratio = [1, 1]
 
 
+@case(r"'mllc' learns the labels .* is ConfidenceThreshold: use .*TrainedGraphCorrection")
+def mllc_without_its_labels(trial):
+    trial.configure('mllc').model.pseudo_label = dict(type='ConfidenceThreshold')
+
+
+@case(r"'mllc' has w_inter=0\.1 .* DDFPHead has no embedding: use .*MLLCHead")
+def mllc_without_an_embedding(trial):
+    cfg = trial.configure('mllc')
+    cfg.model.student.decode_head = tiny_head('DDFPHead', 11)
+
+
+@case(r'model\.pseudo_label\.num_classes=7, but the student has 11 classes')
+def correction_of_other_classes(trial):
+    trial.configure('mllc').model.pseudo_label.num_classes = 7
+
+
+@case(r'MLLCPlusHead: rounds=2 need an embedding')
+def rounds_without_an_embedding(trial):
+    trial.configure('mllc').model.student.decode_head.embedding_channels = 0
+
+
 @case(r'student\.decode_head DAHead .*cls_seg')
 def head_that_does_not_end_in_cls_seg(trial):
     trial.cfg.model.student.decode_head = tiny_head('DAHead', 11, pam_channels=8)

@@ -208,7 +208,7 @@ def configs(tmp_path_factory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp('configs')
     return {
         method: tiny_data(folder / method, method).filename
-        for method in ('supervised', 'fixmatch', 'ddfp', 'ddfp_reference', 'dgcl', 'cct')
+        for method in ('supervised', 'fixmatch', 'ddfp', 'ddfp_reference', 'dgcl', 'cct', 'mllc')
     }
 
 
@@ -335,6 +335,22 @@ def test_a_step_of_dgcl_has_full_banks(tool, configs):
     assert own['stored']['objectives'] >= 4 * 11 * 12 * (16 + 8)
 
 
+def test_graphs_beside_their_dense_form(tool, configs, capsys):
+    found = measure(tool, configs['mllc'], '--measure', 'graphs', '--grid', '20', '30')
+    assert found['grid'] == [20, 30] and found['ratio']['pairs'] == 2
+    # three products of N x N matrices with diagonal ones would be 2 N^3 each
+    assert found['flops']['dense'] > 8 * 600**3 > 8 * found['flops']['lists']
+    assert found['memory']['lists']['rise'] < found['memory']['dense']['rise']
+    assert 'lists / dense' in capsys.readouterr().out
+    # what is compared computes the same
+    torch.manual_seed(0)
+    one = tool.GraphRound(top_k=5)
+    level = tool.Level(torch.randn(1, 4, 5, 6), torch.randn(1, 8, 5, 6))
+    eta = torch.full((4,), 0.5).double()
+    for mine, theirs in zip(one(level, eta), tool.dense_round(one, level, eta), strict=True):
+        assert (mine - theirs).abs().max() < 1e-4
+
+
 def test_the_command_writes_its_numbers(tool, configs, tmp_path, capsys):
     path = tmp_path / 'numbers.json'
     arguments = ('--measure', 'flow', '--iters', '1', '--warmup', '1', '--json', str(path))
@@ -352,7 +368,8 @@ def test_the_command_writes_its_numbers(tool, configs, tmp_path, capsys):
         ('supervised', 'teacher', "needs a config with model.teacher.weights='ema'"),
         ('fixmatch', 'flow', 'needs a config with a density'),
         ('fixmatch', 'auxiliary', 'needs a config with a CCTObjective'),
-        ('fixmatch', 'contrast', 'needs a config with class banks'),
+        ('fixmatch', 'contrast', 'needs a config with a DGCLObjective'),
+        ('fixmatch', 'graphs', 'needs a config with rounds of label correction'),
     ],
 )
 def test_what_a_config_cannot_answer(tool, configs, capsys, method, what, sentence):

@@ -1,8 +1,8 @@
 """Two processes equal one that works group by group on the same groups of images.
 
 A group is what one rank holds. The one process takes the loss of group 0 and of group 1, averages their gradients, steps
-once, averages the flow's gradients of the two groups, pushes a sample of both groups' features into DGCL's banks, and moves the
-teacher once; each group draws from its rank's
+once, averages the flow's gradients of the two groups, pushes a sample of both groups' features into DGCL's banks, adds up
+MLLC's counts and class sums, and moves the teacher once; each group draws from its rank's
 stream. Norms see one image at a time (GroupNorm) or nothing (frozen BN), and there is no dropout.
 
 Tolerance: 1e-6, relative to the largest value of a tensor, on every loss of six steps and on all weights after them. The
@@ -10,6 +10,7 @@ six steps pass through all phases of DDFP; sums of two gradients may round diffe
 """
 
 import contextlib
+import copy
 import itertools
 import multiprocessing
 import os
@@ -29,6 +30,7 @@ from whole_runs import ROOT, assert_same_checkpoint, call_tool, on_ranks, record
 
 from mmseg_semi import launch
 from mmseg_semi.datasets import MultiSourceSampler
+from mmseg_semi.objectives import DGCLObjective, MLLCObjective
 
 STEPS = 6  # two of each phase
 WORLD = 2
@@ -40,14 +42,21 @@ CASES = {
     'ddfp_reference': dict(method='ddfp_reference'),
     'dgcl': dict(method='dgcl'),
     'cct': dict(method='cct'),
+    # every pixel has a label, and rounding turns the first one after three steps
+    'mllc': dict(method='mllc', steps=3),
 }
 
 
 def run_config(
-    folder: Path, method: str, frozen_bn: bool = False, diff_rank_seed: bool = False, **changes
+    folder: Path,
+    method: str,
+    frozen_bn: bool = False,
+    diff_rank_seed: bool = False,
+    steps: int = STEPS,
+    **changes,
 ) -> Config:
     cfg = tiny_data(
-        folder, method, iterations=STEPS, checkpoint_interval=STEPS, **{'model': {}} | changes
+        folder, method, iterations=steps, checkpoint_interval=steps, **{'model': {}} | changes
     )
     cfg.param_scheduler = None
     cfg.randomness.diff_rank_seed = diff_rank_seed
@@ -171,22 +180,28 @@ def one_process(cfg: Config, initial: dict) -> tuple[list[list[dict]], dict]:
         [p for p in trained if p.requires_grad], lr=0.02, momentum=0.9, weight_decay=1e-4
     )
     (ddfp,) = [o for o in objectives if hasattr(o, 'density')] or [None]
-    (dgcl,) = [o for o in objectives if hasattr(o, 'bank')] or [None]
+    (dgcl,) = [o for o in objectives if isinstance(o, DGCLObjective)] or [None]
+    (mllc,) = [o for o in objectives if isinstance(o, MLLCObjective)] or [None]
     if ddfp is not None:
         flow = list(ddfp.density.parameters())
         adam = torch.optim.Adam(flow, betas=(0.5, 0.9))
         nll = [ddfp.nll.clone() for _ in range(WORLD)]
     losses = [[] for _ in range(WORLD)]
-    for step in range(STEPS):
-        flow_gradients, kept = [], []
+    for step in range(cfg.train_cfg.max_iters):
+        flow_gradients, kept, prototypes = [], [], []
+        batches = [groups.next(rank) for rank in range(WORLD)]
+        if mllc is not None:
+            share_omega(model, mllc, batches, step, cfg.randomness.seed)
         for rank in range(WORLD):
             model.start_step(step, cfg.randomness.seed, rank)
             if ddfp is not None:
                 ddfp.nll.copy_(nll[rank])  # logged one step later, by the rank that had it
-            data = model.data_preprocessor(groups.next(rank), training=True)
+            data = model.data_preprocessor(batches[rank], training=True)
             loss, log = model.parse_losses(model.loss(**data))
             losses[rank].append(log)
             (loss / WORLD).backward()
+            if mllc is not None:
+                prototypes.append(mllc._kept)
             if ddfp is not None:
                 with ddfp.density.trainable():
                     value = ddfp.estimator_loss()
@@ -208,6 +223,13 @@ def one_process(cfg: Config, initial: dict) -> tuple[list[list[dict]], dict]:
             epochs = cfg.default_hooks.flow.epochs
             adam.param_groups[0]['lr'] = 1e-3 * 0.01 ** ((step // ITERS_PER_EPOCH) / epochs)
             adam.step()
+        if mllc is not None:
+            model.pseudo_label.after_step()  # has seen both groups
+            mllc._kept = [
+                tuple(sum(parts) for parts in zip(*level, strict=True))
+                for level in zip(*prototypes, strict=True)
+            ]
+            mllc.after_step(None)
         start = ITERS_PER_EPOCH  # of averaging; the step in front of it copies
         if model.recipe is not None and model.recipe.weights == 'ema' and step + 1 >= start:
             decay = min(1 - 1 / max(step - start + 1, 1), 0.9)
@@ -217,6 +239,18 @@ def one_process(cfg: Config, initial: dict) -> tuple[list[list[dict]], dict]:
                 ):
                     mine.copy_(decay * mine + (1 - decay) * theirs)
     return losses, model.state_dict()
+
+
+def share_omega(model, mllc, batches: list[dict], step: int, seed: int) -> None:
+    """MLLC's weight of the strong view is that of the certain pixels of all groups: counts them in a pass beforehand."""
+    counts = []
+    mllc._over_ranks = lambda own: counts.append(own) or own
+    with torch.no_grad():
+        for rank, batch in enumerate(batches):
+            model.start_step(step, seed, rank)
+            model.loss(**model.data_preprocessor(copy.deepcopy(batch), training=True))
+            model.pseudo_label.thresholds._new = None
+    mllc._over_ranks = lambda own: sum(counts)
 
 
 def assert_close(one: torch.Tensor, other: torch.Tensor, name: str) -> None:
@@ -237,8 +271,8 @@ def test_two_processes_equal_one(ranks):
     cfg, _, notes = ranks
     losses, final = one_process(cfg, notes[0]['initial'])
     for rank in range(WORLD):
-        assert len(notes[rank]['losses']) == STEPS
-        for step in range(STEPS):
+        assert len(notes[rank]['losses']) == cfg.train_cfg.max_iters
+        for step in range(cfg.train_cfg.max_iters):
             mine, theirs = losses[rank][step], notes[rank]['losses'][step]
             assert mine.keys() == theirs.keys()
             for name in mine:
@@ -262,15 +296,16 @@ def test_two_processes_equal_one(ranks):
         'ddfp_reference': {'student', 'teacher', 'objectives.density'},
         'dgcl': {'student', 'teacher', 'objectives'},
         'cct': {'student', 'objectives'},
+        'mllc': {'student', 'teacher', 'objectives', 'pseudo_label'},
     }
     assert moved == expected[Path(cfg.filename).stem.removeprefix('tiny_')]
 
 
 def test_every_parameter_gets_a_gradient_in_every_phase(ranks):
-    _, _, notes = ranks
+    cfg, _, notes = ranks
     for note in notes:
         assert note['find_unused_parameters'] is False
-        assert note['without_gradient'] == [[]] * STEPS
+        assert note['without_gradient'] == [[]] * cfg.train_cfg.max_iters
 
 
 def test_banks_are_one_and_what_is_sent_for_them_is_bounded(ranks):
@@ -304,11 +339,11 @@ def test_ranks_read_what_one_process_with_a_larger_batch_reads(ranks):
         for r in range(WORLD)
     ]
     stream = iter(Groups(cfg).sampler(cfg, 0, 1, times=WORLD))
-    for step in range(STEPS):
+    for step in range(cfg.train_cfg.max_iters):
         one = [tuple(key) for key in itertools.islice(stream, WORLD * size)]
         two = [key for keys in read for key in keys[step * size : (step + 1) * size]]
         assert sorted(one) == sorted(two) and len(set(two)) == WORLD * size
-    assert all(len(keys) == STEPS * size for keys in read)
+    assert all(len(keys) == cfg.train_cfg.max_iters * size for keys in read)
 
 
 def left_by_the_command(rank: int, path: str, work_dir: Path) -> tuple[set[str], list]:

@@ -247,3 +247,11 @@ def test_mix_with_oneself_changes_nothing():
 def test_impossible_settings_are_refused(build):
     with pytest.raises(SetupError, match='mixing'):
         build()
+
+
+def test_one_image_mixed_with_itself_stays_as_it_is():
+    before = views(1)
+    image, pseudo, valid = ClassMix(K)(before)
+    assert torch.equal(image, before.img_u_s) and torch.equal(valid, before.valid_u)
+    assert torch.equal(pseudo.labels, before.pseudo_u.labels)
+    assert torch.equal(pseudo.confidence, before.pseudo_u.confidence)

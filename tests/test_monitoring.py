@@ -5,17 +5,17 @@ import re
 from pathlib import Path
 
 import pytest
-from tiny_semi import tiny_data, tiny_head, tiny_runner
+from tiny_semi import tiny_data, tiny_head, tiny_losses, tiny_model, tiny_runner
 
 ROOT = Path(__file__).resolve().parents[1]
 METRICS = {f'{network}/{m}' for network in ('student', 'teacher') for m in ('mIoU', 'aAcc', 'mAcc')}
 BOOKKEEPING = {'iter', 'step'}
 
 
-def documented() -> set[str]:
+def documented(section: str = '## Values') -> set[str]:
     """Names in the first column of the table of values."""
     text = (ROOT / 'docs/monitoring.md').read_text()
-    table = text.partition('## Values')[2].partition('\n## ')[0]
+    table = text.partition(f'{section}\n')[2].partition('\n## ')[0]
     rows = [line.split('|')[1] for line in table.splitlines() if line.startswith('| `')]
     return {name for row in rows for name in re.findall(r'`([^`]+)`', row)}
 
@@ -58,3 +58,12 @@ def test_every_documented_value_is_logged(logged):
     for name in documented() - elsewhere:
         pattern = re.escape(name).replace(r'\*', '.*')
         assert any(re.fullmatch(pattern, key) for key in logged), name
+
+
+def test_values_of_label_correction():
+    """By MLLC, and by its correction as FixMatch's labeller."""
+    labeler = dict(type='GraphCorrection', num_classes=3, rounds=1)
+    models = [tiny_model('mllc'), tiny_model('fixmatch', pseudo_label=labeler)]
+    found = {key for model in models for key in tiny_losses(model, 5)}
+    found = {re.sub(r'_\d$', '_k', key) for key in found if key.startswith(('mllc.', 'pseudo.'))}
+    assert found == documented('## Values of label correction')

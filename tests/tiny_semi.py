@@ -29,7 +29,7 @@ CHANNELS = (8, 16, 32, 64)
 """Channels of the backbone's four outputs, at strides 4, 8, 16 and 16."""
 ITERS_PER_EPOCH = 2
 """Unit of time of the recipes: labels only in epoch 0, self-training from 1, the perturbation from 2."""
-METHODS = ('supervised', 'fixmatch', 'ddfp', 'ddfp_reference', 'dgcl', 'ddfp_dgcl', 'cct')
+METHODS = ('supervised', 'fixmatch', 'ddfp', 'ddfp_reference', 'dgcl', 'ddfp_dgcl', 'cct', 'mllc')
 _SPLIT_METHODS = ('ddfp', 'ddfp_reference', 'ddfp_dgcl')
 _runs = itertools.count()
 
@@ -74,7 +74,7 @@ def tiny_head(
         align_corners=head != 'CCTHead',
         loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
     )
-    if head in ('DeepLabV3PlusHead', 'DDFPHead', 'DGCLHead'):
+    if head in ('DeepLabV3PlusHead', 'DDFPHead', 'DGCLHead', 'MLLCPlusHead'):
         config |= dict(
             in_channels=(CHANNELS[0], CHANNELS[3]),
             in_index=(0, 3),
@@ -87,6 +87,8 @@ def tiny_head(
         config |= dict(in_channels=CHANNELS[3], in_index=3)
     if head == 'CCTHead':
         config |= dict(pool_scales=(1, 2), dropout_ratio=0.0)
+    if head == 'MLLCHead':
+        config |= dict(dilations=(1, 2), groups=4)
     return config | changes
 
 
@@ -141,6 +143,11 @@ def tiny_recipe(
         head, own = 'DGCLHead', dict(projection=True, projection_channels=8)
     elif head is None and method == 'cct':
         head = 'CCTHead'
+    elif head is None and method.startswith('mllc'):
+        head = 'MLLCHead' if method == 'mllc_reference' else 'MLLCPlusHead'
+        own = dict(embedding_channels=8, rounds=2, graph=dict(top_k=5))
+        if method == 'mllc':  # else corrected answers begin uniform, and weigh nothing
+            own['class_layer'] = 'identity'
     head = head or 'DeepLabV3PlusHead'
     reference = method.endswith('reference')
     divisor = {'ddfp_reference': 'confident', 'dgcl_reference': 'inverse'}.get(method, 'valid')
@@ -179,6 +186,9 @@ def tiny_recipe(
             falling = dict(type='Line', values=(20.0, 0.0), times=(1, 4))
             model['pseudo_label'] = dict(type='EntropyPercentile', drop=falling)
         model['mixing'] = dict(type='CutMix', prob=0.5)
+        if method.startswith('mllc'):
+            model = _mllc(model, method == 'mllc_reference', num_classes)
+            return model | changes | dict(teacher=model['teacher'] | (changes.get('teacher') or {}))
         values, milestones = [0.0, 1.0], [1]
         if method in _SPLIT_METHODS:
             values, milestones = [0.0, 1.0, 0.5], [1, 2]
@@ -220,6 +230,29 @@ def tiny_recipe(
     if changes.get('teacher'):
         changes['teacher'] = model.get('teacher', {}) | changes['teacher']
     return model | changes
+
+
+def _mllc(model: dict, reference: bool, num_classes: int) -> dict:
+    """MLLC from the first step on; the contrast with prototypes begins at 1."""
+    labeler = dict(type='TrainedGraphCorrection', num_classes=num_classes, tau=1.05 / num_classes)
+    teacher = dict(weights='ema', mode='eval', buffers='copy', rows='weak', start=1)
+    if reference:
+        labeler |= dict(pad_mask=False, label_grid='nearest')
+        teacher = dict(weights='student', mode='train', rows='weak')
+    objective = dict(
+        type='MLLCObjective',
+        tau_omega=1.02 / num_classes,
+        inter_start=1,
+        w_intra=0.0 if reference else 0.1,
+        banks='shared' if reference else 'per_level',
+    )
+    return model | dict(
+        teacher=teacher,
+        pseudo_label=labeler,
+        mixing=dict(type='ClassMix', num_classes=num_classes),
+        forward='stream',
+        objectives=[dict(type='SupervisedObjective'), objective],
+    )
 
 
 def tiny_model(method: str, seed: int = 0, **changes):

@@ -8,6 +8,7 @@
     flow       likelihood of the flow and its gradient on one step's samples
     auxiliary  CCT's auxiliary decoders, forward and backward, against the plain loop over them
     contrast   DGCL's density, loss with its gradient, and bank update on one step's maps
+    graphs     a round of label correction with its backward pass, beside its dense N x N form
 
 Two configs (or a part and what it is measured against) run in interleaved pairs in one process; the
 ratio is the median of the pairs. Images are random and weights untrained unless --data is given; the
@@ -34,6 +35,7 @@ from typing import Any
 os.environ.setdefault('KINETO_LOG_LEVEL', '6')  # the profiler's own messages
 
 import torch
+import torch.nn.functional as F
 
 try:
     from mmengine.config import Config, ConfigDict, DictAction
@@ -51,6 +53,7 @@ try:
     from mmseg_semi import __version__, launch
     from mmseg_semi.density import UNLABELED, knn_density
     from mmseg_semi.errors import SetupError
+    from mmseg_semi.graphs import GraphRound, Level, to_maps, to_nodes
     from mmseg_semi.hooks import MeanTeacherHook
     from mmseg_semi.measuring import (
         Memory,
@@ -63,7 +66,7 @@ try:
         stored_bytes,
         trace_memory,
     )
-    from mmseg_semi.objectives import CCTObjective
+    from mmseg_semi.objectives import CCTObjective, DGCLObjective
     from mmseg_semi.perturbations import Guidance, VirtualAdversarial
     from mmseg_semi.structures import IGNORE, StepViews, StudentRows, TeacherRows
 except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
@@ -80,7 +83,16 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('other', nargs='?', metavar='CONFIG_B', help='a second one to compare with')
     parser.add_argument(
         '--measure',
-        choices=('step', 'plain', 'inference', 'teacher', 'flow', 'contrast', 'auxiliary'),
+        choices=(
+            'step',
+            'plain',
+            'inference',
+            'teacher',
+            'flow',
+            'contrast',
+            'auxiliary',
+            'graphs',
+        ),
         default='step',
     )
     parser.add_argument('--iters', type=int, default=10, help='measured runs of each; default 10')
@@ -95,6 +107,14 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--crop', type=int, help="side of the images; default the config's crop")
     parser.add_argument(
         '--at', type=int, metavar='ITER', help='iteration to measure; default half of the schedule'
+    )
+    parser.add_argument(
+        '--grid',
+        type=int,
+        nargs=2,
+        default=(33, 65),
+        metavar='N',
+        help='--measure graphs: nodes, down and across; default 33 65',
     )
     parser.add_argument('--data', action='store_true', help="the config's images, not random ones")
     parser.add_argument(
@@ -324,7 +344,7 @@ class TrainingStep:
         self.loop = self.runner.train_loop
         self.device = next(self.runner.model.parameters()).device
         for objective in getattr(self.runner.model, 'objectives', ()):
-            if hasattr(objective, 'bank'):
+            if isinstance(objective, DGCLObjective):
                 fill_bank(objective.bank)
         self._mark_parts()
 
@@ -662,7 +682,7 @@ def print_flow(result: dict) -> None:
 def contrast_views(step: TrainingStep, args: argparse.Namespace) -> StepViews:
     """Random maps at a quarter of the crop, and a label map in which the present classes are equally frequent."""
     model = step.runner.model
-    objective = next(o for o in model.objectives if hasattr(o, 'bank'))
+    objective = next(o for o in model.objectives if isinstance(o, DGCLObjective))
     (number_l, number_u), crop = step.about['batch'], step.about['crop']
     side = tuple(-(-length // 4) for length in crop)
     generator = torch.Generator().manual_seed(0)
@@ -674,8 +694,8 @@ def contrast_views(step: TrainingStep, args: argparse.Namespace) -> StepViews:
     def rows(number: int) -> StudentRows:
         empty = torch.empty(0)
         features = maps(number, objective.bank.features.shape[2]).relu_()
-        embedding = maps(number, objective.bank.embeddings.shape[2]).requires_grad_()
-        return StudentRows((), empty, empty, features, empty, embedding)
+        projection = maps(number, objective.bank.embeddings.shape[2]).requires_grad_()
+        return StudentRows((), empty, empty, features, empty, projection=projection)
 
     logits = maps(number_u, model.num_classes)
     logits[:, present:] -= 100
@@ -698,24 +718,24 @@ def contrast_views(step: TrainingStep, args: argparse.Namespace) -> StepViews:
 def measure_contrast(step: TrainingStep, args: argparse.Namespace) -> dict:
     """Everything that DGCL's objective does in a step, with full banks."""
     model = step.runner.model
-    objective = next((o for o in model.objectives if hasattr(o, 'bank')), None)
+    objective = next((o for o in model.objectives if isinstance(o, DGCLObjective)), None)
     if objective is None:
         raise SetupError(
-            '--measure contrast needs a config with class banks, such as those of configs/dgcl/'
+            '--measure contrast needs a config with a DGCLObjective, such as those of configs/dgcl/'
         )
     views = contrast_views(step, args)
     maps = (views.student_l, views.student_w)
 
     def contrast() -> None:
         for rows in maps:
-            rows.embedding.grad = None
+            rows.projection.grad = None
         with part('loss'):
             loss = objective.compute(views)['loss']
         with part('backward'):
             loss.backward()
         objective.after_step(views)
         for rows in maps:
-            rows.embedding.grad = None
+            rows.projection.grad = None
 
     def timed() -> dict[str, float]:
         with Meter(clock(step.device, args.cpu_time)) as meter:
@@ -885,6 +905,96 @@ def print_auxiliary(result: dict) -> None:
         print(f'objective / plain loop: time {result["ratio_text"]}')
 
 
+def measure_graphs(cfg: Config, args: argparse.Namespace) -> dict:
+    """One round with its backward pass on random logits and features of one image, in both forms."""
+    device = torch.device(get_device())
+    init_default_scope('mmseg')
+    head = revert_sync_batchnorm(MODELS.build(cfg.model.student.decode_head)).to(device)
+    if not len(getattr(head, 'rounds', ())):
+        raise SetupError(
+            '--measure graphs needs a config with rounds of label correction, such as those of configs/mllc/'
+        )
+    one, (height, width) = head.rounds[0], args.grid
+    generator = torch.Generator().manual_seed(0)
+    # blocks of a few cells, as the answers of a network have
+    small = height // 4 + 1, width // 4 + 1
+    level = Level(
+        *(
+            F.interpolate(
+                torch.randn(1, channels, *small, generator=generator),
+                (height, width),
+                mode='nearest',
+            )
+            .add(0.3 * torch.randn(1, channels, height, width, generator=generator))
+            .to(device)
+            .requires_grad_()
+            for channels in (head.num_classes, head.embedding_channels)
+        )
+    )
+    thresholds = torch.full((head.num_classes,), 0.5, dtype=torch.float64, device=device)
+
+    def run(form: Callable) -> None:
+        out = form(one, level, thresholds)
+        with part('backward'):
+            (out.logits.sum() + out.features.sum()).backward()
+        for tensor in level:
+            tensor.grad = None
+        head.zero_grad()
+
+    forms = {'lists': GraphRound.forward, 'dense': dense_round}
+    steps = [partial(run, form) for form in forms.values()]
+    result = measure_pair(tuple(forms), steps, device, args)
+    result.update(
+        config=cfg.filename,
+        grid=[height, width],
+        top_k=one.top_k,
+        memory={n: asdict(trace_memory(s, device)) for n, s in zip(forms, steps, strict=True)},
+        flops={n: sum(count_flops(s).values()) for n, s in zip(forms, steps, strict=True)},
+    )
+    return result
+
+
+def dense_round(one: GraphRound, level: Level, thresholds: Tensor) -> Level:
+    """A round as the released code of MLLC computes it: square matrices, sorted whole and multiplied with diagonal ones."""
+    size = level.logits.shape[2:]
+    p, f = (to_nodes(maps)[0] for maps in level)
+
+    def normalised(a: Tensor) -> Tensor:
+        root = torch.diag((a.sum(dim=1) + 1e-10) ** -0.5)
+        return root @ a @ root
+
+    with torch.no_grad():
+        confidence, own = p.softmax(dim=1).max(dim=1)
+        sure = confidence >= thresholds[own]
+        unit = f / (f.norm(dim=1, keepdim=True) + 1e-9)
+        similarity = (unit @ unit.T).clamp(min=0)
+        cut = similarity.sort(dim=1, descending=True).values[:, one.top_k]
+        kept = torch.where(similarity >= cut[:, None], similarity, 0.0)
+        semantic = normalised(kept + kept.T)
+    share = torch.where(sure, one.blend_reliable, one.blend_unreliable)[:, None]
+    blended = share * (semantic @ p) + (1 - share) * p
+    refined = one.class_layer(to_maps(blended[None], size))
+    with torch.no_grad():
+        q = to_nodes(refined)[0].softmax(dim=1)
+        q = q / (q.norm(dim=1, keepdim=True) + 1e-9)
+        hot = F.one_hot(own, p.shape[1]).to(q.dtype)
+        classes = normalised((q @ q.T) * (hot @ hot.T))
+    return Level(refined, one.feature_layer(to_maps((classes @ f)[None], size)))
+
+
+def print_graphs(result: dict) -> None:
+    height, width = result['grid']
+    print(
+        f'{result["config"]}: a round on {height} x {width} nodes, {result["top_k"]} neighbours, with its backward pass'
+    )
+    for name, seconds in result['seconds'].items():
+        memory = Memory(**result['memory'][name])
+        print(
+            f'{name:5s} {seconds * 1e3:10.1f} ms, {result["flops"][name] / 1e9:9.2f} GFLOP, peak {memory.rise / MIB:8.1f} MiB'
+        )
+    print(f'lists / dense: time {result["ratio_text"]}')
+
+
 # -- main --------------------------------------------------------------------------------------
 
 
@@ -927,6 +1037,10 @@ def run(args: argparse.Namespace) -> dict:
     if args.measure == 'inference':
         result |= measure_inference(cfgs, args)
         print_inference(result)
+        return result
+    if args.measure == 'graphs':
+        result |= measure_graphs(cfgs[0], args)
+        print_graphs(result)
         return result
     with tempfile.TemporaryDirectory(prefix='mmseg_semi_') as folder:
         steps = [

@@ -31,9 +31,12 @@ except ValueError as error:  # a SetupError: the OpenMMLab stack is not as it mu
     sys.exit(2)
 
 # Heads with parts for training only: the head that is deployed, and the arguments it does not know.
+GRAPHS = ('embedding_channels', 'rounds', 'graph_pool', 'class_layer', 'graph')
 PLAIN_HEADS = {
     'DDFPHead': ('DeepLabV3PlusHead', ('split_norms',)),
     'DGCLHead': ('DeepLabV3PlusHead', ('projection', 'projection_channels')),
+    'MLLCHead': ('DeepLabV2Head', GRAPHS),
+    'MLLCPlusHead': ('DeepLabV3PlusHead', GRAPHS),
 }
 
 # Of the training config, what testing and inference read.

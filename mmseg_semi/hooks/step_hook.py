@@ -243,7 +243,9 @@ class SemiStepHook(Hook):
         adapted = {
             f'{name}.{key}': value for name in model.networks for key, value in state.items()
         }
-        # objectives start fresh from a plain checkpoint
+        # objectives and counts start fresh from a plain checkpoint
         return adapted | {
-            key: value for key, value in model.state_dict().items() if key.startswith('objectives.')
+            key: value
+            for key, value in model.state_dict().items()
+            if key.startswith(('objectives.', 'pseudo_label.'))
         }

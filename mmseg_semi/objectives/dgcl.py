@@ -149,7 +149,7 @@ class DGCLObjective(Objective):
         anchored = [c for c in range(classes) if c not in self.excluded_classes]
         self.register_buffer('anchored', torch.tensor(anchored), persistent=False)
 
-    all_needs = Needs(labeled=True, weak=True, teacher=True, embedding=True)
+    all_needs = Needs(labeled=True, weak=True, teacher=True, projection=True)
 
     def idle_parameters(self) -> list[nn.Parameter]:
         return list(self._projection[0].parameters())
@@ -159,8 +159,8 @@ class DGCLObjective(Objective):
         pixels = order_by_class(labels, len(self.bank.counts))
         rows_l, rows_w = views.student_l, views.student_w
         features = rows_of(rows_l.features.detach(), rows_w.features.detach())
-        embeddings = rows_of(rows_l.embedding, rows_w.embedding)
-        fixed = rows_of(rows_l.embedding.detach(), rows_w.embedding.detach())
+        embeddings = rows_of(rows_l.projection, rows_w.projection)
+        fixed = rows_of(rows_l.projection.detach(), rows_w.projection.detach())
         self._keep_rows(pixels, features, fixed)
 
         others, other_counts = draw_others(labels, self.anchored, self.negatives)

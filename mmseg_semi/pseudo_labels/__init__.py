@@ -1,5 +1,12 @@
 """From teacher logits to labels for unlabelled pixels."""
 
+from mmseg_semi.pseudo_labels.class_counts import ClassCountThreshold
+from mmseg_semi.pseudo_labels.correction_quality import (
+    CorrectionQuality,
+    correction_quality,
+    describe_quality,
+)
+from mmseg_semi.pseudo_labels.graph_correction import GraphCorrection, TrainedGraphCorrection
 from mmseg_semi.pseudo_labels.threshold import (
     ConfidenceThreshold,
     EntropyPercentile,
@@ -11,9 +18,15 @@ from mmseg_semi.pseudo_labels.threshold import (
 )
 
 __all__ = [
+    'ClassCountThreshold',
     'ConfidenceThreshold',
+    'CorrectionQuality',
     'EntropyPercentile',
+    'GraphCorrection',
+    'TrainedGraphCorrection',
     'build_percentage',
+    'correction_quality',
+    'describe_quality',
     'entropy',
     'label_and_confidence',
     'masked_quantile',

@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_semi.errors import SetupError
-from mmseg_semi.heads.two_stage import HeadOutput, two_stage
+from mmseg_semi.heads.two_stage import two_stage
 from mmseg_semi.measuring import part
 from mmseg_semi.seeding import derive_seed
 from mmseg_semi.segmentors.pretrained import complete_pretraining
@@ -49,7 +49,8 @@ class SemiSegmentor(BaseSegmentor):
         test_cfg: None; the student's own ``test_cfg`` holds.
         data_preprocessor: Config of a ``SemiDataPreprocessor``.
 
-    State: ``student.*``, ``teacher.*`` (if it has tensors of its own) and ``objectives.<i>.*`` in the state dict.
+    State: ``student.*``, ``teacher.*`` (if it has tensors of its own), ``objectives.<i>.*`` and ``pseudo_label.*`` (counts)
+    in the state dict.
 
     Raises:
         SetupError: Objectives whose needs the recipe cannot meet; a head that cannot serve; unknown keys or values.
@@ -102,13 +103,14 @@ class SemiSegmentor(BaseSegmentor):
         self.pseudo_label = MODELS.build(pseudo_label) if pseudo_label else None
         self.mixing = MODELS.build(mixing) if mixing else None
         self.objectives = nn.ModuleList(MODELS.build(objective) for objective in objectives)
-        # an objective that wants Needs.embedding sets this from `bind`: (N, C, h, w) features -> (N, D, h, w)
+        # an objective that wants Needs.projection sets this from `bind`: (N, C, h, w) features -> (N, D, h, w)
         self.project: Callable[[Tensor], Tensor] | None = None
-        classes = getattr(self.mixing, 'num_classes', self.num_classes)
-        if classes != self.num_classes:
-            raise SetupError(
-                f'model.mixing.num_classes={classes}, but the student has {self.num_classes} classes: set them equal'
-            )
+        for key in ('mixing', 'pseudo_label'):
+            classes = getattr(getattr(self, key), 'num_classes', self.num_classes)
+            if classes != self.num_classes:
+                raise SetupError(
+                    f'model.{key}.num_classes={classes}, but the student has {self.num_classes} classes: set them equal'
+                )
         names = [objective.name for objective in self.objectives]
         if not names or len(set(names)) < len(names):
             raise SetupError(
@@ -244,7 +246,10 @@ class SemiSegmentor(BaseSegmentor):
         self._started = iteration, torch.Generator().manual_seed(step_seed)
 
     def finish_step(self) -> None:
-        """Lets objectives update banks and counts; called by ``SemiStepHook`` after the optimiser's step."""
+        """Lets pseudo-labeller and objectives update counts and banks; called by ``SemiStepHook`` after the optimiser's
+        step."""
+        if hasattr(self.pseudo_label, 'after_step'):
+            self.pseudo_label.after_step()
         for objective in self.objectives:
             objective.after_step(self.last_views)
         self.last_views = None
@@ -268,6 +273,8 @@ class SemiSegmentor(BaseSegmentor):
         needs = Needs()
         for objective in self.objectives:
             needs = needs | objective.needs(views.time)
+        if needs.strong:
+            needs = needs | getattr(self.pseudo_label, 'needs', Needs())
         if needs.unlabeled and views.img_u_w is None:
             raise SetupError(
                 f'the batch of iteration {iteration} has no unlabelled images, but an objective needs them: give '
@@ -286,6 +293,9 @@ class SemiSegmentor(BaseSegmentor):
             with part(f'objective/{objective.name}'):
                 for key, value in objective.loss(views).items():
                     losses[f'{objective.name}.{key}'] = value
+        if views.monitor and needs.strong and hasattr(self.pseudo_label, 'watch'):
+            for key, value in self.pseudo_label.watch(views, self).items():
+                losses[f'pseudo.{key}'] = value
         if not any('loss' in key for key in losses):
             raise SetupError(
                 f'no objective has a loss at iteration {iteration} (time {views.time:g}): begin the weights of '
@@ -344,7 +354,9 @@ class SemiSegmentor(BaseSegmentor):
         was_training = network.training
         if self.teacher is None:  # the student labels: in its recipe's mode, for these rows only
             network.train(self.recipe.mode == 'train')
-        features, logits, _ = head.finish(head.lift(head.embed(network.extract_feat(images))))
+        features, logits, embedding = head.finish(
+            head.lift(head.embed(network.extract_feat(images)))
+        )
         if self.teacher is None:
             network.train(was_training)
         # Before torch 2.11 a pass without a graph leaves graph-free half-precision casts of its weights in autocast's
@@ -356,17 +368,20 @@ class SemiSegmentor(BaseSegmentor):
 
         def rows(first: int, last: int) -> TeacherRows:
             return TeacherRows(
-                logits[first:last], None if features is None else features[first:last]
+                *(None if x is None else x[first:last] for x in (logits, features, embedding))
             )
 
         if with_labeled:
             views.teacher_l = rows(0, count)
         views.teacher_u = rows(count, len(images))
         if needs.strong:
+            answer = views.teacher_u.logits
+            if hasattr(self.pseudo_label, 'correct'):
+                with part('correction'):
+                    answer = self.pseudo_label.correct(views, self)
+                torch.clear_autocast_cache()
             views.pseudo_u = self.pseudo_label(
-                self.upsample(views.teacher_u.logits, views.valid_u.shape[1:]),
-                views.valid_u,
-                views.time,
+                self.upsample(answer, views.valid_u.shape[1:]), views.valid_u, views.time
             )
             views.pseudo_u.given = views.given_u
 
@@ -417,13 +432,14 @@ class SemiSegmentor(BaseSegmentor):
         sizes: list[int],
         branches: tuple[int, int] | None,
         needs: Needs,
-    ) -> list[HeadOutput]:
-        """Stage 2 on all rows at once, and its outputs by runs of rows."""
+    ) -> list[tuple[Tensor | None, ...]]:
+        """Stage 2 on all rows at once; its outputs, and the projection of the features, by runs of rows."""
         output = self.stages.finish(lifted, branches)
-        if needs.embedding:
-            output = output._replace(embedding=self.project(output.features))
-        parts = [[None] * len(sizes) if x is None else x.split(sizes) for x in output]
-        return [HeadOutput(*own) for own in zip(*parts, strict=True)]
+        projection = self.project(output.features) if needs.projection else None
+        parts = [
+            [None] * len(sizes) if x is None else x.split(sizes) for x in (*output, projection)
+        ]
+        return [*zip(*parts, strict=True)]
 
     def upsample(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """(N, K, h, w) -> (N, K, H, W) as the head does it: by its ``fit``, else bilinear with its ``align_corners``."""

@@ -42,8 +42,8 @@ class MultiDomainSegmentor(BaseModel):
         iters_per_epoch: Unit of time of the teacher's ``start`` and ``copy_until`` and of the flow's learning rate, in
             iterations of the run. Schedules in a domain go by its own steps and its own ``iters_per_epoch``.
 
-    State: ``shared.*``, ``shared_teacher.*``, ``domains.<name>.student.*``, ``.teacher.*`` and ``.objectives.<i>.*``; a
-    tensor that several parts hold stands once, under its first name.
+    State: ``shared.*``, ``shared_teacher.*``, ``domains.<name>.student.*``, ``.teacher.*``, ``.objectives.<i>.*`` and
+    ``.pseudo_label.*``; a tensor that several parts hold stands once, under its first name.
 
     Raises:
         SetupError: Names, parts or recipes that do not fit together, or what a domain's segmentor raises.

@@ -108,3 +108,30 @@ def test_plain_evaluation_pipelines_are_mmseg_alone(name):
     assert set(types) <= {'LoadImageFromFile', 'Resize', 'LoadAnnotations', 'PackSegInputs'}
     # mmseg's inference takes exactly this step out
     assert dict(type='LoadAnnotations') in cfg.test_pipeline
+
+
+@pytest.mark.parametrize(
+    ('name', 'make', 'crop', 'count', 'evaluated', 'seen'),
+    [
+        ('voc_321', voc, (321, 321), 10, (375, 500), (375, 500)),
+        ('cityscapes_256x512', cityscapes, (256, 512), 2, (256, 512), (512, 1024)),
+    ],
+)
+def test_crops_for_colour_after_mixing(
+    tmp_path, monkeypatch, name, make, crop, count, evaluated, seen
+):
+    make(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    cfg = Config.fromfile(ROOT / f'configs/_base_/datasets/{name}.py')
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.update(num_workers=0, persistent_workers=False)
+    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+    loader.sampler.check_loader(loader)
+    batch = next(iter(loader))
+    for view, rows in (('labeled', slice(count)), ('weak', slice(count, None))):
+        assert all(img.shape == (3, *crop) for img in batch['inputs'][view][rows])
+    assert all('valid_map' in data for data in batch['data_samples']['weak'][count:])
+    assert not any(img is not None for img in batch['inputs'].get('strong', []))
+    item = next(iter(Runner.build_dataloader(cfg.val_dataloader)))
+    assert item['data_samples'][0].gt_sem_seg.data.shape[1:] == evaluated
+    assert item['inputs'][0].shape[1:] == seen

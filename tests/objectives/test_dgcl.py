@@ -63,11 +63,10 @@ def step(
 
     def rows() -> StudentRows:
         features = torch.randn(2, channels, SIDE, SIDE, generator=draw).relu()
-        embedding = torch.randn(2, width, SIDE, SIDE, generator=draw)
+        projection = torch.randn(2, width, SIDE, SIDE, generator=draw)
         empty = torch.empty(0)
-        return StudentRows(
-            (), empty, empty, features.requires_grad_(), empty, embedding.requires_grad_()
-        )
+        maps = features.requires_grad_(), empty
+        return StudentRows((), empty, empty, *maps, projection=projection.requires_grad_())
 
     if labels is None:
         labels = torch.randint(0, K, (2, SIDE, SIDE), generator=draw)
@@ -125,7 +124,7 @@ def ranked(objective, views: StepViews, labels: list[int]) -> dict[int, list[int
 
 def by_definition(objective, views: StepViews, labels: list[int], classes) -> tuple[float, dict]:
     """The loss with all other pixels as negatives, and the anchors of each class."""
-    embeddings, bank = as_rows('embedding', views), objective.bank
+    embeddings, bank = as_rows('projection', views), objective.bank
     terms, anchors = [], {}
     for c, order in ranked(objective, views, labels).items():
         if c not in classes or not order:
@@ -166,7 +165,7 @@ def test_loss_is_its_definition(excluded):
         for index, row in enumerate(
             torch.cat(
                 [
-                    r.embedding.grad.movedim(1, -1).flatten(0, 2)
+                    r.projection.grad.movedim(1, -1).flatten(0, 2)
                     for r in (views.student_l, views.student_w)
                 ]
             )
@@ -201,7 +200,7 @@ def test_anchors_are_sparsest_of_the_ranked_sample():
     order = ranked(objective, views, objective.label_map(views).tolist())
     objective.compute(views)['loss'].backward()
     grads = torch.cat(
-        [r.embedding.grad.movedim(1, -1).flatten(0, 2) for r in (views.student_l, views.student_w)]
+        [r.projection.grad.movedim(1, -1).flatten(0, 2) for r in (views.student_l, views.student_w)]
     )
     touched = {i for i, row in enumerate(grads) if row.any()}
     for own in order.values():
@@ -220,7 +219,7 @@ def test_centre_is_the_mean_of_what_is_not_normalised():
     def scaled(index: int) -> float:
         image, pixel = divmod(index, SIDE * SIDE)
         rows = (views.student_l, views.student_w)[image // 2]
-        at = rows.embedding.data[image % 2].flatten(1)
+        at = rows.projection.data[image % 2].flatten(1)
         at[:, pixel] *= 10
         value = objective.compute(views)['loss'].item()
         at[:, pixel] /= 10
@@ -268,7 +267,7 @@ def test_a_bank_that_is_not_full_keeps_its_class_out_or_all(gate):
     labels = objective.label_map(views).tolist()
     values = objective.compute(views)
     values['loss'].backward()
-    gradients = views.student_l.embedding.grad, views.student_w.embedding.grad
+    gradients = views.student_l.projection.grad, views.student_w.projection.grad
     if gate == 'all':
         # an exact zero, with a gradient that is zero and not missing
         assert values['loss'].item() == 0 and values['classes'] == 0
@@ -312,7 +311,7 @@ def test_no_class_is_left_after_the_exclusion():
     values = objective.compute(views)
     values['loss'].backward()
     assert values['loss'].item() == 0 and values['classes'] == 0
-    assert not views.student_l.embedding.grad.any()
+    assert not views.student_l.projection.grad.any()
 
 
 def test_a_class_without_negatives_is_left_out():
@@ -382,7 +381,7 @@ def test_every_step_pushes_a_sample_of_its_pixels():
     views = step(seed=1)
     labels = objective.label_map(views)
     features = torch.tensor(as_rows('features', views))
-    embeddings = torch.tensor(as_rows('embedding', views))
+    embeddings = torch.tensor(as_rows('projection', views))
     objective.compute(views)
     objective.after_step(views)
     assert bank.counts.tolist() == [12, 12, 12]
@@ -410,7 +409,7 @@ def test_rows_are_those_of_before_the_optimisers_step():
     loop.iter = 2
     losses = tiny_losses(model, 2)
     rows = model.last_views.student_l, model.last_views.student_w
-    seen = torch.cat([r.embedding.detach().movedim(1, -1).flatten(0, 2) for r in rows])
+    seen = torch.cat([r.projection.detach().movedim(1, -1).flatten(0, 2) for r in rows])
     sum(value for key, value in losses.items() if 'loss' in key).backward()
     loop.optimizer.step()
     model.last_views.drop_student_rows()
@@ -426,7 +425,7 @@ def test_needs_and_phases():
     model, objective = build(full=False)
     assert not any(vars(objective.needs(0.5)).values())
     needs = objective.needs(1.0)
-    assert needs.labeled and needs.weak and needs.teacher and needs.embedding
+    assert needs.labeled and needs.weak and needs.teacher and needs.projection
     before = snapshot(objective)
     loop = TinyLoop(model)
     logs = [loop.step() for _ in range(2)]

@@ -37,6 +37,7 @@ ALTERNATE = dict(schedule='alternate', turns=dict(road=1, scenes=2), iters_per_e
 
 CASES = {
     'joint': dict(methods=('ddfp', 'fixmatch'), num_workers=2),
+    'counts': dict(methods=('mllc', 'mllc'), options=ALTERNATE),
     'separate statistics': dict(options=dict(separate_statistics=True), batch_sizes=(3, 2)),
     'alternate': dict(methods=('cct', 'cct'), batch_sizes=(3, 2), options=ALTERNATE),
     'alternate, workers': dict(

@@ -1,0 +1,13 @@
+# Label correction without trained layers as the pseudo-labeller of DDFP.
+_base_ = '../../ddfp/camvid_46_small.py'
+model = dict(
+    pseudo_label=dict(
+        _delete_=True,
+        type='GraphCorrection',
+        num_classes=11,
+        rounds=2,
+        stride=4,
+        graph=dict(top_k=20),
+        label=dict(type='ConfidenceThreshold', threshold=0.9),
+    )
+)

@@ -1,0 +1,22 @@
+# CamVid from scratch, 46 labelled frames (160 x 120 frames, a small network): MLLC, two rounds of label correction on graphs
+# of 28 x 28 nodes.
+_base_ = '../fixmatch/camvid_46_small.py'
+model = dict(
+    student=dict(
+        decode_head=dict(
+            type='MLLCPlusHead',
+            embedding_channels=64,
+            rounds=2,
+            graph_pool=1,  # nodes at stride 4: at 8, a pole is a quarter of a node wide
+            graph=dict(top_k=20),
+        )
+    ),
+    pseudo_label=dict(_delete_=True, type='TrainedGraphCorrection', num_classes=11),
+    mixing=dict(_delete_=True, type='ClassMix', num_classes=11),
+    objectives=[
+        dict(type='SupervisedObjective'),
+        # no phase of labels only: the share of certain pixels grows from 0. The paper's 2,000 iterations before the
+        # prototypes' contrast are 8 of 20 epochs here
+        dict(type='MLLCObjective', w_inter=0.1, w_intra=0.1, inter_start=8),
+    ],
+)
