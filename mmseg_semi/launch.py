@@ -119,6 +119,20 @@ def _sentence(error: Exception) -> str | None:
 # -- configs -----------------------------------------------------------------------------------
 
 
+def find_projects(config: Path | None = None) -> None:
+    """Let ``custom_imports = dict(imports=['projects.<name>'])`` find the project, from any working directory.
+
+    Args:
+        config: Where it stands below a folder ``projects``, that folder is found too: the package may be installed elsewhere.
+    """
+    folders = [Path(__file__).resolve().parents[1] / 'projects']
+    if config is not None:
+        folders += [folder for folder in config.resolve().parents if folder.name == 'projects'][:1]
+    for folder in folders:
+        if folder.is_dir() and str(folder.parent) not in sys.path:
+            sys.path.append(str(folder.parent))
+
+
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--cfg-options``, ``--launcher`` and ``--local_rank``, as MMSegmentation's tools have them."""
     parser.add_argument(
@@ -159,6 +173,7 @@ def load_config(
         near = difflib.get_close_matches(str(path), beside, n=1)
         hint = f'did you mean {near[0]}?' if near else 'configs stand in configs/<method>/'
         raise SetupError(f"config '{path}' does not exist; {hint}")
+    find_projects(path)
     try:
         cfg = Config.fromfile(path)
     except SetupError:

@@ -1,6 +1,7 @@
 """Mixing of unlabelled images: CutMix, ClassMix and CutOut on batches.
 
-One mask says where an image keeps its own pixels; image, pseudo-label, confidence and validity move by the same mask.
+One mask says where an image keeps its own pixels; image, pseudo-label, confidence, validity and given labels move by the same
+mask.
 The partner of image i is image (i + 1) mod N of the same batch, as in the released DDFP, DGCL and MLLC code.
 """
 
@@ -82,14 +83,18 @@ def mix(
     Args:
         keep: (N, H, W) bool.
         images: (N, 3, H, W).
-        pseudo: labels and confidence, (N, H, W).
+        pseudo: labels, confidence and given labels, (N, H, W).
         valid: (N, H, W) bool.
     """
 
     def both(x: Tensor, mask: Tensor) -> Tensor:
         return torch.where(mask, x, x.roll(-1, dims=0))
 
-    mixed = PseudoLabels(both(pseudo.labels, keep), both(pseudo.confidence, keep))
+    mixed = PseudoLabels(
+        both(pseudo.labels, keep),
+        both(pseudo.confidence, keep),
+        None if pseudo.given is None else both(pseudo.given, keep),
+    )
     return both(images, keep[:, None]), mixed, both(valid, keep)
 
 
@@ -175,6 +180,9 @@ class CutOut(_Mixing):
             views.pseudo_u,
             labels=views.pseudo_u.labels.masked_fill(~keep, IGNORE),
             confidence=views.pseudo_u.confidence * keep,
+            given=None
+            if views.pseudo_u.given is None
+            else views.pseudo_u.given.masked_fill(~keep, IGNORE),
         )
         return views.img_u_s * keep[:, None], pseudo, views.valid_u & keep
 

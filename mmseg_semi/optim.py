@@ -36,8 +36,8 @@ class StudentOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """MMEngine's default constructor over what the segmentor's optimiser trains: student and objectives.
 
     The default one also lists the teacher's and the estimators' frozen tensors, and refuses a teacher that shares the
-    student's parameters. Names in ``custom_keys`` match below ``student.`` and ``objectives.``. A model without a
-    ``student`` is passed on unchanged.
+    student's parameters. Names in ``custom_keys`` match below ``student.`` and ``objectives.``. A parameter in two places
+    counts once, by the first of its names. A model without a ``student`` is passed on unchanged.
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
@@ -53,3 +53,16 @@ class StudentOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             ]
         optimizer.param_groups[:] = [group for group in optimizer.param_groups if group['params']]
         return wrapper
+
+    def add_params(
+        self,
+        params: list[dict],
+        module: nn.Module,
+        prefix: str = '',
+        is_dcn_module: int | float | None = None,
+    ) -> None:
+        """The base class's walk over the modules, without the second group of a shared parameter."""
+        super().add_params(params, module, prefix=prefix, is_dcn_module=is_dcn_module)
+        if not prefix:
+            first = {id(group['params'][0]): group for group in reversed(params)}
+            params[:] = [group for group in params if first[id(group['params'][0])] is group]

@@ -95,6 +95,8 @@ class PseudoLabels:
     """(N, H, W) int64 in [0, K) or IGNORE (below the threshold, or padding)."""
     confidence: Tensor
     """(N, H, W) float32 in [0, 1]: the teacher's highest class probability; 0 where the pixel is padding."""
+    given: Tensor | None = None
+    """:attr:`StepViews.given_u`, moved by mixing with the pixels."""
 
 
 @dataclass
@@ -123,6 +125,9 @@ class StepViews:
     """(N_u, 3, H, W): the same crops with strong colour augmentation."""
     valid_u: Tensor | None = None
     """(N_u, H, W) bool: False where ``img_u_*`` is padding."""
+    given_u: Tensor | None = None
+    """(N_u, H, W) int64 in [0, K) or IGNORE: labels of uncertain truth that come with unlabelled images, such as masks made
+    from image-level labels; IGNORE where an image has none, None where no image of the batch has any."""
     teacher_l: TeacherRows | None = None
     teacher_u: TeacherRows | None = None
     pseudo_u: PseudoLabels | None = None

@@ -28,7 +28,7 @@ def views(count: int, height: int = 24, width: int = 24, seed: int = 0) -> StepV
         label_l=torch.empty(0),
         samples_l=[],
         img_u_s=torch.stack([pixels, -pixels, 2 * pixels], dim=1),
-        pseudo_u=PseudoLabels(labels, pixels / pixels.numel() + labels),
+        pseudo_u=PseudoLabels(labels, pixels / pixels.numel() + labels, (pixels % 19).long()),
         valid_u=valid,
     )
 
@@ -49,6 +49,7 @@ def check_moved_together(before: StepViews, mixed) -> torch.Tensor:
         (image[:, 2], before.img_u_s[:, 2]),
         (pseudo.labels, before.pseudo_u.labels),
         (pseudo.confidence, before.pseudo_u.confidence),
+        (pseudo.given, before.pseudo_u.given),
         (valid, before.valid_u),
     ):
         assert torch.equal(moved, original.gather(0, source))

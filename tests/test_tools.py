@@ -327,3 +327,15 @@ def test_to_weights_only(tmp_path, capsys):
     assert torch.equal(content['state_dict']['weight'], weights['weight']) and set(content) == {
         'state_dict'
     }
+
+
+def test_a_config_of_a_project_may_import_its_project(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / 'elsewhere' / 'projects' / 'made_up'
+    (folder / 'configs').mkdir(parents=True)
+    (folder / '__init__.py').write_text('NUMBER = 3\n')
+    config = folder / 'configs' / 'run.py'
+    config.write_text("custom_imports = dict(imports=['projects.made_up'])\nvalue = 1\n")
+    assert launch.load_config('elsewhere/projects/made_up/configs/run.py').value == 1
+    assert sys.modules.pop('projects.made_up').NUMBER == 3

@@ -163,6 +163,7 @@ _CIRCUMSTANCES = (
     'meta.cfg',
     'message_hub.runtime_info.cfg',
     'message_hub.runtime_info.experiment_name',
+    'message_hub.runtime_info.mmengine_version',  # likewise: a commit between two runs changes it
     'message_hub.resumed_keys',
     *(
         f'message_hub.log_scalars.{stage}/{what}'

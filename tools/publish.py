@@ -2,8 +2,9 @@
 
 Writes <name>_<network>-<sha256>.pth with the weights of one network and the class names, and beside
 it a config of a plain EncoderDecoder, which mmseg's init_model, inference_model and test runner take.
-The logits of what was written are compared with the chosen network's before the files get their
-names: they are equal bit for bit.
+Of a model of several domains (projects/multi_domain) it writes the two files for each of them. The
+logits of what was written are compared with the chosen network's before the files get their names:
+they are equal bit for bit.
 """
 
 import argparse
@@ -62,6 +63,9 @@ def parse_args() -> argparse.Namespace:
         '--network',
         choices=('teacher', 'student'),
         help='default: the teacher where it has weights of its own, else the student',
+    )
+    parser.add_argument(
+        '--domain', help='of a model of several domains, the one to write; default all of them'
     )
     parser.add_argument(
         '--out', type=Path, help="folder for the two files; default the checkpoint's"
@@ -155,26 +159,50 @@ def check_equal(network: nn.Module, plain: nn.Module, size: tuple[int, int]) -> 
         raise RuntimeError('the plain model does not answer like the network it was made from')
 
 
-@launch.tool
-def main() -> None:
-    args = parse_args()
-    cfg = launch.load_config(args.config)
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
-    model_cfg = without_pretraining(cfg.model.to_dict())
-    model = registry.MODELS.build(model_cfg)
-    with stack.complete_weights():
-        checkpoint = load_checkpoint(model, args.checkpoint, map_location='cpu')
-    if hasattr(model, 'network'):
-        name = args.network or model.answering
-        network = model.network(name)
+def find_domains(cfg: Config, model: nn.Module, wanted: str | None) -> list[str | None]:
+    """Names of the domains to write; [None] for a model that has none."""
+    names = list(getattr(model, 'domains', []))
+    if wanted is None:
+        return names or [None]
+    if wanted not in names:
+        raise SetupError(
+            f"--domain {wanted}: the model of config '{cfg.filename}' "
+            + (f'has the domains {names}' if names else 'has no domains; leave the option out')
+        )
+    return [wanted]
+
+
+def config_of(cfg: Config, domain: str) -> Config:
+    """The config of one domain, as if it had been trained alone."""
+    own = {
+        key: cfg[key][domain]
+        for key in ('test_dataloader', 'test_evaluator', 'crop_size')
+        if cfg.get(key)
+    }
+    rest = {key: value for key, value in cfg.items() if key not in ('custom_imports', *own)}
+    return Config(rest | own | {'model': cfg.model.domains[domain]}, filename=cfg.filename)
+
+
+def publish(cfg: Config, segmentor: nn.Module, checkpoint: dict, args: argparse.Namespace) -> None:
+    """Write checkpoint and config of one network.
+
+    Args:
+        cfg: Of the segmentor.
+        segmentor: With its weights.
+        checkpoint: Where they are from.
+        args: What the user chose; ``name`` begins the names of the files.
+    """
+    if hasattr(segmentor, 'network'):
+        name = args.network or segmentor.answering
+        network = segmentor.network(name)
     else:
-        name, network = 'student', model
+        name, network = 'student', segmentor
         if args.network == 'teacher':
             raise SetupError(
                 f"--network teacher: the model of config '{args.config}' is a plain segmentor"
             )
 
-    plain_cfg = plain_config(cfg, plain_model(model_cfg))
+    plain_cfg = plain_config(cfg, plain_model(without_pretraining(cfg.model.to_dict())))
     plain = registry.MODELS.build(plain_cfg.model)
     weights = {
         key: value.clone()
@@ -182,7 +210,7 @@ def main() -> None:
         if key in plain.state_dict()
     }
     plain.load_state_dict(weights)
-    check_equal(network, plain, tuple(cfg.get('crop_size', (128, 128))))
+    check_equal(network, plain, tuple(cfg.get('crop_size') or (128, 128)))
 
     meta = {key: checkpoint.get('meta', {}).get(key) for key in ('dataset_meta', 'iter', 'seed')}
     file = io.BytesIO()
@@ -190,12 +218,31 @@ def main() -> None:
     digest = hashlib.sha256(file.getvalue()).hexdigest()[:8]
     folder = args.out or Path(args.checkpoint).parent
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f'{Path(args.config).stem}_{name}-{digest}.pth'
+    target = folder / f'{args.name}_{name}-{digest}.pth'
     temporary = target.with_name(f'{target.name}.tmp')
     temporary.write_bytes(file.getvalue())
     settle(temporary, target)
     plain_cfg.dump(target.with_suffix('.py'))
     print(f'{target}\n{target.with_suffix(".py")}')
+
+
+@launch.tool
+def main() -> None:
+    args = parse_args()
+    args.name = Path(args.config).stem
+    cfg = launch.load_config(args.config)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    model = registry.MODELS.build(without_pretraining(cfg.model.to_dict()))
+    with stack.complete_weights():
+        checkpoint = load_checkpoint(model, args.checkpoint, map_location='cpu')
+    for domain in find_domains(cfg, model, args.domain):
+        if domain is None:
+            publish(cfg, model, checkpoint, args)
+            continue
+        meta = dict(checkpoint.get('meta', {}))
+        meta['dataset_meta'] = (meta.get('dataset_meta') or {}).get(domain)
+        own = argparse.Namespace(**(vars(args) | {'name': f'{args.name}_{domain}'}))
+        publish(config_of(cfg, domain), model.domains[domain], {'meta': meta}, own)
 
 
 if __name__ == '__main__':

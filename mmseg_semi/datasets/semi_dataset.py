@@ -42,7 +42,7 @@ class SemiDataset(ConcatDataset):
     """Labelled images, then unlabelled ones, with checks of both before training.
 
     It has one source of labelled and one of unlabelled images (several unlabelled data sets make one
-    pool), which :class:`MultiSourceSampler` mixes. A relative ``ann_file`` is looked up from the
+    pool, or with ``separate`` a source each), which :class:`MultiSourceSampler` mixes. A relative ``ann_file`` is looked up from the
     working directory first, then under ``data_root``.
 
     Masks of unlabelled images are never opened: a ``seg_map_path`` in their ``data_prefix`` is
@@ -54,6 +54,9 @@ class SemiDataset(ConcatDataset):
         protocol: Name of the protocol that the lists must be, such as 'voc classic 732': they are
             compared with the published hashes, or with the manifest beside them. None: the manifest
             beside the labelled list, if there is one, tells the name. Defaults to None.
+        separate: Whether each unlabelled data set is a source of its own, with an entry of its own in
+            the sampler's ``source_ratio``: a step then has a fixed number of images of each. Defaults to
+            False.
         allow_overlap: Whether an image may be labelled and unlabelled. Some published lists overlap.
             Defaults to False.
         check_masks: Number of labelled masks whose values are checked at the start, spread evenly;
@@ -78,6 +81,7 @@ class SemiDataset(ConcatDataset):
         labeled: dict,
         unlabeled: dict | Sequence[dict] | None = None,
         protocol: str | None = None,
+        separate: bool = False,
         allow_overlap: bool = False,
         check_masks: int = 2000,
         on_unreadable: str = 'stop',
@@ -87,6 +91,7 @@ class SemiDataset(ConcatDataset):
             raise SetupError(f"{KEY}.on_unreadable={on_unreadable!r}, expected 'stop' or 'skip'")
         datasets = build_sources(labeled, unlabeled)
         self.protocol: str | dict | None = protocol
+        self.separate = separate
         self.allow_overlap = allow_overlap
         self.check_masks = check_masks
         self.on_unreadable = on_unreadable
@@ -97,8 +102,10 @@ class SemiDataset(ConcatDataset):
 
     @property
     def source_sizes(self) -> list[int]:
-        """Images of each source: [labelled] or [labelled, unlabelled]."""
+        """Images of each source: [labelled] or [labelled, unlabelled], or of each data set if ``separate``."""
         sizes = [len(dataset) for dataset in self.datasets]
+        if self.separate:
+            return sizes
         return sizes[:1] + ([sum(sizes[1:])] if len(sizes) > 1 else [])
 
     @property
@@ -111,6 +118,8 @@ class SemiDataset(ConcatDataset):
         if not any(hasattr(pool, 'shard_sizes') for pool in pools):
             return [None] * len(self.source_sizes)
         sizes = [getattr(pool, 'shard_sizes', np.array([len(pool)])) for pool in pools]
+        if self.separate:
+            return [None, *sizes]
         return [None, np.concatenate(sizes)]
 
     def full_init(self) -> None:
@@ -127,6 +136,9 @@ class SemiDataset(ConcatDataset):
         for i, pool in enumerate(pools):
             read_names(pool, _pool_key(i, len(pools)))
             unlabeled_paths.append(check_files(pool, _pool_key(i, len(pools))))
+            for step in pool.pipeline.transforms:
+                if hasattr(step, 'check_paths'):
+                    step.check_paths(unlabeled_paths[-1], _pool_key(i, len(pools)))
         super().full_init()
         check_repeated(unlabeled_paths, KEY)
         both = check_disjoint(labeled_paths, unlabeled_paths, KEY, allow=self.allow_overlap)
@@ -205,8 +217,11 @@ class SemiDataset(ConcatDataset):
 
     def _replacement(self, index: int, seed: int, attempt: int) -> int:
         """Another image of the same source, by the sample's seed."""
-        first = 0 if index < self.source_sizes[0] else self.source_sizes[0]
-        size = self.source_sizes[0 if first == 0 else 1]
+        first = 0
+        for size in self.source_sizes:
+            if index < first + size:
+                break
+            first += size
         return first + derive_seed(_REPLACEMENT, seed, attempt) % size
 
     def _check_classes(self, datasets: Sequence[BaseDataset]) -> None:

@@ -640,8 +640,9 @@ class PackSemiInputs(PackSegInputs):
     """MMSegmentation's PackSegInputs, with the validity of an unlabelled image's pixels.
 
     Adds ``data_sample.valid_map``, PixelData of shape (1, H, W) bool, True where the pixel is real and
-    False where it is padding. Samples with labels need none: their padding is label 255. What
-    :class:`DeferColour` has drawn goes along as ``data_sample.colour``.
+    False where it is padding. Samples with labels need none: their padding is label 255. Labels of
+    uncertain truth that an unlabelled image brings along (``gt_given_map`` in ``seg_fields``) become
+    ``data_sample.given_map``, (1, H, W) uint8. What :class:`DeferColour` has drawn goes along as ``data_sample.colour``.
     """
 
     def transform(self, results: dict) -> dict:
@@ -656,6 +657,9 @@ class PackSemiInputs(PackSegInputs):
         if 'gt_valid_map' in results:
             valid = torch.from_numpy(results['gt_valid_map'] != IGNORE)
             packed['data_samples'].valid_map = PixelData(data=valid[None])
+        if 'gt_given_map' in results:
+            given = torch.from_numpy(np.ascontiguousarray(results['gt_given_map']))
+            packed['data_samples'].given_map = PixelData(data=given[None])
         if 'colour' in results:
             packed['data_samples'].set_metainfo(dict(colour=results['colour']))
         return packed

@@ -14,6 +14,20 @@ class _BothNetworks:
     """Mixed into mmengine's loops: one evaluator a network, metrics named ``<network>/<metric>``."""
 
     def _score(self, stage: str) -> dict:
+        self.runner.call_hook(f'before_{stage}')
+        self.runner.call_hook(f'before_{stage}_epoch')
+        self.runner.model.eval()
+        metrics = self.evaluate(stage)
+        self.runner.call_hook(f'after_{stage}_epoch', metrics=metrics)
+        self.runner.call_hook(f'after_{stage}')
+        return metrics
+
+    def evaluate(self, stage: str) -> dict:
+        """The metrics of all networks; of the hooks only those around each batch are called.
+
+        Args:
+            stage: 'val' or 'test'.
+        """
         model = bare_model(self.runner)
         names = [None]  # a plain segmentor has one network and plain metric names
         if hasattr(model, 'networks'):
@@ -23,9 +37,6 @@ class _BothNetworks:
                 else [model.network(n) and n for n in self.networks]
             )
         evaluators = {name: copy.deepcopy(self.evaluator) for name in names}
-        self.runner.call_hook(f'before_{stage}')
-        self.runner.call_hook(f'before_{stage}_epoch')
-        self.runner.model.eval()
         for index, batch in enumerate(self.dataloader):
             self._score_batch(stage, index, batch, evaluators)
         metrics = {}
@@ -34,8 +45,6 @@ class _BothNetworks:
                 self.runner.logger.info(f'Evaluation of the {name}:')
             for key, value in evaluator.evaluate(len(self.dataloader.dataset)).items():
                 metrics[key if name is None else f'{name}/{key}'] = value
-        self.runner.call_hook(f'after_{stage}_epoch', metrics=metrics)
-        self.runner.call_hook(f'after_{stage}')
         return metrics
 
     @torch.no_grad()

@@ -142,12 +142,13 @@ class SemiStepHook(Hook):
                 f'{segmentor.num_classes}: set them equal'
             )
 
-    def _check_validation(self, runner: Runner, masks: int = 100) -> None:
+    def _check_validation(self, runner: Runner) -> None:
         """Finds missing or unfit validation files now, not after the first thousand iterations."""
-        if runner.val_loop is None:
-            return
-        dataset = runner.val_loop.dataloader.dataset
-        self._check_classes('val_dataloader', dataset, bare_model(runner))
+        if runner.val_loop is not None:
+            self._check_validated(runner.val_loop.dataloader.dataset, bare_model(runner))
+
+    def _check_validated(self, dataset: Any, segmentor: nn.Module, masks: int = 100) -> None:
+        self._check_classes('val_dataloader', dataset, segmentor)
         if not isinstance(dataset, BaseSegDataset):
             return
         check_files(dataset, 'val_dataloader.dataset')
@@ -212,17 +213,7 @@ class SemiStepHook(Hook):
             raise SetupError(
                 f"load_from: the file holds {sorted(checkpoint)[:5]} and no 'state_dict': give a checkpoint of a segmentor"
             )
-        if not any(key.startswith('student.') for key in state):
-            state = {
-                f'{name}.{key}': value for name in model.networks for key, value in state.items()
-            }
-            # objectives and counts start fresh from a plain checkpoint
-            state |= {
-                key: value
-                for key, value in model.state_dict().items()
-                if key.startswith(('objectives.', 'pseudo_label.'))
-            }
-            checkpoint['state_dict'] = state
+        state = checkpoint['state_dict'] = self._adapt(state, model)
         own = model.state_dict()
         missing = sorted(own.keys() - state.keys())
         extra = sorted(state.keys() - own.keys())
@@ -243,3 +234,18 @@ class SemiStepHook(Hook):
                 + f' is of another architecture than the config: {found}; use the config that made it, or '
                 'load what fits with --cfg-options default_hooks.step.strict_load=False'
             )
+
+    @staticmethod
+    def _adapt(state: dict, model: nn.Module) -> dict:
+        """A plain segmentor's weights as those of all networks; the segmentor's own stay as they are."""
+        if any(key.startswith('student.') for key in state):
+            return state
+        adapted = {
+            f'{name}.{key}': value for name in model.networks for key, value in state.items()
+        }
+        # objectives and counts start fresh from a plain checkpoint
+        return adapted | {
+            key: value
+            for key, value in model.state_dict().items()
+            if key.startswith(('objectives.', 'pseudo_label.'))
+        }

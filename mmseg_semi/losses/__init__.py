@@ -1,7 +1,14 @@
 """Losses of this package, usable in any MMSegmentation config."""
 
 from mmseg_semi.losses.bootstrapped import AnnealedBootstrappedCELoss, bootstrapped_cross_entropy
-from mmseg_semi.losses.consistency import cell_chunks, consistency_sums, find_distance
+from mmseg_semi.losses.consistency import (
+    Term,
+    cell_chunks,
+    consistency_sums,
+    decoder_sums,
+    find_distance,
+    label_cross_entropy,
+)
 from mmseg_semi.losses.contrast import PrototypeContrastLoss, prototype_contrast
 from mmseg_semi.losses.pixel import (
     OHEMCrossEntropyLoss,
@@ -18,7 +25,10 @@ __all__ = [
     'cell_chunks',
     'PrototypeContrastLoss',
     'check_divisor',
+    'Term',
     'consistency_sums',
+    'decoder_sums',
+    'label_cross_entropy',
     'find_distance',
     'masked_cross_entropy',
     'ohem_cross_entropy',

@@ -6,6 +6,7 @@ github.com/yassouali/CCT); its KL divided by (classes x pixels) without a confid
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,6 +55,21 @@ _DISTANCES: dict[str, Distance] = {
 }
 
 
+def label_cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy in nats against labels.
+
+    Args:
+        scores: (K, C, P).
+        labels: (1, P) int64 in [0, C); elsewhere, such as at 255, the answer is 0, and so is its gradient.
+
+    Returns:
+        (K, P).
+    """
+    known = (labels >= 0) & (labels < scores.shape[-2])
+    index = labels.where(known, 0).expand(len(scores), 1, -1)
+    return -scores.log_softmax(dim=-2).gather(-2, index)[..., 0, :] * known
+
+
 def find_distance(name: str, key: str = 'distance') -> Distance:
     """The distance of this name.
 
@@ -65,6 +81,20 @@ def find_distance(name: str, key: str = 'distance') -> Distance:
     return _DISTANCES[name]
 
 
+class Term(NamedTuple):
+    """What the scores of K decoders are compared with.
+
+    Args:
+        distance: See :data:`Distance`.
+        target: (N, C, S, P), what ``distance`` takes: probabilities, or labels with C = 1. Without a graph.
+        weight: (N, S, P), factor of each pixel. Without a graph.
+    """
+
+    distance: Distance
+    target: Tensor
+    weight: Tensor
+
+
 def consistency_sums(
     lifted: Tensor,
     parameters: Sequence[Tensor],
@@ -74,36 +104,46 @@ def consistency_sums(
     distance: Distance,
     chunk: int,
 ) -> Tensor:
-    """For each of K decoders the weighted sum of its pixels' distances to one target.
+    """For each of K decoders the weighted sum of its pixels' distances to one target, (K,); see :func:`decoder_sums`."""
+    return decoder_sums(lifted, parameters, tail, [Term(distance, target, weight)], chunk)[0]
 
-    Equals ``(distance(tail(lifted, *parameters), target) * weight).sum()`` for every decoder, but no map of scores outlives
-    its chunk: the gradients are taken in the forward pass, chunk by chunk, and only those with respect to ``lifted`` and
-    ``parameters`` are kept, which the backward pass scales. Nothing is computed twice. Computed in float32 or, for
-    double inputs, in float64. Second derivatives are not available.
+
+def decoder_sums(
+    lifted: Tensor,
+    parameters: Sequence[Tensor],
+    tail: Callable[..., Tensor],
+    terms: Sequence[Term],
+    chunk: int,
+) -> Tensor:
+    """For each of several terms and of K decoders the weighted sum of the pixels' distances.
+
+    Equals ``(distance(tail(lifted, *parameters), target) * weight).sum()`` for every term and decoder, but the scores are
+    computed once, and no map of them outlives its chunk: the gradients are taken in the forward pass, chunk by chunk, and
+    only those with respect to ``lifted`` and ``parameters`` are kept, which the backward pass scales. Nothing is computed
+    twice. Computed in float32 or, for double inputs, in float64. Second derivatives are not available.
 
     Args:
         lifted: (N, K, C, P), the first layer's output of K decoders at the P cells of each image.
         parameters: Tensors of the decoders' tails, each with K in front; decoder k's sum depends on their k-th slices.
         tail: (lifted (K, C, p), *parameters) -> scores (K, C, S p), pixel s of cell j at position s p + j.
-        target: (N, C, S, P) probabilities, without a graph.
-        weight: (N, S, P), without a graph.
-        distance: One of this module's.
+        terms: T of them.
         chunk: Scores computed at a time, at most, but never fewer than those of one cell.
 
     Returns:
-        (K,).
+        (T, K).
     """
     with torch.autocast(lifted.device.type, enabled=False):
         dtype = torch.promote_types(lifted.dtype, torch.float32)
-        return _ConsistencySums.apply(
-            lifted.to(dtype),
-            tail,
-            target.detach().to(dtype),
-            weight.detach().to(dtype),
-            distance,
-            chunk,
-            torch.is_grad_enabled(),
-            *parameters,
+        terms = [
+            Term(
+                distance,
+                target.detach().to(dtype if target.is_floating_point() else target.dtype),
+                weight.detach().to(dtype),
+            )
+            for distance, target, weight in terms
+        ]
+        return _DecoderSums.apply(
+            lifted.to(dtype), tail, terms, chunk, torch.is_grad_enabled(), *parameters
         )
 
 
@@ -117,35 +157,51 @@ def cell_chunks(
             yield image, slice(first, min(first + step, cells))
 
 
-class _ConsistencySums(torch.autograd.Function):
+class _DecoderSums(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, lifted, tail, target, weight, distance, chunk, wanted, *parameters):
+    def forward(ctx, lifted, tail, terms, chunk, wanted, *parameters):
         count, decoders, classes, cells = lifted.shape
-        size = target.shape[2] * classes * decoders
+        size = terms[0].target.shape[2] * classes * decoders
         inputs = (lifted, *parameters)
         wanted = wanted and any(tensor.requires_grad for tensor in inputs)
-        gradients = [torch.zeros_like(tensor) for tensor in inputs] if wanted else []
-        sums = lifted.new_zeros(decoders)
+        gradients = [[torch.zeros_like(x) for x in inputs] for _ in terms] if wanted else []
+        sums = lifted.new_zeros(len(terms), decoders)
         for image, part in cell_chunks(count, cells, size, chunk):
-            goal = target[image, :, :, part].reshape(classes, -1)
-            share = weight[image, :, part].reshape(-1)
             leaves = [lifted[image, :, :, part], *parameters]
             with torch.set_grad_enabled(wanted):
                 leaves = [leaf.detach().requires_grad_(wanted) for leaf in leaves]
-                own = distance(tail(*leaves), goal) @ share
-            sums += own.detach()
-            if wanted:
-                found = torch.autograd.grad(own, leaves, torch.ones_like(own))
-                gradients[0][image, :, :, part] = found[0]
-                for total, term in zip(gradients[1:], found[1:], strict=True):
-                    total += term
-        ctx.save_for_backward(*gradients)
+                scores = tail(*leaves)
+                own = [
+                    distance(scores, target[image, :, :, part].reshape(target.shape[1], -1))
+                    @ weight[image, :, part].reshape(-1)
+                    for distance, target, weight in terms
+                ]
+            for index, value in enumerate(own):
+                sums[index] += value.detach()
+                if wanted:
+                    more = index < len(own) - 1
+                    found = torch.autograd.grad(
+                        value, leaves, torch.ones_like(value), retain_graph=more
+                    )
+                    gradients[index][0][image, :, :, part] = found[0]
+                    for total, term in zip(gradients[index][1:], found[1:], strict=True):
+                        total += term
+        ctx.save_for_backward(*[tensor for own in gradients for tensor in own])
         return sums
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, scale):
         # decoder k's sum depends on the k-th slices alone
-        lifted, *parameters = ctx.saved_tensors
-        scaled = [gradient * scale.view(-1, *[1] * (gradient.dim() - 1)) for gradient in parameters]
-        return lifted * scale[:, None, None], *[None] * 6, *scaled
+        saved, terms = ctx.saved_tensors, len(scale)
+        size = len(saved) // terms
+        lifted, *parameters = (
+            sum(_scaled(saved[t * size + i], scale[t], i == 0) for t in range(terms))
+            for i in range(size)
+        )
+        return lifted, *[None] * 4, *parameters
+
+
+def _scaled(gradient: Tensor, scale: Tensor, behind_images: bool) -> Tensor:
+    """A gradient times a factor for each decoder: its first dimension, or the second behind the images."""
+    return gradient * scale.view(-1, *[1] * (gradient.dim() - 1 - behind_images))

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads import DecoderStack, unshuffle
 from mmseg_semi.heads.pixel_shuffle import check_decoder
-from mmseg_semi.losses import cell_chunks, check_divisor, consistency_sums, find_distance
+from mmseg_semi.losses import Term, cell_chunks, check_divisor, decoder_sums, find_distance
 from mmseg_semi.objectives.base import Objective, check_background, share
 from mmseg_semi.perturbations import Guidance, VirtualAdversarial, build_perturbation
 from mmseg_semi.structures import Needs, StepViews
@@ -132,17 +132,29 @@ class CCTObjective(Objective):
         self.decoders = nn.ModuleList(DecoderStack(count, **settings) for count in self.counts)
 
     def compute(self, views: StepViews) -> dict[str, Tensor]:
-        z = views.student_w.fused
         compared = self._compared(views)
         target, counted = self.target(views, compared)
-        chunk = self.chunk or _SCORES_AT_A_TIME.get(z.device.type, _SCORES_AT_A_TIME['cuda'])
-        weight = counted.to(target.dtype)
-        sums = [
-            consistency_sums(
-                lifted, decoders.levels, decoders.tail, target, weight, self.distance, chunk
-            )
+        sums = [own[0] for own in self.sums(views, [Term(self.distance, target, counted)])]
+        return self.consistency(views, sums, target, compared, counted)
+
+    def sums(self, views: StepViews, terms: Sequence[Term]) -> list[Tensor]:
+        """What each perturbation's decoders answer, compared with T terms: (T, K_i) a perturbation."""
+        kind = views.student_w.fused.device.type
+        chunk = self.chunk or _SCORES_AT_A_TIME.get(kind, _SCORES_AT_A_TIME['cuda'])
+        return [
+            decoder_sums(lifted, decoders.levels, decoders.tail, terms, chunk)
             for lifted, decoders in zip(self.lifted(views, chunk), self.decoders, strict=True)
         ]
+
+    def consistency(
+        self,
+        views: StepViews,
+        sums: Sequence[Tensor],
+        target: Tensor,
+        compared: Tensor,
+        counted: Tensor,
+    ) -> dict[str, Tensor]:
+        """Loss and log values from the sums of distances of each perturbation's decoders, (K_i,) each."""
         pixels = (counted if self.divisor == 'confident' else compared).sum()
         entries = target.shape[1] * pixels.clamp(min=1)
         values = {'loss': torch.cat(sums).sum() / (sum(self.counts) * entries)}
@@ -211,15 +223,19 @@ class CCTObjective(Objective):
 
     def _compared(self, views: StepViews) -> Tensor:
         """(N, S, h w) bool: unpadded pixels of the image, in the order of :func:`unshuffle`."""
-        valid = views.valid_u | self.compare_padding
+        return self.on_grid(views, views.valid_u | self.compare_padding, False)
+
+    def on_grid(self, views: StepViews, pixels: Tensor, outside: int | bool) -> Tensor:
+        """A map of the images, (N, H, W), as (N, S, h w): in the order of :func:`unshuffle`, ``outside`` beyond the image."""
         size, levels = self._answer_size(views), self.decoders[0].num_levels
-        over = [a - b for a, b in zip(size, valid.shape[1:], strict=True)]
+        over = [a - b for a, b in zip(size, pixels.shape[1:], strict=True)]
         if all(0 <= extent < 2**levels for extent in over):
             # the grid reaches over the image by less than a cell
-            valid = F.pad(valid, (0, over[1], 0, over[0]))
+            pixels = F.pad(pixels, (0, over[1], 0, over[0]), value=outside)
         else:
-            valid = F.interpolate(valid[:, None].float(), size, mode='nearest')[:, 0] > 0
-        return unshuffle(valid[:, None], levels)[:, 0]
+            nearest = F.interpolate(pixels[:, None].float(), size, mode='nearest')[:, 0]
+            pixels = nearest.to(pixels.dtype)
+        return unshuffle(pixels[:, None], levels)[:, 0]
 
     @staticmethod
     def _winning(target: Tensor) -> Tensor:

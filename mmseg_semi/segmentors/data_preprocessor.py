@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmseg_semi.device_colour import apply_operations
 from mmseg_semi.errors import SetupError
+from mmseg_semi.structures import IGNORE
 
 BRANCHES = ('labeled', 'weak', 'strong')
 
@@ -133,3 +134,17 @@ class SemiDataPreprocessor(BaseDataPreprocessor):
         return (
             torch.stack([sample.valid_map.data.squeeze(0) for sample in samples]).to(device).bool()
         )
+
+    @staticmethod
+    def stack_given(samples: list, device: torch.device) -> Tensor | None:
+        """(N, H, W) int64 labels that came with unlabelled samples, IGNORE where one has none; None if none has any."""
+        maps = [
+            sample.given_map.data.squeeze(0) if 'given_map' in sample else None
+            for sample in samples
+        ]
+        known = next((labels for labels in maps if labels is not None), None)
+        if known is None:
+            return None
+        nothing = torch.full_like(known, IGNORE)
+        maps = [nothing if labels is None else labels for labels in maps]
+        return torch.stack(maps).to(device).long()

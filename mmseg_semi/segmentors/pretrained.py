@@ -40,7 +40,7 @@ def complete_pretraining(root: nn.Module) -> Iterator[None]:
             {k: (p, p._version) for k, p in module.named_parameters() if p.ndim > 1},
         )
         for name, module, path, _, own_way in _pretrained(root)
-        if own_way
+        if own_way and not getattr(module, 'is_init', False)
     ]
     try:
         yield

@@ -1,7 +1,7 @@
 """A student, a teacher, and a list of objectives over shared views."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -324,6 +324,9 @@ class SemiSegmentor(BaseSegmentor):
             views.valid_u = self.data_preprocessor.stack_valid(
                 data_samples['weak'], views.img_u_w.device
             )
+            views.given_u = self.data_preprocessor.stack_given(
+                data_samples['weak'], views.img_u_w.device
+            )
             views.paths += [sample.metainfo.get('img_path', '?') for sample in data_samples['weak']]
         self.paths = views.paths
         return views
@@ -380,6 +383,7 @@ class SemiSegmentor(BaseSegmentor):
             views.pseudo_u = self.pseudo_label(
                 self.upsample(answer, views.valid_u.shape[1:]), views.valid_u, views.time
             )
+            views.pseudo_u.given = views.given_u
 
     @torch.no_grad()
     def _mix(self, views: StepViews) -> None:
@@ -453,25 +457,50 @@ class SemiSegmentor(BaseSegmentor):
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         """Sums the losses and reads all log values in one transfer: the step's only host synchronisation.
 
-        Then lets go of the student's rows, which only the losses' graphs need from here on: held to the end of the step,
-        they would keep the backward pass from freeing what it has passed.
-
         Raises:
             NonFiniteLossError: A loss or log value is inf or NaN, with its name and the images of the step.
+        """
+        loss, log_vars = self.sum_losses(losses)
+        log_values = read_values(log_vars)
+        check_finite(log_values, self.paths)
+        return loss, log_values
+
+    def sum_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """:meth:`parse_losses` without the read: the sum, and all log values on the device.
+
+        Lets go of the student's rows, which only the losses' graphs need from here on: held to the end of the step, they
+        would keep the backward pass from freeing what it has passed.
         """
         loss, log_vars = super().parse_losses(losses)
         if self.last_views is not None:
             self.last_views.drop_student_rows()
-        values = torch.stack(
-            [value.detach().float().reshape(()) for value in log_vars.values()]
-        ).tolist()
-        log_values = dict(zip(log_vars, values, strict=True))
-        broken = [name for name, value in log_values.items() if not math.isfinite(value)]
-        if broken:
-            names = [name for name in broken if name != 'loss'] or broken
-            raise NonFiniteLossError(
-                f'{", ".join(f"{name}={log_values[name]}" for name in names)}: not finite; nothing was updated. '
-                'Lower optim_wrapper.optimizer.lr, or look whether it is one of the images of this step: '
-                f'{", ".join(self.paths)}'
-            )
-        return loss, log_values
+        return loss, log_vars
+
+
+def read_values(log_vars: Mapping[str, Tensor]) -> dict[str, float]:
+    """0-dim tensors as numbers, in one transfer."""
+    values = torch.stack([value.detach().float().reshape(()) for value in log_vars.values()])
+    return dict(zip(log_vars, values.tolist(), strict=True))
+
+
+def check_finite(
+    log_values: Mapping[str, float], paths: Sequence[str], total: str = 'loss'
+) -> None:
+    """Refuses log values that are not finite.
+
+    Args:
+        log_values: By name.
+        paths: Image files of the step, for the error.
+        total: Name of the sum, which the error leaves out where it can name a part.
+
+    Raises:
+        NonFiniteLossError: A value is inf or NaN.
+    """
+    broken = [name for name, value in log_values.items() if not math.isfinite(value)]
+    if broken:
+        names = [name for name in broken if name != total] or broken
+        raise NonFiniteLossError(
+            f'{", ".join(f"{name}={log_values[name]}" for name in names)}: not finite; nothing was updated. '
+            'Lower optim_wrapper.optimizer.lr, or look whether it is one of the images of this step: '
+            f'{", ".join(paths)}'
+        )

@@ -76,6 +76,30 @@ def test_several_pools_are_one_source(tree):
     assert build(tree, unlabeled=[dict(pool, metainfo=None)]).source_sizes == [4, 3]
 
 
+def test_separate_pools_are_sources_of_their_own(tree):
+    extra = tree.root / 'more'
+    for i in range(3):
+        write_image(extra / f'c{i}.png', 50 + i)
+    pool = tree.source('unlabeled', data_prefix=dict(img_path='more'), ann_file='')
+    dataset = build(tree, unlabeled=[tree.source('unlabeled'), pool], separate=True)
+    assert dataset.source_sizes == [4, 6, 3] and dataset.source_shards == [None] * 3
+    # what stands in for an unreadable image comes from the same source
+    for index, source in ((0, range(4)), (3, range(4)), (4, range(4, 10)), (12, range(10, 13))):
+        found = {dataset._replacement(index, 5, attempt) for attempt in range(60)}
+        assert found == set(source)
+
+
+def test_a_transform_may_check_the_paths_of_its_pool(tree, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        'mmseg_semi.datasets.InitValidMap.check_paths',
+        lambda self, paths, key: seen.append((len(paths), key)),
+        raising=False,
+    )
+    build(tree)
+    assert seen == [(6, 'train_dataloader.dataset.unlabeled')]
+
+
 def test_lists_are_found_from_the_working_directory_and_under_the_data_root(tree, monkeypatch):
     monkeypatch.chdir(tree.root.parent)
     (tree.root.parent / 'lists').mkdir()

@@ -110,3 +110,14 @@ def test_validity(build):
     del samples[0].valid_map
     with pytest.raises(SetupError, match='InitValidMap'):
         preprocessor.stack_valid(samples, torch.device('cpu'))
+
+
+def test_labels_that_come_with_unlabelled_images(build):
+    preprocessor, cpu = build(), torch.device('cpu')
+    samples = tiny_batch(0, 3)['data_samples']['weak']
+    assert preprocessor.stack_given(samples, cpu) is None
+    labels = torch.randint(0, 9, (1, 32, 32), dtype=torch.uint8)
+    samples[1].given_map = PixelData(data=labels)
+    given = preprocessor.stack_given(samples, cpu)
+    assert given.dtype == torch.int64 and torch.equal(given[1], labels[0].long())
+    assert (given[0] == 255).all() and (given[2] == 255).all()

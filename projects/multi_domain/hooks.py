@@ -1,0 +1,114 @@
+"""The frame of a step, and pictures, for several domains."""
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+from torch import nn
+
+from mmseg_semi.errors import SetupError
+from mmseg_semi.hooks import PseudoLabelHook, SemiStepHook
+from mmseg_semi.hooks.step_hook import find_segmentor
+from mmseg_semi.visualization import default_palette
+from projects.multi_domain.turns import in_domain
+
+
+@HOOKS.register_module()
+class DomainStepHook(SemiStepHook):
+    """``SemiStepHook`` for a ``MultiDomainSegmentor``: its checks for every domain, by name.
+
+    Args:
+        args, kwargs: See :class:`~mmseg_semi.hooks.SemiStepHook`.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        model = find_segmentor(runner, self)
+        if not hasattr(model, 'domains'):
+            raise SetupError(
+                f"DomainStepHook needs model.type='MultiDomainSegmentor', found '{type(model).__name__}': set "
+                "default_hooks.step.type='SemiStepHook' for one domain"
+            )
+        sampler = runner.train_dataloader.sampler
+        turns = getattr(sampler, 'turns', None)
+        if turns != model.turns:
+            raise SetupError(
+                f'model has {model.turns}, but train_dataloader.sampler has {turns}: give both the same domains in the same '
+                "order, schedule and turns, and the sampler the type 'MultiDomainSampler'"
+            )
+        super().before_train(runner)
+
+    def _check_hooks(self, runner: Runner, segmentor: nn.Module) -> None:
+        for name, domain in segmentor.domains.items():
+            with in_domain(name):
+                super()._check_hooks(runner, domain)
+
+    def _check_sources(self, sampler: Any, segmentor: nn.Module) -> None:
+        for name, domain in segmentor.domains.items():
+            with in_domain(name):
+                super()._check_sources(sampler.samplers[name], domain)
+
+    def _check_classes(self, key: str, dataset: Any, segmentor: nn.Module) -> None:
+        if not hasattr(segmentor, 'domains'):
+            super()._check_classes(key, dataset, segmentor)
+            return
+        for name, domain in segmentor.domains.items():
+            with in_domain(name):
+                super()._check_classes(key, dataset.domains[name], domain)
+
+    def _check_validation(self, runner: Runner) -> None:
+        if runner.val_loop is None:
+            return
+        if not hasattr(runner.val_loop, 'loops'):
+            raise SetupError(
+                f"val_cfg.type='{type(runner.val_loop).__name__}' knows one head: set it to 'MultiDomainValLoop'"
+            )
+        domains = find_segmentor(runner, self).domains
+        for name, loop in runner.val_loop.loops.items():
+            with in_domain(name):
+                self._check_validated(loop.dataloader.dataset, domains[name])
+
+    def _probe(self, segmentor: nn.Module) -> None:
+        for name, domain in segmentor.domains.items():
+            with in_domain(name):
+                super()._probe(domain)
+
+    @staticmethod
+    def _adapt(state: dict, model: nn.Module) -> dict:
+        if not any(key.startswith('domains.') for key in state):
+            raise SetupError(
+                f'load_from: the checkpoint is of one domain (its first tensor is {next(iter(state), None)}), the model has '
+                f'{list(model.domains)}; a backbone of a single run is loaded with '
+                'model.domains.<first>.student.backbone.init_cfg'
+            )
+        return state
+
+
+@HOOKS.register_module()
+class DomainPseudoLabelHook(PseudoLabelHook):
+    """``PseudoLabelHook`` for a ``MultiDomainSegmentor``: ``pseudo_labels/<domain>/iter_<n>.png``.
+
+    Where domains alternate, ``interval`` counts iterations of the run.
+
+    Args:
+        args, kwargs: See :class:`~mmseg_semi.hooks.PseudoLabelHook`.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Finds the segmentors and the colours of their classes."""
+        self._domains = find_segmentor(runner, self).domains
+        self._metainfo = runner.train_dataloader.dataset.metainfo
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Draws the domains of the step, where this is one of the iterations."""
+        for name, segmentor in self._domains.items():
+            self._name, self._segmentor = name, segmentor
+            palette, count = self._metainfo[name].get('palette'), segmentor.num_classes
+            fits = palette and len(palette) >= count
+            self._palette = palette if fits else default_palette(count)
+            super().after_train_iter(runner, batch_idx, data_batch, outputs)
+
+    def _write(self, folder: Path, picture, step: int) -> None:
+        super()._write(folder / self._name, picture, step)

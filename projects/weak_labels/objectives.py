@@ -1,0 +1,129 @@
+"""Training with weak masks: in CCT on the auxiliary decoders alone, in self-training as pseudo-labels of their own weight."""
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmseg_semi.errors import SetupError
+from mmseg_semi.losses import Term, label_cross_entropy, masked_cross_entropy
+from mmseg_semi.objectives.base import Objective, share
+from mmseg_semi.objectives.cct import CCTObjective
+from mmseg_semi.schedules import build_schedule
+from mmseg_semi.structures import IGNORE, Needs, StepViews
+
+
+def given_labels(views: StepViews, name: str) -> Tensor:
+    """The weak masks of the unlabelled images, (N_u, H, W).
+
+    Raises:
+        SetupError: No image of the batch has one.
+    """
+    if views.given_u is None:
+        raise SetupError(
+            f"objective '{name}' needs weak masks, but no image of the batch has one: put LoadWeakMask behind LoadImage in "
+            'the pipeline of the image-labelled images, and give them a source of their own where there are others '
+            '(train_dataloader.dataset.separate=True)'
+        )
+    return views.given_u
+
+
+@MODELS.register_module()
+class WeakCCTObjective(CCTObjective):
+    """CCT with image-level labels: the auxiliary decoders learn the weak masks besides the main decoder's answer.
+
+    The cross entropy L_w = (1/K) sum_k CE(g_k(z_k), y) is taken on the same answers as the consistency, over the pixels whose
+    weak mask is not IGNORE, and divided by their number (by 1 if there are none). It trains auxiliary decoders and encoder;
+    the main decoder never sees a weak label (arXiv 2003.09005, 3.4; github.com/yassouali/CCT). Both losses read the scores
+    of one pass in bounded memory.
+
+    Args:
+        weak_weight: A number or a schedule; None: 0.4 with the ramp of ``weight``, as published.
+        kwargs: Of :class:`~mmseg_semi.objectives.CCTObjective`.
+
+    Logs besides: ``weak_pixels``, the share of unpadded pixels that a weak mask labels, and ``weak_agreement``, the share of
+    those where the main decoder answers the same.
+    """
+
+    def __init__(
+        self,
+        weight: float | dict = 30.0,
+        weak_weight: float | dict | None = None,
+        name: str = 'cct',
+        **kwargs,
+    ) -> None:
+        super().__init__(weight, name=name, **kwargs)
+        if weak_weight is None:
+            ramp = isinstance(weight, dict) and weight.get('type') == 'Ramp'
+            weak_weight = dict(weight, value=0.4) if ramp else 0.4
+        self.weak_weight = build_schedule(weak_weight, f'{name}.weak_weight')
+
+    def needs(self, time: float) -> Needs:
+        return self.all_needs if self.weight(time) > 0 or self.weak_weight(time) > 0 else Needs()
+
+    def loss(self, views: StepViews) -> dict[str, Tensor]:
+        given_labels(views, self.name)  # from the first step on, whatever the weight
+        factors = {'loss': self.weight(views.time), 'loss_weak': self.weak_weight(views.time)}
+        if not any(factors.values()):
+            return super().loss(views)
+        return {
+            key: value * factors[key] if key in factors else value.detach()
+            for key, value in self.compute(views).items()
+        }
+
+    def compute(self, views: StepViews) -> dict[str, Tensor]:
+        compared = self._compared(views)
+        target, counted = self.target(views, compared)
+        labels = self.on_grid(views, given_labels(views, self.name), IGNORE)
+        known = labels != IGNORE
+        terms = [
+            Term(self.distance, target, counted),
+            Term(label_cross_entropy, labels[:, None], known),
+        ]
+        sums = self.sums(views, terms)
+        values = self.consistency(views, [own[0] for own in sums], target, compared, counted)
+        weak = torch.cat([own[1] for own in sums]).sum()
+        values['loss_weak'] = weak / (sum(self.counts) * known.sum().clamp(min=1))
+        if views.monitor:
+            values['weak_pixels'] = share(known, compared)
+            values['weak_agreement'] = share(target.argmax(dim=1) == labels, known)
+        return values
+
+
+@MODELS.register_module()
+class WeakSelfTrainingObjective(Objective):
+    """Weak masks as further pseudo-labels of the mixed strong view, with a weight of their own.
+
+    Stands in the list beside ``SelfTrainingObjective`` (FixMatch, Mean Teacher) or ``DDFPObjective``. A weak mask is mixed with its
+    image; the mean is over the pixels that it labels.
+
+    Args:
+        weight: A number or a schedule.
+        name: Prefix in the log.
+
+    Logs ``pixels``, the share of unpadded pixels that a weak mask labels, every iteration.
+    """
+
+    all_needs = Needs(teacher=True, strong=True)
+
+    def __init__(self, weight: float | dict = 0.4, name: str = 'weak') -> None:
+        super().__init__(weight, name)
+
+    def bind(self, segmentor: nn.Module) -> None:
+        self._upsample = segmentor.upsample
+
+    def loss(self, views: StepViews) -> dict[str, Tensor]:
+        given_labels(views, self.name)
+        return super().loss(views)
+
+    def compute(self, views: StepViews) -> dict[str, Tensor]:
+        labels = views.pseudo_m.given
+        if labels is None:
+            raise SetupError(
+                f"objective '{self.name}': model.mixing dropped the weak masks: let it move PseudoLabels.given with the "
+                'pixels, as mmseg_semi.mixing.mix does'
+            )
+        logits = self._upsample(views.student_m.logits, labels.shape[1:])
+        return {
+            'loss': masked_cross_entropy(logits, labels),
+            'pixels': share(labels != IGNORE, views.valid_m),
+        }

@@ -1,0 +1,200 @@
+"""Write weak masks: class maps of a trained classifier, two thresholds, refinement; scores where true masks are given.
+
+python projects/weak_labels/tools/make_masks.py CONFIG CHECKPOINT --out FOLDER [--truth FOLDER] [--jobs 2]
+
+The config's ``mask_dataset`` names the images and their labels, ``mask_settings`` the rest. The same command goes on where it was
+stopped. ``--only-score`` compares masks that are there, from wherever they come.
+"""
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+try:
+    from mmseg_semi import launch, stack
+except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
+    sys.exit(f'error: {error}')
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+from mmseg.registry import DATASETS, MODELS
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.table import Table
+
+from mmseg_semi.datasets.splits import write_text
+from mmseg_semi.datasets.transforms import read_labels, to_class_indices
+from mmseg_semi.errors import SetupError
+from projects.weak_labels.masks import MaskSettings, make_mask, make_refinement
+from projects.weak_labels.weak_masks import save_mask, score_masks
+
+RECORD = 'settings.json'
+console = Console()
+_worker: dict = {}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Write weak masks, and score them.')
+    parser.add_argument('config', help='a classifier config with mask_dataset')
+    parser.add_argument('checkpoint', nargs='?', help='of the classifier')
+    parser.add_argument('--out', type=Path, required=True, help='folder of the masks')
+    parser.add_argument('--truth', type=Path, help='folder of true masks (NAME.png), for scores')
+    parser.add_argument('--crf', help='refinement in place of the one of the config')
+    parser.add_argument('--jobs', type=int, default=1, help='processes')
+    parser.add_argument('--overwrite', action='store_true', help='make all masks anew')
+    parser.add_argument('--only-score', action='store_true', help='make no mask')
+    parser.add_argument('--cfg-options', nargs='+', action=launch.DictAction, metavar='KEY=VALUE')
+    return parser.parse_args()
+
+
+def prepare(cfg: Config, checkpoint: str, settings: MaskSettings) -> None:
+    """What every process holds."""
+    init_default_scope('mmseg')
+    if multiprocessing.parent_process() is not None:
+        torch.set_num_threads(1)
+    with stack.quiet_imports():
+        model = MODELS.build(cfg.model)
+        load_checkpoint(model, checkpoint, map_location='cpu', logger='silent', strict=True)
+    device = get_device()
+    _worker.update(
+        model=model.to(device).eval(),
+        dataset=DATASETS.build(cfg.mask_dataset),
+        settings=settings,
+        refinement=make_refinement(settings, device),
+    )
+
+
+def write_one(job: tuple[int, str]) -> None:
+    """The mask of one image of the data set."""
+    index, path = job
+    dataset = _worker['dataset']
+    sample = dataset[index]
+    image = np.ascontiguousarray(sample['inputs'].permute(1, 2, 0).numpy())
+    mask = make_mask(
+        _worker['model'],
+        image,
+        dataset.targets[index],
+        dataset.metainfo,
+        _worker['settings'],
+        _worker['refinement'],
+    )
+    save_mask(path, mask)
+
+
+def check_record(out: Path, wanted: dict, overwrite: bool) -> None:
+    """Masks of one folder are all made alike.
+
+    Raises:
+        SetupError: The folder holds masks of other settings, or of unknown ones.
+    """
+    path = out / RECORD
+    found = json.loads(path.read_text()) if path.is_file() else None
+    if not overwrite and found != wanted:
+        if found is not None:
+            keys = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
+            raise SetupError(
+                f'{out} holds masks that were made with another {", ".join(keys)}; name another folder, or make them '
+                'anew with --overwrite'
+            )
+        if out.is_dir() and any(out.iterdir()):
+            raise SetupError(
+                f'{out} is not empty and has no {RECORD}, so its files are not of this command; name another folder'
+            )
+    write_text(path, json.dumps(wanted, indent=1) + '\n')
+
+
+def score(dataset, out: Path, truth: Path) -> dict:
+    """Scores of the masks that have a truth.
+
+    Raises:
+        SetupError: A mask or a true mask is missing, or does not fit.
+    """
+    classes = dataset.all_classes
+    pairs = (
+        tuple(
+            to_class_indices(read_labels(str(path)), len(classes), str(path))
+            for path in (out / f'{name}.png', truth / f'{name}.png')
+        )
+        for name in dataset.names
+    )
+    return score_masks(pairs, len(classes))
+
+
+def show(scores: dict, classes: tuple[str, ...]) -> None:
+    grid = Table(title=f'{scores["masks"]} weak masks against true ones (%)', title_justify='left')
+    for name in ('class', 'IoU', 'IoU where labelled'):
+        grid.add_column(name, justify='left' if name == 'class' else 'right')
+    for index, name in enumerate(classes):
+        grid.add_row(name, *(f'{scores[key][index]:.1f}' for key in ('IoU', 'IoU_labeled')))
+    grid.add_section()
+    grid.add_row('mean', f'{scores["mIoU"]:.1f}', f'{scores["mIoU_labeled"]:.1f}')
+    console.print(grid)
+    console.print(
+        f'labelled: {scores["covered"]:.1f} % of the pixels, right: {scores["accuracy"]:.1f} % of those'
+    )
+
+
+def write_masks(cfg: Config, args: argparse.Namespace, dataset) -> None:
+    if not args.checkpoint:
+        raise SetupError('give the checkpoint of the classifier, or --only-score')
+    if not Path(args.checkpoint).is_file():
+        raise SetupError(
+            f"checkpoint '{args.checkpoint}' does not exist; train the classifier: python tools/train.py {args.config}"
+        )
+    options = dict(cfg.get('mask_settings') or {})
+    if args.crf:
+        options['crf'] = args.crf
+    settings = MaskSettings.of(options)
+    make_refinement(settings, 'cpu')  # an unknown one, or one that is not installed, is told now
+    digest = hashlib.sha256(Path(args.checkpoint).read_bytes()).hexdigest()
+    check_record(args.out, {'checkpoint': digest, **settings.as_dict()}, args.overwrite)
+    jobs = [(i, str(args.out / f'{name}.png')) for i, name in enumerate(dataset.names)]
+    missing = [job for job in jobs if args.overwrite or not os.path.isfile(job[1])]
+    columns = ('weak masks', BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task('', total=len(jobs), completed=len(jobs) - len(missing))
+        if args.jobs > 1 and len(missing) > 1:
+            context = multiprocessing.get_context('spawn')
+            initial = (cfg, args.checkpoint, settings)
+            with context.Pool(args.jobs, prepare, initial) as pool:
+                for _ in pool.imap_unordered(write_one, missing):
+                    progress.advance(task)
+        elif missing:
+            prepare(cfg, args.checkpoint, settings)
+            for job in missing:
+                write_one(job)
+                progress.advance(task)
+
+
+@launch.tool
+def main() -> None:
+    args = parse_args()
+    cfg = launch.load_config(args.config, args.cfg_options)
+    if 'mask_dataset' not in cfg:
+        raise SetupError(f'{args.config} has no mask_dataset: name the images to make masks of')
+    if args.jobs < 1:
+        raise SetupError(f'--jobs {args.jobs}: expected 1 or more')
+    init_default_scope('mmseg')
+    dataset = DATASETS.build(cfg.mask_dataset)
+    if not args.only_score:
+        write_masks(cfg, args, dataset)
+    if args.truth:
+        if not args.truth.is_dir():
+            raise SetupError(f'--truth {args.truth} is no folder')
+        scores = score(dataset, args.out, args.truth)
+        write_text(args.out / 'scores.json', json.dumps(scores, indent=1) + '\n')
+        show(scores, dataset.all_classes)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,146 @@
+"""Weak masks as files: written once, loaded beside unlabelled images, compared with the truth where there is one."""
+
+from __future__ import annotations
+
+import os
+import os.path as osp
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmseg.registry import TRANSFORMS
+from PIL import Image
+
+from mmseg_semi.datasets.transforms import IGNORE, read_labels, to_class_indices
+from mmseg_semi.errors import SetupError
+
+
+@TRANSFORMS.register_module()
+class LoadWeakMask(BaseTransform):
+    """Load the weak mask of an unlabelled image, from any folder: of this project's tool or of another's.
+
+    Stands behind ``LoadImage`` in the pipeline of an unlabelled source; what follows moves the mask with the image. Its values
+    are class indices, or 255 where it says nothing.
+
+    Args:
+        masks: Folder of the masks.
+        num_classes: Labels must be 0 .. num_classes - 1 or 255.
+        images: Folder that names of masks are relative to: mask of IMAGES/a/b.jpg is MASKS/a/b.png. None: masks lie in one
+            folder, by the image's file name. Defaults to None.
+        suffix: Ending of the masks. Defaults to '.png'.
+
+    Raises:
+        SetupError: A mask is missing (found before training), of another size than its image, or holds another value.
+    """
+
+    def __init__(
+        self, masks: str, num_classes: int, images: str | None = None, suffix: str = '.png'
+    ) -> None:
+        self.masks, self.num_classes, self.images, self.suffix = masks, num_classes, images, suffix
+
+    def mask_path(self, img_path: str) -> str:
+        """The mask of an image."""
+        name = osp.relpath(img_path, self.images) if self.images else osp.basename(img_path)
+        return osp.join(self.masks, osp.splitext(name)[0] + self.suffix)
+
+    def check_paths(self, paths: Sequence[str], key: str) -> None:
+        """Refuse images without a mask, before training; every folder is listed once."""
+        if not osp.isdir(self.masks):
+            raise SetupError(
+                f'{key}.pipeline: folder {self.masks} of LoadWeakMask does not exist; write the masks (python '
+                'projects/weak_labels/tools/make_masks.py), or name the folder that holds them'
+            )
+        listed: dict[str, set[str]] = {}
+        missing, count = None, 0
+        for path in paths:
+            folder, name = osp.split(self.mask_path(path))
+            if folder not in listed:
+                listed[folder] = set(os.listdir(folder)) if osp.isdir(folder) else set()
+            if name not in listed[folder]:
+                missing, count = missing or (path, osp.join(folder, name)), count + 1
+        if missing:
+            raise SetupError(
+                f'{key}: image {missing[0]} has no weak mask {missing[1]} ({count} of {len(paths)} are missing); write '
+                'them (the command of make_masks.py goes on where it was stopped), or put such images into an unlabelled '
+                'source without LoadWeakMask'
+            )
+
+    def transform(self, results: dict) -> dict:
+        """Add ``gt_given_map`` (H, W) uint8 to ``seg_fields``."""
+        path = self.mask_path(results['img_path'])
+        labels = to_class_indices(read_labels(path), self.num_classes, path)
+        if labels.shape != results['img'].shape[:2]:
+            height, width = results['img'].shape[:2]
+            raise SetupError(
+                f'weak mask {path} is {labels.shape[1]} x {labels.shape[0]} pixels, but its image '
+                f'{results["img_path"]} is {width} x {height}; both must have the same size'
+            )
+        results['gt_given_map'] = labels
+        results.setdefault('seg_fields', []).append('gt_given_map')
+        return results
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(masks='{self.masks}', num_classes={self.num_classes})"
+
+
+def save_mask(path: str | Path, labels: np.ndarray) -> None:
+    """Write a mask as a whole or not at all.
+
+    Args:
+        path: A PNG file; its folder is made.
+        labels: (H, W) uint8.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f'.{path.name}.tmp{os.getpid()}')
+    Image.fromarray(labels).save(draft, format='PNG')
+    os.replace(draft, path)
+
+
+def score_masks(pairs: Iterable[tuple[np.ndarray, np.ndarray]], num_classes: int) -> dict:
+    """Weak masks against true ones, in percent.
+
+    Args:
+        pairs: (weak, true) masks of equal size, class indices or 255. Pixels whose truth is 255 do not count.
+        num_classes: K.
+
+    Returns:
+        ``covered``, the share of pixels that carry a weak label; ``accuracy`` of those; ``IoU`` (K,) where a pixel without a
+        weak label is one of its class that is missed, ``IoU_labeled`` (K,) of the labelled pixels alone, each with NaN for a
+        class that neither mask has, and their means ``mIoU`` and ``mIoU_labeled``; ``masks``, the number of pairs.
+    """
+    counts = np.zeros((num_classes, num_classes + 1), np.int64)  # true x weak, unlabelled last
+    number = 0
+    for weak, true in pairs:
+        if weak.shape != true.shape:
+            raise SetupError(
+                f'mask {number + 1}: {weak.shape[1]} x {weak.shape[0]} pixels, its truth has {true.shape[1]} x '
+                f'{true.shape[0]}; both must have the same size'
+            )
+        valid = true != IGNORE
+        weak = np.minimum(weak[valid].astype(np.int64), num_classes)
+        flat = true[valid].astype(np.int64) * (num_classes + 1) + weak
+        counts += np.bincount(flat, minlength=counts.size).reshape(counts.shape)
+        number += 1
+    hits = counts[:, :-1].diagonal()
+    labeled = counts[:, :-1]
+    with np.errstate(invalid='ignore', divide='ignore'):
+        iou = 100 * hits / (counts.sum(1) + labeled.sum(0) - hits)
+        iou_labeled = 100 * hits / (labeled.sum(1) + labeled.sum(0) - hits)
+        accuracy = 100 * hits.sum() / labeled.sum()
+        covered = 100 * labeled.sum() / counts.sum()
+    return dict(
+        masks=number,
+        covered=float(covered),
+        accuracy=float(accuracy),
+        mIoU=_mean(iou),
+        mIoU_labeled=_mean(iou_labeled),
+        IoU=iou.tolist(),
+        IoU_labeled=iou_labeled.tolist(),
+    )
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float('nan')
