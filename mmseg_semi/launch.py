@@ -173,6 +173,7 @@ def load_config(
         near = difflib.get_close_matches(str(path), beside, n=1)
         hint = f'did you mean {near[0]}?' if near else 'configs stand in configs/<method>/'
         raise SetupError(f"config '{path}' does not exist; {hint}")
+    stack.import_yapf()
     find_projects(path)
     try:
         cfg = Config.fromfile(path)

@@ -7,12 +7,14 @@ Nothing else in the package changes an upstream module. :func:`apply` runs once,
 import contextlib
 import functools
 import http.client
+import importlib
 import importlib.metadata
 import importlib.util
 import io
 import os
 import re
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
@@ -138,6 +140,25 @@ def quiet_imports() -> Iterator[None]:
         for line in said.getvalue().splitlines(keepends=True):
             if line.strip() != 'Could not import OneDL':
                 sys.stdout.write(line)
+
+
+def import_yapf(attempts: int = 100) -> None:
+    """Import yapf, which MMEngine lays configs out with, although other processes may be doing so for the first time.
+
+    The first import on a machine writes a grammar into the user's cache, and not in one piece: another rank of the same start
+    would read half a file and die.
+
+    Args:
+        attempts: How often to try, a tenth of a second apart.
+    """
+    for remaining in reversed(range(attempts)):
+        try:
+            importlib.import_module('yapf.yapflib.yapf_api')
+            return
+        except (EOFError, UnpicklingError, ValueError, LookupError, AttributeError):
+            if not remaining:
+                raise
+            time.sleep(0.1)
 
 
 def name_packages() -> None:

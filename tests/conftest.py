@@ -12,6 +12,8 @@ import mmseg_semi  # noqa: F401  (first: it adapts the stack that tests import)
 # isort: split
 from mmengine.logging import MMLogger
 
+from mmseg_semi import stack
+
 # One thread a process: the order of float additions, hence every last bit, then does not depend
 # on the machine, and processes that run side by side do not fight for cores.
 torch.set_num_threads(1)
@@ -24,6 +26,7 @@ def _cheap_whole_runs():
     MMEngine lays a config out with yapf in every checkpoint, and collects garbage for every data set
     it builds, which walks through all that the imports have left.
     """
+    stack.import_yapf()
     gc.collect()
     gc.freeze()
     with pytest.MonkeyPatch.context() as patch:

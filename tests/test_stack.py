@@ -222,3 +222,20 @@ def test_import_prints_nothing():
     )
     assert (done.returncode, done.stdout) == (0, '')
     assert 'MultiScaleDeformableAttention' not in done.stderr
+
+
+def test_yapf_is_imported_although_another_process_is_writing_its_grammar(monkeypatch):
+    seen = []
+
+    def half_written(name):
+        seen.append(name)
+        if len(seen) < 3:
+            raise EOFError('Ran out of input')
+
+    monkeypatch.setattr(stack.importlib, 'import_module', half_written)
+    monkeypatch.setattr(stack.time, 'sleep', lambda seconds: None)
+    stack.import_yapf()
+    assert seen == ['yapf.yapflib.yapf_api'] * 3
+    seen.clear()
+    with pytest.raises(EOFError):
+        stack.import_yapf(attempts=2)
