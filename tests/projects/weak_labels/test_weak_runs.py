@@ -1,5 +1,6 @@
 """Whole runs: the classifier, three kinds of images at once, exact resume, two ranks, masks that are never opened."""
 
+import itertools
 import runpy
 import shutil
 import sys
@@ -22,6 +23,8 @@ from mmseg_semi.errors import SetupError
 from projects.weak_labels.classifier import MultiLabelMetric, average_precision
 from projects.weak_labels.image_labels import write_table
 from projects.weak_labels.weak_masks import save_mask
+
+_runs = itertools.count()
 
 IMPORTS = dict(imports=['mmseg_semi', 'projects.weak_labels'], allow_failed_imports=False)
 CONFIGS = ROOT / 'projects' / 'weak_labels' / 'configs'
@@ -132,6 +135,8 @@ def classifier_config(tmp_path) -> Config:
 
 def run_classifier(cfg: Config, work_dir: Path, stop: int | None = None) -> None:
     cfg = cfg.copy()
+    # MMEngine keeps the values of two runs of one name and second in one place
+    cfg.experiment_name = f'classifier_{next(_runs)}'
     launch.set_work_dir(cfg, str(work_dir), cfg.filename)
     launch.set_resume(cfg, 'auto')
     runner = launch.build_runner(cfg)
