@@ -17,11 +17,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads.decode_losses import decode_losses
 from mmseg_semi.heads.pixel_shuffle import PixelShuffleDecoder, check_decoder
-from mmseg_semi.heads.two_stage import HeadOutput
+from mmseg_semi.heads.two_stage import HeadOutput, NoFirstLayer
 
 
 @MODELS.register_module()
-class CCTHead(PSPHead):
+class CCTHead(NoFirstLayer, PSPHead):
     """``PSPHead`` whose classifier is a :class:`~mmseg_semi.heads.pixel_shuffle.PixelShuffleDecoder`.
 
     In two stages: :meth:`embed` is the pyramid; fused, lifted and penultimate features are its output z, not negative; the
@@ -93,18 +93,6 @@ class CCTHead(PSPHead):
                     'image: give each device at least 2 images of each kind, or norm_cfg=dict(type="SyncBN") on several '
                     'devices'
                 )
-
-    def lift(self, fused: Tensor) -> Tensor:
-        """Identity."""
-        return fused
-
-    def lift_delta(self, delta: Tensor) -> Tensor:
-        """Identity."""
-        return delta
-
-    def lift_transpose(self, grad: Tensor) -> Tensor:
-        """Identity."""
-        return grad
 
     def features(self, lifted: Tensor, branches: tuple[int, int] | None = None) -> Tensor:
         """Identity: the features are the input of the decoder. There is one branch."""

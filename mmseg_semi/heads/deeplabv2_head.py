@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_semi.heads.deeplabv3plus_head import DeepLabV3PlusHead
-from mmseg_semi.heads.two_stage import HeadOutput
+from mmseg_semi.heads.two_stage import HeadOutput, NoFirstLayer
 
 STD = 0.01
 """Of all initial convolution weights."""
@@ -72,7 +72,7 @@ class DilatedPyramid(nn.Module):
 
 
 @MODELS.register_module()
-class DeepLabV2Head(BaseDecodeHead):
+class DeepLabV2Head(NoFirstLayer, BaseDecodeHead):
     """DeepLabV2 with GroupNorm and squeeze-and-excitation, at the resolution of one backbone output.
 
     In two stages: fused and lifted features are the backbone's output; penultimate ones the pyramid's.
@@ -127,18 +127,6 @@ class DeepLabV2Head(BaseDecodeHead):
     def embed(self, inputs: Sequence[Tensor]) -> Tensor:
         """The backbone's output."""
         return self._transform_inputs(inputs)
-
-    def lift(self, fused: Tensor) -> Tensor:
-        """Identity."""
-        return fused
-
-    def lift_delta(self, delta: Tensor) -> Tensor:
-        """Identity."""
-        return delta
-
-    def lift_transpose(self, grad: Tensor) -> Tensor:
-        """Identity."""
-        return grad
 
     def features(self, lifted: Tensor, branches: tuple[int, int] | None = None) -> Tensor:
         """(N, C_in, h, w) -> (N, channels, h, w). There is one branch."""

@@ -87,6 +87,7 @@ class _GraphHead:
             )
 
     def _build_embedding(self) -> None:
+        """Each head's own."""
         raise NotImplementedError
 
     def init_weights(self) -> None:

@@ -24,7 +24,23 @@ class HeadOutput(NamedTuple):
     """(N, D, h, w) projection of the features, where the head has one."""
 
 
-class PlainHead:
+class NoFirstLayer:
+    """For heads whose stage 2 begins with no linear layer of its own: fused and lifted features are one tensor."""
+
+    def lift(self, fused: Tensor) -> Tensor:
+        """Identity."""
+        return fused
+
+    def lift_delta(self, delta: Tensor) -> Tensor:
+        """Identity."""
+        return delta
+
+    def lift_transpose(self, grad: Tensor) -> Tensor:
+        """Identity."""
+        return grad
+
+
+class PlainHead(NoFirstLayer):
     """The two-stage view of a head that is not ours; holds the head, owns nothing.
 
     Raises:
@@ -54,18 +70,6 @@ class PlainHead:
                 'PSPHead, UPerHead, SegformerHead or a head like them'
             )
         return output
-
-    def lift(self, fused: Tensor) -> Tensor:
-        """Identity."""
-        return fused
-
-    def lift_delta(self, delta: Tensor) -> Tensor:
-        """Identity."""
-        return delta
-
-    def lift_transpose(self, grad: Tensor) -> Tensor:
-        """Identity."""
-        return grad
 
     def features(self, lifted: Tensor, branches: tuple[int, int] | None = None) -> Tensor:
         """Identity: the features are the input of the classifier. There is one branch."""

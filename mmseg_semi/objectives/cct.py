@@ -211,7 +211,10 @@ class CCTObjective(Objective):
         levels = [tensor.detach() for tensor in decoders.levels]
         scores = decoders.project.shape[1] * 4**decoders.num_levels * len(decoders)
         parts = cell_chunks(len(z), z.shape[2] * z.shape[3], scores, chunk)
-        tail = lambda lifted: decoders.tail(lifted, *levels)  # noqa: E731
+
+        def tail(lifted: Tensor) -> Tensor:
+            return decoders.tail(lifted, *levels)
+
         return module.draw_against(z, guidance, decoders.project, tail, parts)
 
     # -- sizes -----------------------------------------------------------------------------------

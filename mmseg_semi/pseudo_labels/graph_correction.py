@@ -26,12 +26,12 @@ class _Correction(nn.Module):
     def __init__(
         self,
         num_classes: int,
-        label: dict | None,
-        tau: float,
-        eta_min: float,
-        count_momentum: float | None,
-        pad_mask: bool,
-        label_grid: str,
+        label: dict | None = None,
+        tau: float = 0.95,
+        eta_min: float = 0.0,
+        count_momentum: float | None = None,
+        pad_mask: bool = True,
+        label_grid: str = 'aligned',
     ) -> None:
         super().__init__()
         if label_grid not in GRIDS:
@@ -138,14 +138,9 @@ class GraphCorrection(_Correction):
         rounds: int = 2,
         stride: int = 8,
         graph: dict | None = None,
-        label: dict | None = None,
-        tau: float = 0.95,
-        eta_min: float = 0.0,
-        count_momentum: float | None = None,
-        pad_mask: bool = True,
-        label_grid: str = 'aligned',
+        **kwargs,
     ) -> None:
-        super().__init__(num_classes, label, tau, eta_min, count_momentum, pad_mask, label_grid)
+        super().__init__(num_classes, **kwargs)
         if rounds < 0 or stride < 1:
             raise SetupError(
                 f'pseudo_label: rounds={rounds}, stride={stride}; expected rounds >= 0 and stride >= 1'
@@ -190,18 +185,6 @@ class TrainedGraphCorrection(_Correction):
     Raises:
         SetupError: A value out of range.
     """
-
-    def __init__(
-        self,
-        num_classes: int,
-        label: dict | None = None,
-        tau: float = 0.95,
-        eta_min: float = 0.0,
-        count_momentum: float | None = None,
-        pad_mask: bool = True,
-        label_grid: str = 'aligned',
-    ) -> None:
-        super().__init__(num_classes, label, tau, eta_min, count_momentum, pad_mask, label_grid)
 
     needs = Needs()
 
