@@ -16,11 +16,12 @@ def class_sums(features: Tensor, labels: Tensor, num_classes: int) -> tuple[Tens
         num_classes: K.
 
     Returns:
-        (K, D) float32 and (K,) int64.
+        (K, D), at least float32, and (K,) int64.
     """
     labels = labels.flatten()
     labels = labels.where((labels >= 0) & (labels < num_classes), num_classes)
-    rows = features.float().transpose(0, 1).flatten(1).T
+    rows = features.to(torch.promote_types(features.dtype, torch.float32))
+    rows = rows.transpose(0, 1).flatten(1).T
     # what is at nodes without a class must not matter, inf and NaN included
     rows = rows.masked_fill((labels == num_classes)[:, None], 0.0)
     # a product with the one-hot labels, for which a device needs no atomic additions

@@ -29,11 +29,12 @@ def class_prototype_contrast(
         scale: 1 / temperature.
 
     Returns:
-        0-dim float32, with a graph.
+        0-dim, at least float32, with a graph.
     """
     with torch.autocast(features.device.type, enabled=False):
         # what stands at void nodes reaches neither value nor gradient
-        features = features.float().masked_fill((labels == IGNORE)[:, None], 0.0)
+        features = features.to(torch.promote_types(features.dtype, torch.float32))
+        features = features.masked_fill((labels == IGNORE)[:, None], 0.0)
         unit = F.normalize(features, dim=1)
         scores = scale * torch.einsum('bdhw,kd->bkhw', unit, F.normalize(prototypes, dim=1))
         scores = scores.masked_fill(~seen[:, None, None], NEVER)
@@ -90,10 +91,11 @@ def pairwise_contrast(features: Tensor, labels: Tensor) -> Tensor:
         labels: (B, h, w) int64, IGNORE where void.
 
     Returns:
-        0-dim float32, with a graph; 0 where nothing is labelled.
+        0-dim, at least float32, with a graph; 0 where nothing is labelled.
     """
     with torch.autocast(features.device.type, enabled=False):
-        rows = features.float().flatten(2).transpose(1, 2)
+        rows = features.to(torch.promote_types(features.dtype, torch.float32))
+        rows = rows.flatten(2).transpose(1, 2)
         labels = labels.flatten(1)
         void = labels == IGNORE
         unit = F.normalize(rows.masked_fill(void[..., None], 0.0), dim=2)

@@ -207,7 +207,8 @@ class MLLCObjective(Objective):
         return total / used.sum().clamp(min=1)
 
     def _upsample(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return self._parts[0].upsample(logits, labels.shape[1:]).float()
+        logits = self._parts[0].upsample(logits, labels.shape[1:])
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def supervise(self, levels: list[Level], views: StepViews) -> Tensor:
         """Sum over levels 1 to K of the head's own losses."""

@@ -225,7 +225,7 @@ def gradients(model) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize('method', ['supervised', 'fixmatch', 'ddfp', 'dgcl', 'cct'])
+@pytest.mark.parametrize('method', ['supervised', 'fixmatch', 'ddfp', 'dgcl', 'cct', 'mllc'])
 def test_joint_gradient_is_that_of_the_sum(method):
     """In float64, against one backward pass through all domains' losses at once."""
     model = domains_model(method, recipe=dict(norm='GN', dropout=0.0))

@@ -5,6 +5,12 @@ model = dict(
     mixing=dict(_delete_=True, type='ClassMix', num_classes=11),
     objectives=[
         dict(type='SupervisedObjective'),
-        dict(type='MLLCObjective', w_inter=0.0, w_intra=0.0),
+        dict(
+            type='MLLCObjective',
+            tau_omega=0.9,  # mined labels leave few pixels surer than that
+            w_inter=0.0,
+            w_intra=0.0,
+            weight=dict(type='Steps', values=[0.0, 1.0], milestones=[8]),
+        ),
     ],
 )

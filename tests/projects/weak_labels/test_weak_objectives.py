@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.structures import PixelData
-from tiny_semi import tiny_batch, tiny_losses, tiny_model
+from test_monitoring import documented
+from tiny_semi import tiny_batch, tiny_losses, tiny_model, tiny_recipe
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.losses import (
@@ -246,8 +247,6 @@ def test_no_weak_mask_is_told_at_the_first_step(weight):
 @pytest.mark.parametrize('method', ['fixmatch', 'ddfp'])
 def test_weak_masks_are_pseudo_labels_of_their_own_weight(method):
     base = tiny_model(method)
-    from tiny_semi import tiny_recipe
-
     recipe = tiny_recipe(method)
     weak = dict(type='WeakSelfTrainingObjective', weight=0.25)
     model = tiny_model(
@@ -310,8 +309,6 @@ def test_cut_out_erases_the_mask():
 
 
 def test_a_mixing_that_drops_masks_is_refused():
-    from tiny_semi import tiny_recipe
-
     weak = dict(type='WeakSelfTrainingObjective')
     model = tiny_model('fixmatch', objectives=[*tiny_recipe('fixmatch')['objectives'], weak])
     mixing = copy.copy(model.mixing)
@@ -323,3 +320,21 @@ def test_a_mixing_that_drops_masks_is_refused():
     model.mixing.forward = forgetful
     with pytest.raises(SetupError, match='model.mixing dropped the weak masks'):
         tiny_losses(model, 3, weak_batch())
+
+
+# -- the log ---------------------------------------------------------------------------------------
+
+
+def test_monitoring_names_the_values_of_weak_masks_and_no_other():
+    weak = [dict(type='WeakSelfTrainingObjective', weight=0.25)]
+    pairs = [
+        (cct_model(), tiny_model('cct')),
+        (
+            tiny_model('fixmatch', objectives=tiny_recipe('fixmatch')['objectives'] + weak),
+            tiny_model('fixmatch'),
+        ),
+    ]
+    found = set()
+    for with_masks, without in pairs:
+        found |= set(tiny_losses(with_masks, 5, weak_batch())) - set(tiny_losses(without, 5))
+    assert found == documented('## Values of weak masks')

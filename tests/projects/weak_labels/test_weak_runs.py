@@ -395,7 +395,7 @@ def test_the_published_classifier_and_run():
 @pytest.mark.parametrize(
     ('one', 'other'),
     [
-        (CONFIGS / 'weak_cct/quickstart.py', CONFIGS / 'weak_cct/quickstart_without.py'),
+        (CONFIGS / 'weak_cct/quickstart.py', ROOT / 'configs/quickstart/cct.py'),
         (CONFIGS / 'weak_cct/camvid_46_small.py', ROOT / 'configs/cct/camvid_46_small.py'),
         (CONFIGS / 'weak_fixmatch/quickstart.py', ROOT / 'configs/quickstart/fixmatch.py'),
         (CONFIGS / 'weak_ddfp/quickstart.py', ROOT / 'configs/quickstart/ddfp.py'),

@@ -1,10 +1,21 @@
-# CamVid at 160 x 120 pixels, from scratch: which of six classes cover more than 1 % of a frame. The others are in nearly every
-# frame, so that a label says nothing about where they are.
+# CamVid at 160 x 120 pixels, from scratch: which of three classes cover more than 5 % of a frame. Of the others, sky, building and
+# road are in nearly every frame, so that a label says nothing about where they are; the rest is in few, or hardly to be seen.
+# Two stages of the network only: one whose field of view is the frame answers from the rest of the scene, not from the object.
 _base_ = '../_base_/classifier_small.py'
 frame_size = (160, 120)
 lists = 'configs/splits/camvid/46/seed0/'
 table = 'data/weak_labels/camvid/labels.csv'
-model = dict(num_classes=6)
+model = dict(
+    backbone=dict(
+        base_channels=64,
+        num_stages=2,
+        out_indices=(0, 1),
+        strides=(1, 2),
+        dilations=(1, 1),
+    ),
+    in_channels=128,
+    num_classes=3,
+)
 train_pipeline = [
     dict(type='LoadImage'),
     dict(type='Resize', scale=frame_size),
@@ -17,7 +28,16 @@ source = dict(
     kind='CamVidDataset',
     images='data/camvid/images/train',
     labels=dict(kind='csv', path=table),
-    leave_out=('sky', 'building', 'pole', 'road', 'pavement'),
+    leave_out=(
+        'sky',
+        'building',
+        'pole',
+        'road',
+        'sign_symbol',
+        'fence',
+        'pedestrian',
+        'bicyclist',
+    ),
 )
 train_dataloader = dict(
     batch_size=8,
@@ -47,14 +67,15 @@ mask_dataset = dict(
     lists=lists + 'unlabeled.txt',
     pipeline=[dict(type='LoadImage'), dict(type='PackImageLabels')],
 )
-# frames are 480 x 360: a third of that is what the classifier knows
+# Frames are 480 x 360: a third of that is what the classifier knows. The threshold was chosen on the labelled frames, on which the
+# map of the pavement is no better than chance.
 mask_settings = dict(
-    foreground=0.30,
+    classes=('tree', 'car'),
+    foreground=0.50,
     background=0.05,
     background_class=None,
     scales=(0.33, 0.25, 0.5, 0.67),
-    # 'mean_field' takes some two seconds a frame on one core
-    crf=dict(type='none'),
+    crf=dict(type='mean_field'),
 )
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=400, val_interval=400)
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=400, by_epoch=False)]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=800, val_interval=400)
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=800, by_epoch=False)]
