@@ -100,11 +100,28 @@ def at_nodes(
     return maps.index_select(1, rows).index_select(2, columns)
 
 
-def pool(maps: Tensor, cells: int) -> Tensor:
-    """Mean over cells x cells positions, those of the last row and column over what is there."""
+def pool(maps: Tensor, cells: int, valid: Tensor | None = None) -> Tensor:
+    """Mean over the valid ones of cells x cells positions, those of the last row and column over what is there; 0 where none is.
+
+    Args:
+        maps: (B, C, h, w).
+        cells: Positions a side.
+        valid: (B, h, w) bool, or None: all.
+    """
     if cells == 1:
         return maps
-    return F.avg_pool2d(maps, cells, ceil_mode=True, count_include_pad=False)
+    if valid is None:
+        return F.avg_pool2d(maps, cells, ceil_mode=True, count_include_pad=False)
+    valid = valid[:, None]
+    shares = pool(valid.to(maps.dtype), cells)
+    return pool(maps.masked_fill(~valid, 0.0), cells) / shares.where(shares > 0, 1.0)
+
+
+def pool_valid(valid: Tensor | None, cells: int) -> Tensor | None:
+    """Which cells hold a valid position: (B, h, w) bool or None, like ``valid``."""
+    if valid is None or cells == 1:
+        return valid
+    return F.max_pool2d(valid[:, None].float(), cells, ceil_mode=True)[:, 0] > 0
 
 
 # -- the graphs ------------------------------------------------------------------------------------

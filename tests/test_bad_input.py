@@ -277,6 +277,12 @@ def mllc_without_its_labels(trial):
     trial.configure('mllc').model.pseudo_label = dict(type='ConfidenceThreshold')
 
 
+@case(r"no objective trains the head's rounds: add .*MLLCObjective.* or correct .*GraphCorrection")
+def rounds_that_nobody_trains(trial):
+    model = trial.configure('mllc').model
+    model.objectives[1] = dict(type='SelfTrainingObjective')
+
+
 @case(r"'mllc' has w_inter=0\.1 .* DDFPHead has no embedding: use .*MLLCHead")
 def mllc_without_an_embedding(trial):
     cfg = trial.configure('mllc')

@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_semi.errors import SetupError
-from mmseg_semi.graphs import GraphRound, Level, pool, run_rounds
+from mmseg_semi.graphs import GraphRound, Level, pool, pool_valid, run_rounds
 from mmseg_semi.heads.deeplabv2_head import DeepLabV2Head, DilatedPyramid, init_convolutions
 from mmseg_semi.heads.deeplabv3plus_head import DeepLabV3PlusHead
 from mmseg_semi.heads.two_stage import HeadOutput
@@ -101,10 +101,6 @@ class _GraphHead:
     def _init_embedding(self) -> None:
         """torch's default."""
 
-    def graph_size(self, size: Sequence[int]) -> tuple[int, int]:
-        """Nodes (h, w) of a map of logits."""
-        return tuple(-(-side // self.graph_pool) for side in size)
-
     def levels(
         self,
         logits: Tensor,
@@ -119,13 +115,15 @@ class _GraphHead:
             logits: (N, K, h, w) of ``finish``.
             embedding: (N, D, h, w) of ``finish``.
             thresholds: (K,) eta.
-            valid: (N, h', w') bool at the nodes, or None.
+            valid: (N, h, w) bool, which positions of the maps take part, or None: all. A node is the mean of those in its cell.
             last_features: Whether anybody wants the features of the last level.
         """
         if embedding is None:
             return [Level(logits, None)]
-        first = Level(pool(logits, self.graph_pool), pool(embedding, self.graph_pool))
-        levels = run_rounds(self.rounds, first, thresholds, valid, last_features)
+        cells = self.graph_pool
+        first = Level(pool(logits, cells, valid), pool(embedding, cells, valid))
+        nodes = pool_valid(valid, cells)
+        levels = run_rounds(self.rounds, first, thresholds, nodes, last_features)
         return [Level(logits, first.features), *levels[1:]]
 
 

@@ -136,6 +136,7 @@ class SemiStepHook(Hook):
     @staticmethod
     def _check_classes(key: str, dataset: Any, segmentor: nn.Module) -> None:
         classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+        segmentor.classes = classes or segmentor.classes
         if classes and len(classes) != segmentor.num_classes:
             raise SetupError(
                 f'{key}.dataset has {len(classes)} classes, but model.student.decode_head.num_classes='

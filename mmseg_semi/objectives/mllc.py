@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from mmseg_semi.density.prototypes import PrototypeBank, class_sums
 from mmseg_semi.errors import SetupError
-from mmseg_semi.graphs import Level, at_nodes
+from mmseg_semi.graphs import Level, at_nodes, pool_valid
 from mmseg_semi.losses.node_contrast import class_prototype_contrast, pairwise_contrast
 from mmseg_semi.measuring import part
 from mmseg_semi.objectives.base import Objective
@@ -122,6 +122,7 @@ class MLLCObjective(Objective):
                 'rounds=2, ...) or set both weights to 0'
             )
         labeler.counts_labeled = False  # the student's labelled rows are counted, not the teacher's
+        labeler.trained_by = self.name
         self.rounds = len(getattr(head, 'rounds', ()))
         if self.w_inter:
             count = 1 if self.shared else self.rounds + 1
@@ -226,10 +227,8 @@ class MLLCObjective(Objective):
         """Both contrasts, on labelled and strong images; keeps what moves the prototypes."""
         if not self.w_inter and not self.w_intra:
             return {}
-        size = levels_l[0].features.shape[2:]
-        labels_l, labels_m = (
-            self._at_nodes(m, size) for m in (views.label_l, views.pseudo_m.labels)
-        )
+        labels_l = self._at_nodes(views.label_l, levels_l[0])
+        labels_m = self._at_nodes(views.pseudo_m.labels, levels_m[0])
         pairs = [(levels_l, labels_l), (levels_m, labels_m)]
         values = {}
         if self.w_intra and self.rounds:
@@ -272,22 +271,29 @@ class MLLCObjective(Objective):
                 idle += one.feature_layer.parameters()
         return idle
 
-    def _at_nodes(self, labels: Tensor, size) -> Tensor:
+    def _at_nodes(self, labels: Tensor, level: Level) -> Tensor:
+        """Labels (N, H, W) at the nodes of level 0, IGNORE where nothing of a node's cell takes part."""
         segmentor, labeler, _ = self._parts
-        return at_nodes(labels, size, segmentor.align_corners, labeler.label_grid)
+        size = level.features.shape[2:]
+        nodes = at_nodes(labels, size, segmentor.align_corners, labeler.label_grid)
+        return self._mask(nodes, labels != IGNORE, level)
+
+    def _mask(self, nodes: Tensor, valid: Tensor, level: Level) -> Tensor:
+        segmentor, labeler, head = self._parts
+        positions = labeler.valid_nodes(valid, level.logits.shape[2:], segmentor.align_corners)
+        positions = pool_valid(positions, head.graph_pool)
+        return nodes if positions is None else nodes.masked_fill(~positions, IGNORE)
 
     # -- prototypes ------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def _keep(self, views: StepViews, levels_l: list[Level], labels_l: Tensor) -> None:
         """Class sums of labelled and weak nodes at every level: bounded, detached."""
-        segmentor, labeler, _ = self._parts
+        segmentor = self._parts[0]
         levels_w = views.teacher_u.levels
         size = levels_w[0].features.shape[2:]
         labels_w = segmentor.upsample(levels_w[-1].logits, size).argmax(dim=1)
-        valid = labeler.valid_nodes(views.valid_u, size, segmentor.align_corners)
-        if valid is not None:
-            labels_w = labels_w.masked_fill(~valid, IGNORE)
+        labels_w = self._mask(labels_w, views.valid_u, levels_w[0])
         classes = segmentor.num_classes
         self._kept = []
         for mine, weak in zip(levels_l, levels_w, strict=True):
@@ -308,5 +314,5 @@ class MLLCObjective(Objective):
         answers = [self._upsample(level.logits, views.label_l).argmax(dim=1) for level in levels]
         segmentor, labeler, _ = self._parts
         quality = correction_quality(answers, views.label_l, segmentor.num_classes)
-        labeler.tell(describe_quality(self.name, quality))
+        labeler.tell(describe_quality(self.name, quality, segmentor.classes))
         return quality.values()

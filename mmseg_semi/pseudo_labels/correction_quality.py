@@ -1,6 +1,6 @@
 """What rounds of correction do to labels whose truth is known."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,11 +33,16 @@ class CorrectionQuality:
         return [self.pixels, self.right, self.righted, self.wronged, self.changed]
 
     def values(self) -> dict[str, Tensor]:
-        """Shares of all pixels, over all classes: accuracy by level; righted, wronged by round (0-dim float32)."""
+        """Over all classes, 0-dim float32: accuracy by level; by round the share of all pixels that changed, and of those
+        the shares that became right and wrong (0 where none changed)."""
         total = self.pixels.sum().clamp(min=1).float()
         values = {f'accuracy_{k}': row.sum() / total for k, row in enumerate(self.right)}
-        for k, (righted, wronged) in enumerate(zip(self.righted, self.wronged, strict=True), 1):
-            values |= {f'righted_{k}': righted.sum() / total, f'wronged_{k}': wronged.sum() / total}
+        rounds = zip(self.changed, self.righted, self.wronged, strict=True)
+        for k, (changed, righted, wronged) in enumerate(rounds, 1):
+            count = changed.sum()
+            values[f'changed_{k}'] = count / total
+            values[f'righted_{k}'] = righted.sum() / count.clamp(min=1)
+            values[f'wronged_{k}'] = wronged.sum() / count.clamp(min=1)
         return values
 
 
@@ -78,27 +83,32 @@ def correction_quality(
 def describe_quality(
     name: str, quality: CorrectionQuality, classes: Sequence[str] | None = None
 ) -> str:
-    """Text: a line a round, with the classes that it changes most."""
+    """Text: a line a round with its accuracy, the share of pixels that it changes, and the shares of those that become
+    right and wrong; the same for each class that has pixels."""
     quality = CorrectionQuality(*(tensor.cpu() for tensor in quality._all()))  # a read each
     names = classes or [str(c) for c in range(len(quality.pixels))]
-    total = max(1, int(quality.pixels.sum()))
+    shown = [c for c, count in enumerate(quality.pixels.tolist()) if count]
 
-    def percent(part: Tensor) -> str:
-        return f'{100 * int(part.sum()) / total:.2f}'
+    def percent(part: Tensor, whole: Tensor) -> str:
+        return f'{100 * int(part.sum()) / max(1, int(whole.sum())):.1f}'
 
-    lines = [
-        f'{name}: {percent(quality.right[0])} % of {total} labelled pixels right before correction'
-    ]
-    for k, (righted, wronged, changed) in enumerate(
-        zip(quality.righted, quality.wronged, quality.changed, strict=True), 1
-    ):
-        own = ', '.join(
-            f'{names[c]} +{int(righted[c])}/-{int(wronged[c])}'
-            for c in range(len(names))
-            if int(changed[c])
-        )
-        lines.append(
-            f'{name}: round {k}: {percent(quality.right[k])} % right, {percent(changed)} % changed, {percent(righted)} % '
-            f'righted, {percent(wronged)} % wronged; pixels by class: {own or "none"}'
-        )
+    def by_class(text: Callable[[int], str]) -> str:
+        return '; '.join(f'{names[c]} {text(c)}' for c in shown) or 'no labelled pixel'
+
+    pixels, right = quality.pixels, quality.right[0]
+    own = by_class(lambda c: percent(right[c], pixels[c]))
+    lines = [f'{name}: before correction {percent(right, pixels)} % right ({own})']
+    rounds = zip(quality.right[1:], quality.changed, quality.righted, quality.wronged, strict=True)
+    for k, (right, changed, righted, wronged) in enumerate(rounds, 1):
+
+        def row(which: slice | int, right=right, changed=changed, righted=righted, wronged=wronged):
+            text = f'{percent(right[which], pixels[which])} %, {percent(changed[which], pixels[which])} % changed'
+            if int(changed[which].sum()):
+                text += (
+                    f' ({percent(righted[which], changed[which])} % right, '
+                    f'{percent(wronged[which], changed[which])} % wrong)'
+                )
+            return text
+
+        lines.append(f'{name}: round {k}: {row(slice(None))}; by class: {by_class(row)}')
     return '\n'.join(lines)

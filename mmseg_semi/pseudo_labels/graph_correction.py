@@ -6,7 +6,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_semi.errors import SetupError
-from mmseg_semi.graphs import GraphRound, Level, at_nodes, pool, run_rounds
+from mmseg_semi.graphs import GraphRound, Level, at_nodes, pool, pool_valid, run_rounds
 from mmseg_semi.pseudo_labels.class_counts import ClassCountThreshold
 from mmseg_semi.pseudo_labels.correction_quality import correction_quality, describe_quality
 from mmseg_semi.structures import IGNORE, Needs, PseudoLabels, StepViews, TeacherRows
@@ -49,7 +49,7 @@ class _Correction(nn.Module):
         return valid if self.pad_mask else torch.ones_like(valid)
 
     def valid_nodes(self, valid: Tensor, size, align_corners: bool) -> Tensor | None:
-        """(N, h, w) bool, or None where all nodes take part."""
+        """(N, h, w) bool, which positions of a map of that size take part, or None: all."""
         if not self.pad_mask:
             return None
         return at_nodes(valid, size, align_corners, self.label_grid)
@@ -94,7 +94,7 @@ class _Correction(nn.Module):
             for logits in self.corrected(views.teacher_l, levels)
         ]
         quality = correction_quality(answers, views.label_l, self.num_classes)
-        self.tell(describe_quality('pseudo', quality))
+        self.tell(describe_quality('pseudo', quality, segmentor.classes))
         return values | quality.values()
 
     @staticmethod
@@ -151,9 +151,19 @@ class GraphCorrection(_Correction):
     @torch.no_grad()
     def levels(self, rows: TeacherRows, valid: Tensor, segmentor: nn.Module) -> list[Level]:
         features = rows.features if rows.embedding is None else rows.embedding
-        cells = max(1, self.stride * features.shape[3] // valid.shape[2])
-        first = Level(pool(rows.logits, cells), pool(features, cells))
-        nodes = self.valid_nodes(valid, first.logits.shape[2:], segmentor.align_corners)
+        maps, nodes = [], None
+        for values in (rows.logits, features):  # some heads answer finer than their features
+            cells = max(1, self.stride * values.shape[3] // valid.shape[2])
+            own = self.valid_nodes(valid, values.shape[2:], segmentor.align_corners)
+            maps.append(pool(values, cells, own))
+            nodes = pool_valid(own, cells) if nodes is None else nodes
+        logits, features = maps
+        if logits.shape[2:] != features.shape[2:]:
+            raise SetupError(
+                f'pseudo_label.stride={self.stride}: {tuple(logits.shape[2:])} nodes have logits, '
+                f'{tuple(features.shape[2:])} have features; give the coarser stride of the two'
+            )
+        first = Level(logits, features)
         return run_rounds(self.rounds, first, self.thresholds(), nodes, last_features=False)
 
     def corrected(self, rows: TeacherRows, levels: list[Level]) -> list[Tensor]:
@@ -187,6 +197,20 @@ class TrainedGraphCorrection(_Correction):
     """
 
     needs = Needs()
+    trained_by: str | None = None
+    """Name of the objective that trains the rounds; it says so itself."""
+
+    def check(self, segmentor: nn.Module) -> None:
+        """
+        Raises:
+            SetupError: The head has rounds that no objective trains.
+        """
+        if len(getattr(segmentor.student.decode_head, 'rounds', ())) and self.trained_by is None:
+            raise SetupError(
+                "model.pseudo_label is TrainedGraphCorrection, but no objective trains the head's rounds: add "
+                "dict(type='MLLCObjective') to model.objectives, or correct without trained layers by "
+                f"pseudo_label=dict(type='GraphCorrection', num_classes={self.num_classes})"
+            )
 
     def levels(self, rows, valid: Tensor, segmentor: nn.Module) -> list[Level]:
         """Levels of teacher's or student's rows, by the head that gave them."""
@@ -198,6 +222,5 @@ class TrainedGraphCorrection(_Correction):
         """Levels 0..K of rows with ``logits`` and ``embedding``, by ``head``."""
         if not hasattr(head, 'levels'):
             return [Level(rows.logits, rows.embedding)]
-        size = head.graph_size(rows.logits.shape[2:])
-        nodes = self.valid_nodes(valid, size, segmentor.align_corners)
-        return head.levels(rows.logits, rows.embedding, self.thresholds(), nodes, last_features)
+        own = self.valid_nodes(valid, rows.logits.shape[2:], segmentor.align_corners)
+        return head.levels(rows.logits, rows.embedding, self.thresholds(), own, last_features)

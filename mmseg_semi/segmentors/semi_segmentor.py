@@ -122,6 +122,10 @@ class SemiSegmentor(BaseSegmentor):
             for objective in self.objectives:
                 objective.bind(self)
         self._check_needs()
+        if hasattr(self.pseudo_label, 'check'):
+            self.pseudo_label.check(self)
+        self.classes: Sequence[str] | None = None
+        """Names of the classes, once the hooks know the data; for texts in the log."""
         self._answer = self.answering
         self._started: tuple[int, torch.Generator] | None = None
         self.paths: list[str] = []

@@ -134,7 +134,6 @@ def test_the_identity_class_layer_begins_as_the_identity():
 def test_nodes_of_the_v3plus_head_are_means_of_cells():
     head = plus_head().eval()
     logits, embedding = torch.randn(1, 11, 5, 6), torch.randn(1, 8, 5, 6)
-    assert head.graph_size((5, 6)) == (3, 3)
     levels = head.levels(logits, embedding, torch.zeros(11).double())
     assert levels[0].logits is logits
     assert levels[1].logits.shape == (1, 11, 3, 3)
@@ -164,8 +163,7 @@ def test_what_is_deployed_is_the_classifier_alone(make):
 def test_labelled_loss_on_the_last_level_reaches_the_classifier():
     head = plus_head()
     output = head.finish(head.lift(head.embed(backbone_outputs())))
-    size = head.graph_size(output.logits.shape[2:])
-    valid = at_nodes(torch.ones(2, 32, 32, dtype=torch.bool), size)
+    valid = at_nodes(torch.ones(2, 32, 32, dtype=torch.bool), output.logits.shape[2:])
     levels = head.levels(output.logits, output.embedding, torch.zeros(11).double(), valid)
     levels[2].logits.square().sum().backward()
     assert head.conv_seg.weight.grad.abs().max() > 0

@@ -6,12 +6,15 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
 from tiny_semi import TinyLoop, snapshot, tiny_batch, tiny_losses, tiny_model, tiny_recipe
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.graphs import Level, at_nodes, run_rounds
 from mmseg_semi.losses.node_contrast import class_prototype_contrast, pairwise_contrast
-from mmseg_semi.structures import IGNORE, PseudoLabels
+from mmseg_semi.pseudo_labels import GraphCorrection
+from mmseg_semi.structures import IGNORE, PseudoLabels, TeacherRows
 
 K = 3
 LATE = 4  # iteration at which the prototypes' contrast has begun
@@ -109,6 +112,18 @@ def test_without_certain_pixels_the_strong_view_teaches_nothing(model):
     losses['mllc.loss_clg'].backward()
     gradients = [p.grad for p in model.student.parameters() if p.grad is not None]
     assert gradients and all(g.abs().max() == 0 for g in gradients)
+
+
+def test_a_fresh_network_teaches_itself_nothing():
+    """Class layers that begin near 0 make corrected answers uniform: none is certain, at the published threshold."""
+    model = tiny_model('mllc_reference', dropout=0.0)
+    objective_of(model).tau_omega = 0.968
+    losses, seen = watched(model, 0)
+    assert seen['views'].pseudo_m.confidence.max() < 1.1 / K
+    assert float(losses['mllc.omega']) == 0 and float(losses['mllc.loss_clg']) == 0
+    total = sum(v for k, v in losses.items() if k.startswith('sup') and 'loss' in k)
+    total = float(total + losses['mllc.loss_sup'])
+    assert total == pytest.approx(3 * math.log(K), rel=0.1)
 
 
 @pytest.mark.parametrize('mode', ['threshold_uniform', 'power', 'sigmoid', 'none'])
@@ -244,7 +259,13 @@ def test_each_bank_holds_the_features_of_its_level(model):
     labels_l = at_nodes(views.label_l, size)
     levels_w = views.teacher_u.levels
     labels_w = levels_w[2].logits.argmax(dim=1)
-    labels_w = labels_w.masked_fill(~at_nodes(views.valid_u, size), IGNORE)
+    # nodes are cells of 2 x 2 positions, and take part where one of them does
+    inside = [
+        at_nodes(valid, (8, 8)).unflatten(2, (4, 2)).unflatten(1, (4, 2)).any(dim=4).any(dim=2)
+        for valid in (views.label_l != IGNORE, views.valid_u)
+    ]
+    labels_l = labels_l.masked_fill(~inside[0], IGNORE)
+    labels_w = labels_w.masked_fill(~inside[1], IGNORE)
     for k in range(3):
         for c in range(K):
             rows = [
@@ -300,11 +321,15 @@ def test_a_state_dict_restores_banks_and_counts():
 
 
 @pytest.mark.parametrize('filler', [30.0, -7.0])
-def test_what_stands_at_void_and_padded_nodes_changes_nothing(model, filler):
-    """At the output of the head, and as far from valid pixels as no bilinear upsampling reaches."""
+@pytest.mark.parametrize('cells', [1, 2])
+def test_what_stands_at_void_and_padded_nodes_changes_nothing(model, cells, filler):
+    """At the output of the head, and as far from valid pixels as no bilinear upsampling reaches.
+
+    With cells of 2 x 2 positions, the border runs through the second of them.
+    """
     objective, labeler, head = objective_of(model), model.pseudo_label, model.student.decode_head
     bank = fill(model)
-    head.graph_pool = model.teacher.decode_head.graph_pool = 1
+    head.graph_pool = model.teacher.decode_head.graph_pool = cells
     generator = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(2, K, 8, 8, generator=generator)
     embedding = torch.randn(2, 8, 8, 8, generator=generator)
@@ -322,8 +347,11 @@ def test_what_stands_at_void_and_padded_nodes_changes_nothing(model, filler):
         pseudo = PseudoLabels(label, valid.float())
         labeler.thresholds._new = None
         labeler.observe(p.detach(), valid, model)
-        nodes = at_nodes(label, (8, 8))
+        nodes = objective._at_nodes(label, levels[0])
+        assert nodes.shape[1:] == (8 // cells, 8 // cells) and (nodes != IGNORE).any()
+        samples = [SegDataSample(gt_sem_seg=PixelData(data=own[None])) for own in label]
         losses = [
+            objective.supervise(levels, type('Views', (), dict(samples_l=samples))),
             objective.distill(levels, pseudo, valid, objective.omega(pseudo, valid, 0.0)),
             pairwise_contrast(levels[1].features, nodes),
             *(
@@ -336,6 +364,29 @@ def test_what_stands_at_void_and_padded_nodes_changes_nothing(model, filler):
         outcomes.append([*losses, labeler.thresholds._new])
     for mine, theirs in zip(*outcomes, strict=True):
         assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize('filler', [1000.0, math.nan])
+@pytest.mark.parametrize('border', range(4, 31, 3))
+def test_padding_reaches_no_mean_of_a_cell(border, filler):
+    """Corrected logits at valid positions, with nodes at half and at a quarter of the maps' resolution."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(2, K, 8, 8, generator=generator)
+    features = torch.randn(2, 8, 8, 8, generator=generator)
+    valid = torch.arange(32).expand(2, 32, 32) < border
+    own = at_nodes(valid, (8, 8))[:, None]
+    model = tiny_model('fixmatch')
+    for stride in (8, 16):
+        labeler = GraphCorrection(K, stride=stride, graph=dict(top_k=3))
+        outcomes = []
+        for value in (0.0, filler):
+            maps = [maps.masked_fill(~own, value) for maps in (logits, features)]
+            rows = TeacherRows(*maps)
+            corrected = labeler.corrected(rows, labeler.levels(rows, valid, model))
+            outcomes.append([maps.masked_fill(~own, 0.0) for maps in corrected])
+        for mine, theirs in zip(*outcomes, strict=True):
+            assert torch.equal(mine, theirs)
+        assert not torch.equal(outcomes[0][0], outcomes[0][2])
 
 
 def test_without_the_mask_padding_counts():
@@ -437,6 +488,22 @@ def test_correction_without_layers_labels_for_other_methods(method):
     log = loop.step()
     assert 0 <= log['pseudo.accuracy_2'] <= 1 and log['pseudo.righted_1'] >= 0
     assert 0 < log['pseudo.threshold'] <= 1.05 / K
+
+
+def test_answers_finer_than_their_features_are_averaged_to_the_nodes():
+    """CCT's decoder answers at every pixel, on features at stride 8."""
+    labeler = dict(type='GraphCorrection', num_classes=K, stride=8, graph=dict(top_k=3))
+    model = tiny_model('fixmatch', head='CCTHead', pseudo_label=labeler, dropout=0.0)
+    tiny_losses(model, LATE)
+    rows, views = model.last_views.teacher_u, model.last_views
+    logits = rows.logits.unflatten(3, (4, 8)).unflatten(2, (4, 8))
+    own = at_nodes(views.valid_u, rows.logits.shape[2:])[:, None].unflatten(3, (4, 8))
+    own = own.unflatten(2, (4, 8)).float()
+    means = (logits * own).sum(dim=(3, 5)) / own.sum(dim=(3, 5)).clamp(min=1)
+    assert torch.allclose(rows.levels[0].logits, means, atol=1e-5)
+    assert rows.levels[0].features is rows.features and rows.levels[2].logits.shape == means.shape
+    with pytest.raises(SetupError, match='give the coarser stride'):
+        GraphCorrection(K, stride=2).levels(rows, views.valid_u, model)
 
 
 def test_coarse_graphs_add_what_they_change():

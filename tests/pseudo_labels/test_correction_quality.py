@@ -1,5 +1,6 @@
 """Right before, right after, made right and made wrong, against loops over pixels."""
 
+import pytest
 import torch
 
 from mmseg_semi.pseudo_labels import correction_quality, describe_quality
@@ -34,8 +35,15 @@ def test_counts_equal_a_loop():
             assert int(quality.changed[k, c]) == sum(a != b for a, b in pairs)
     values = quality.values()
     for k in (1, 2):
-        gain = values[f'accuracy_{k}'] - values[f'accuracy_{k - 1}']
-        assert abs(float(gain - values[f'righted_{k}'] + values[f'wronged_{k}'])) < 1e-6
+        pairs = [(t, rows[k - 1], rows[k]) for t, rows in pixels if rows[k - 1] != rows[k]]
+        found = [float(values[f'{name}_{k}']) for name in ('changed', 'righted', 'wronged')]
+        assert found == pytest.approx(
+            [
+                len(pairs) / len(pixels),
+                sum(t == b for t, _, b in pairs) / len(pairs),
+                sum(t == a for t, a, _ in pairs) / len(pairs),
+            ]
+        )
 
 
 def test_sums_and_text():
@@ -43,7 +51,19 @@ def test_sums_and_text():
     one = correction_quality(answers, truth, 4)
     both = one + one
     assert torch.equal(both.right, 2 * one.right)
-    text = describe_quality('mllc', both, ['a', 'b', 'c', 'd'])
-    assert len(text.splitlines()) == 3 and 'a +' in text
-    none = correction_quality(answers[:1], torch.full_like(truth, IGNORE), 4)
-    assert float(none.values()['accuracy_0']) == 0 and 'right' in describe_quality('x', none)
+    assert describe_quality('mllc', both) == describe_quality('mllc', one)
+    none = correction_quality(answers, torch.full_like(truth, IGNORE), 4)
+    assert not any(none.values().values()) and 'no labelled pixel' in describe_quality('x', none)
+
+
+def test_text_tells_every_class_and_round():
+    truth = torch.tensor([[0, 0, 0, 0, 1, 1, 3, IGNORE]])
+    before = torch.tensor([[0, 0, 1, 3, 1, 0, 3, 1]])
+    after = torch.tensor([[0, 1, 0, 1, 1, 1, 3, 0]])
+    quality = correction_quality([before, after], truth, 4)
+    assert describe_quality('mllc', quality, ['a', 'b', 'c', 'd']).splitlines() == [
+        'mllc: before correction 57.1 % right (a 50.0; b 50.0; d 100.0)',
+        'mllc: round 1: 71.4 %, 57.1 % changed (50.0 % right, 25.0 % wrong); by class: '
+        'a 50.0 %, 75.0 % changed (33.3 % right, 33.3 % wrong); b 100.0 %, 50.0 % changed (100.0 % right, 0.0 % wrong); '
+        'd 100.0 %, 0.0 % changed',
+    ]

@@ -72,13 +72,14 @@ def test_level_0_is_what_the_network_answers(trained):
     assert int(correction_quality(labels, truth, 11).pixels.sum()) == 48 * 36 - 9
 
 
-def test_a_run_of_another_method_without_trained_layers(tmp_path, monkeypatch, capsys):
-    cfg = tiny_data(tmp_path, 'fixmatch', iterations=2, checkpoint_interval=2)
+@pytest.mark.parametrize('method', ['fixmatch', 'cct'])
+def test_a_run_of_another_method_without_trained_layers(tmp_path, monkeypatch, capsys, method):
+    cfg = tiny_data(tmp_path, method, iterations=2, checkpoint_interval=2)
     tiny_runner(cfg).train()
     checkpoint = tmp_path / 'work_dir/iter_2.pth'
     with pytest.raises(SystemExit) as end:
         call(monkeypatch, cfg.filename, checkpoint)
-    assert end.value.code == 2 and 'corrects nothing' in capsys.readouterr().err
+    assert end.value.code == 2 and 'which corrects nothing' in capsys.readouterr().err
     call(monkeypatch, cfg.filename, checkpoint, '--rounds', 1, '--out', tmp_path / 'out')
     result = json.loads((tmp_path / 'out/val.json').read_text())
     assert len(result['right']) == 2 and result['thresholds'] == pytest.approx([0.95] * 11)

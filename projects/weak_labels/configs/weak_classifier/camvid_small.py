@@ -71,11 +71,11 @@ mask_dataset = dict(
 # map of the pavement is no better than chance.
 mask_settings = dict(
     classes=('tree', 'car'),
-    foreground=0.50,
+    foreground=0.40,
     background=0.05,
     background_class=None,
     scales=(0.33, 0.25, 0.5, 0.67),
-    crf=dict(type='mean_field'),
+    crf=dict(type='none'),  # 'mean_field' takes two seconds a frame on one core
 )
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=800, val_interval=400)
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=800, by_epoch=False)]

@@ -1,0 +1,16 @@
+# fixmatch_camvid_scenes_small.py with an optimiser step for each domain in turn, and running statistics of its own: as many steps of
+# each domain, and as many optimiser steps as two runs of their own have.
+_base_ = '_base_/cpu_run.py'
+from projects.multi_domain.recipe import domain, join  # noqa: E402  (_base_ first, or it is no text config)
+
+train_cfg = dict(max_iters=1200, val_interval=600)
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=1200, by_epoch=False)]
+
+globals().update(
+    join(
+        domain('camvid', 'projects/multi_domain/configs/single/fixmatch_camvid.py'),
+        domain('scenes', 'projects/multi_domain/configs/single/fixmatch_scenes.py'),
+        schedule='alternate',
+        separate_statistics=True,
+    )
+)
