@@ -38,6 +38,13 @@ def find_segmentor(runner: Runner, hook: Hook) -> nn.Module:
     return model
 
 
+def shared_seed(runner: Runner) -> int:
+    """The seed of rank 0: ``randomness.diff_rank_seed`` gives each rank one of its own, but they share one stream of images."""
+    seed = torch.tensor(runner.seed)
+    broadcast(seed)
+    return int(seed)
+
+
 @torch.no_grad()
 def share_statistics(module: nn.Module) -> None:
     """Averages over the ranks the running statistics of the batch norms that this step has moved.
@@ -84,10 +91,7 @@ class SemiStepHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         segmentor = find_segmentor(runner, self)
-        # randomness.diff_rank_seed gives each rank a seed of its own, but they have to share one stream of images
-        seed = torch.tensor(runner.seed)
-        broadcast(seed)
-        self.seed = int(seed)
+        self.seed = shared_seed(runner)
         loader = runner.train_dataloader
         sampler = loader.sampler
         if hasattr(sampler, 'check_loader'):
