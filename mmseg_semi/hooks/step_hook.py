@@ -127,15 +127,15 @@ class SemiStepHook(Hook):
     @staticmethod
     def _check_sources(sampler: Any, segmentor: nn.Module) -> None:
         """An objective may ask for unlabelled images in a later phase only."""
-        if len(getattr(sampler, 'source_sizes', (None, None))) > 1:
-            return
+        pools = len(getattr(sampler, 'source_sizes', (None, None))) > 1
         for objective in segmentor.objectives:
-            if objective.all_needs.unlabeled:
+            if objective.all_needs.unlabeled and not pools:
                 raise SetupError(
                     f"objective '{objective.name}' needs unlabelled images, but train_dataloader.dataset has none: give "
                     'train_dataloader.dataset.unlabeled and a sampler.source_ratio with two entries, or remove the '
                     'objective'
                 )
+            objective.check_data(getattr(sampler, 'dataset', None))
 
     @staticmethod
     def _check_classes(key: str, dataset: Any, segmentor: nn.Module) -> None:

@@ -21,6 +21,7 @@ from whole_runs import (
     Stopped,
     assert_same,
     assert_same_checkpoint,
+    logged,
     on_ranks,
     train,
 )
@@ -389,10 +390,31 @@ def test_mistakes_are_told_before_training(tmp_path):
     shutil.rmtree(tmp_path / 'masks')
     with pytest.raises(SetupError, match='folder .*masks of LoadWeakMask does not exist'):
         train(cfg, tmp_path / 'run')
+
+
+@pytest.mark.parametrize('method', ['cct', 'fixmatch'])
+def test_no_weak_mask_at_all_is_told_before_training(tmp_path, method):
+    cfg = weak_config(tmp_path, method)
     cfg.train_dataloader.dataset.unlabeled = cfg.train_dataloader.dataset.unlabeled[1]
     cfg.train_dataloader.sampler.source_ratio = [2, 2]
-    with pytest.raises(SetupError, match='no image of the batch has one'):
-        train(cfg, tmp_path / 'run')
+    sentence = 'needs weak masks, but no pipeline of train_dataloader.dataset.unlabeled loads them'
+    with pytest.raises(SetupError, match=sentence):
+        train(cfg, tmp_path / 'run', stop=0)
+
+
+@pytest.mark.parametrize('method', ['cct', 'fixmatch'])
+def test_a_batch_may_happen_to_hold_no_weak_mask(tmp_path, method):
+    """One pool of three images with masks and three without, one of them a step."""
+    cfg = weak_config(tmp_path, method, iterations=6, model=dict(norm='GN'))
+    cfg.train_dataloader.dataset.separate = False
+    cfg.train_dataloader.batch_size = cfg.train_dataloader.sampler.batch_size = 2
+    cfg.train_dataloader.sampler.source_ratio = [1, 1]
+    cfg.model.objectives[-1].weight = 1.0
+    runner = train(cfg, tmp_path / 'run')
+    state = torch.load(tmp_path / 'run/iter_6.pth', weights_only=True)
+    values = logged(state, 'cct.loss_weak' if method == 'cct' else 'weak.loss')
+    assert runner.iter == 6 and len(values) == 6
+    assert sorted(value > 0 for value in values) == [False] * 3 + [True] * 3
 
 
 # -- configs and labels ----------------------------------------------------------------------------
