@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
-from PIL import Image
+from PIL import Image, ImageFile
 from tiny_semi import tiny_backbone
 from whole_runs import ROOT
 
+from mmseg_semi.datasets.transforms import LoadImage
 from mmseg_semi.errors import SetupError
 from mmseg_semi.structures import IGNORE
 from projects.weak_labels.cams import multi_scale_cams
@@ -205,6 +206,47 @@ def test_loading_beside_an_image(tmp_path):
         load.check_paths(['/data/images/x/a.jpg', '/data/images/x/b.jpg'], 'unlabeled')
     with pytest.raises(SetupError, match='folder nowhere of LoadWeakMask does not exist'):
         LoadWeakMask('nowhere', 3).check_paths(['a.jpg'], 'unlabeled')
+
+
+def test_sizes_are_compared_before_training_by_headers_alone(tmp_path, monkeypatch):
+    """Orientation tags are obeyed, as LoadImage does; what no header tells is left to the reading."""
+    images, masks = tmp_path / 'images', tmp_path / 'masks'
+    images.mkdir()
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    load = LoadWeakMask(str(masks), 3, images=str(images))
+
+    def check(name: str, found: tuple, exif: Image.Exif | None = None) -> None:
+        Image.fromarray(picture()).save(images / name, exif=exif or Image.Exif())
+        save_mask(masks / f'{name[:-4]}.png', np.zeros(found, np.uint8))
+        with monkeypatch.context() as patch:
+            patch.setattr(ImageFile.ImageFile, 'load', None)  # pixels
+            load.check_paths([str(images / name)], 'unlabeled')
+        loaded = LoadImage()(dict(img_path=str(images / name)))
+        assert load(loaded)['gt_given_map'].shape == found
+
+    for name in ('a.png', 'a.jpg', 'a.tif'):
+        check(name, (40, 52))
+        check(name, (52, 40), turned)
+        sentence = rf'weak mask .*a.png is 40 x 40 pixels, but its image .*{name} is 40 x 52; make'
+        with pytest.raises(SetupError, match=sentence):
+            check(name, (40, 40), turned)
+    for name in ('a.jpg', 'a.tif'):  # made without a look at the tag
+        with pytest.raises(SetupError, match='is 52 x 40 pixels, but its image .* is 40 x 52'):
+            check(name, (40, 52), turned)
+    # a PNG whose tag stands behind its pixels
+    check('b.png', (52, 40), turned)
+    content = (images / 'b.png').read_bytes()
+    start = content.index(b'eXIf') - 4
+    stop = start + 12 + int.from_bytes(content[start : start + 4])
+    end = content.index(b'IEND') - 4
+    moved = content[:start] + content[stop:end] + content[start:stop] + content[end:]
+    (images / 'b.png').write_bytes(moved)
+    load.check_paths([str(images / 'b.png')], 'unlabeled')
+    load(LoadImage()(dict(img_path=str(images / 'b.png'))))
+    # files that are no images are told by their reader
+    (images / 'a.jpg').write_text('no image')
+    load.check_paths([str(images / 'a.jpg')], 'unlabeled')
 
 
 # -- the command -----------------------------------------------------------------------------------

@@ -383,7 +383,7 @@ def test_mistakes_are_told_before_training(tmp_path):
         train(cfg, tmp_path / 'run')
     save_mask(mask, np.zeros((5, 5), np.uint8))
     with pytest.raises(SetupError, match='weak mask .* is 5 x 5 pixels, but its image'):
-        train(cfg, tmp_path / 'run')
+        train(cfg, tmp_path / 'run', stop=0)
     mask.write_bytes(kept[:60])
     with pytest.raises(SetupError, match='cannot be decoded'):
         train(cfg, tmp_path / 'run')
