@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -314,10 +315,76 @@ def test_masks_are_written_once_and_continued(run, tmp_path, capsys):
     # other settings do not go on in the same folder
     with pytest.raises(SystemExit):
         run('--out', out, '--crf', 'mean_field')
-    assert 'made with another crf' in capsys.readouterr().err
+    assert 'not known to be made with the same crf' in capsys.readouterr().err
+    for arguments in ([], ['--overwrite']):
+        with pytest.raises(SystemExit):
+            run('--out', truth, *arguments)
+        assert 'has no settings.json' in capsys.readouterr().err
+
+
+def test_masks_follow_the_labels_of_their_images(run, tmp_path, capsys):
+    """Corrected labels make a mask anew, other images on the list go on; classes and images of a folder are one."""
+    out, table = tmp_path / 'masks', tmp_path / 'labels.csv'
+
+    def keep() -> None:
+        for path in out.glob('*.png'):
+            path.write_bytes(b'kept')
+
+    def kept() -> list[str]:
+        return sorted(path.stem for path in out.glob('*.png') if path.read_bytes() == b'kept')
+
+    (tmp_path / 'list.txt').write_text('i0\ni1\n')
+    run('--out', out)
+    keep()
+    (tmp_path / 'list.txt').write_text('i1\ni2\n')
+    run('--out', out)
+    assert kept() == ['i0', 'i1'] and (out / 'i2.png').is_file()
+    keep()
+    (tmp_path / 'list.txt').write_text('i0\ni1\ni2\n')
+    # what the classifier has no output for decides nothing
+    write_table(table, {'i0': {'tree'}, 'i1': {'vehicle', 'tree', 'sky'}, 'i2': set()})
+    run('--out', out)
+    assert kept() == ['i1', 'i2']
+    assert 'image labels have changed: 1 masks' in capsys.readouterr().out
+    found = np.array(Image.open(out / 'i0.png'))
+    run('--out', tmp_path / 'fresh')
+    assert np.array_equal(found, np.array(Image.open(tmp_path / 'fresh' / 'i0.png')))
+    assert set(np.unique(found)) == {4, 255}
+    # stopped while masks are made anew: none of the old ones is left for the next start
+    image = tmp_path / 'i1.png'
+    content = image.read_bytes()
+    image.write_bytes(content[:100])
     with pytest.raises(SystemExit):
-        run('--out', truth)
-    assert 'has no settings.json' in capsys.readouterr().err
+        run('--out', out, '--overwrite')
+    assert sorted(path.name for path in out.glob('*.png')) == ['i0.png']
+    image.write_bytes(content)
+    keep()
+    run('--out', out)
+    assert kept() == ['i0']
+    shutil.copytree(tmp_path, tmp_path / 'more', ignore=shutil.ignore_patterns('more'))
+    for option, key in (
+        ('mask_dataset.leave_out=(sky,water)', 'label_classes'),
+        (f'mask_dataset.images={tmp_path / "more"}', 'images'),
+    ):
+        with pytest.raises(SystemExit):
+            run('--out', out, '--cfg-options', option)
+        assert f'not known to be made with the same {key} (' in capsys.readouterr().err
+
+
+def test_a_refinement_s_settings_are_the_same_the_next_time(run, tmp_path, capsys):
+    """As published they are tuples, of which JSON makes lists."""
+    cfg = Config.fromfile(tmp_path / 'classifier.py')
+    cfg.mask_settings.crf = dict(type='mean_field', bilateral=(20, 8, 10), iterations=1)
+    cfg.dump(tmp_path / 'classifier.py')
+    run('--out', tmp_path / 'masks')
+    (tmp_path / 'masks' / 'i1.png').unlink()
+    run('--out', tmp_path / 'masks')
+    assert (tmp_path / 'masks' / 'i1.png').is_file()
+    cfg.mask_settings.crf.bilateral = (20, 8, 11)
+    cfg.dump(tmp_path / 'classifier.py')
+    with pytest.raises(SystemExit):
+        run('--out', tmp_path / 'masks')
+    assert 'made with the same crf (' in capsys.readouterr().err
 
 
 def test_several_processes_write_the_same(run, tmp_path, monkeypatch):
