@@ -301,18 +301,26 @@ def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000
 
 def _check_size(info: dict, labels: np.ndarray) -> None:
     """Refuse a mask of another size than its image, by the image's header; unknown formats pass."""
-    try:
-        with Image.open(info['img_path']) as img:
-            width, height = img.size
-            if img.getexif().get(0x0112, 1) >= 5:  # lies on its side
-                width, height = height, width
-    except OSError:
-        return
-    if labels.shape != (height, width):
+    size = header_size(info['img_path'])
+    if size not in (None, labels.shape):
         raise SetupError(
             f'mask {info["seg_map_path"]} is {labels.shape[1]} x {labels.shape[0]} pixels, but its image '
-            f'{info["img_path"]} is {width} x {height}; both must have the same size'
+            f'{info["img_path"]} is {size[1]} x {size[0]}; both must have the same size'
         )
+
+
+def header_size(path: str) -> tuple[int, int] | None:
+    """(height, width) of an image, its orientation tag obeyed, by its header; None where Pillow reads none."""
+    try:
+        with Image.open(path) as img:
+            # getexif() would decode a PNG in search of a tag behind the pixels
+            tagged = img.format != 'PNG' or 'exif' in img.info
+            turned = tagged and img.getexif().get(0x0112, 1) >= 5  # lies on its side
+            # some releases of Pillow have turned the size of a TIFF already
+            width, height = (img.tag_v2[256], img.tag_v2[257]) if img.format == 'TIFF' else img.size
+    except Exception:  # each format raises its own kinds
+        return None
+    return (width, height) if turned else (height, width)
 
 
 def load_class_indices(

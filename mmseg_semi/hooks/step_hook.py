@@ -38,6 +38,13 @@ def find_segmentor(runner: Runner, hook: Hook) -> nn.Module:
     return model
 
 
+def shared_seed(runner: Runner) -> int:
+    """The seed of rank 0: ``randomness.diff_rank_seed`` gives each rank one of its own, but they share one stream of images."""
+    seed = torch.tensor(runner.seed)
+    broadcast(seed)
+    return int(seed)
+
+
 @torch.no_grad()
 def share_statistics(module: nn.Module) -> None:
     """Averages over the ranks the running statistics of the batch norms that this step has moved.
@@ -84,10 +91,7 @@ class SemiStepHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         segmentor = find_segmentor(runner, self)
-        # randomness.diff_rank_seed gives each rank a seed of its own, but they have to share one stream of images
-        seed = torch.tensor(runner.seed)
-        broadcast(seed)
-        self.seed = int(seed)
+        self.seed = shared_seed(runner)
         loader = runner.train_dataloader
         sampler = loader.sampler
         if hasattr(sampler, 'check_loader'):
@@ -123,15 +127,15 @@ class SemiStepHook(Hook):
     @staticmethod
     def _check_sources(sampler: Any, segmentor: nn.Module) -> None:
         """An objective may ask for unlabelled images in a later phase only."""
-        if len(getattr(sampler, 'source_sizes', (None, None))) > 1:
-            return
+        pools = len(getattr(sampler, 'source_sizes', (None, None))) > 1
         for objective in segmentor.objectives:
-            if objective.all_needs.unlabeled:
+            if objective.all_needs.unlabeled and not pools:
                 raise SetupError(
                     f"objective '{objective.name}' needs unlabelled images, but train_dataloader.dataset has none: give "
                     'train_dataloader.dataset.unlabeled and a sampler.source_ratio with two entries, or remove the '
                     'objective'
                 )
+            objective.check_data(getattr(sampler, 'dataset', None))
 
     @staticmethod
     def _check_classes(key: str, dataset: Any, segmentor: nn.Module) -> None:

@@ -1,5 +1,7 @@
 """What every objective is: a module that says what it needs of a step and turns the step's views into losses."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -11,8 +13,8 @@ from mmseg_semi.structures import Needs, StepViews
 class Objective(nn.Module):
     """Base of all objectives.
 
-    A subclass sets :attr:`all_needs`, implements :meth:`compute`, and overrides :meth:`bind`, :meth:`needs` and
-    :meth:`after_step` where it has more to say. While its weight is 0 an objective asks for nothing and contributes an
+    A subclass sets :attr:`all_needs`, implements :meth:`compute`, and overrides :meth:`bind`, :meth:`check_data`,
+    :meth:`needs` and :meth:`after_step` where it has more to say. While its weight is 0 an objective asks for nothing and contributes an
     exact 0 that touches :meth:`idle_parameters`, so that DistributedDataParallel sees them used.
 
     Args:
@@ -43,6 +45,13 @@ class Objective(nn.Module):
 
         Raises:
             SetupError: The segmentor's head or recipe cannot serve this objective.
+        """
+
+    def check_data(self, dataset: Any) -> None:
+        """Looks at the training data, a ``SemiDataset``, before the first iteration.
+
+        Raises:
+            SetupError: They lack what the objective learns from.
         """
 
     def init_weights(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmengine.dist import get_world_size
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
@@ -18,7 +19,7 @@ from mmseg.registry import HOOKS, METRICS, MODELS
 from torch import Tensor, nn
 
 from mmseg_semi.errors import SetupError
-from mmseg_semi.hooks.step_hook import bare_model
+from mmseg_semi.hooks.step_hook import bare_model, share_statistics, shared_seed
 from mmseg_semi.seeding import derive_seed
 
 
@@ -98,13 +99,17 @@ class MultiLabelClassifier(BaseModel):
 
 @HOOKS.register_module()
 class ClassifierHook(Hook):
-    """Derives order, augmentation and dropout from (seed, rank, iteration), so that a resumed run is exact."""
+    """Derives order, augmentation and dropout from (seed, rank, iteration), so that a resumed run is exact.
+
+    After each iteration it averages running statistics over the ranks.
+    """
 
     def before_train(self, runner) -> None:
+        self.seed = shared_seed(runner)
         loader = runner.train_dataloader
         if hasattr(loader.sampler, 'check_loader'):
             loader.sampler.check_loader(loader)
-            loader.sampler.seed = runner.seed
+            loader.sampler.seed = self.seed
         known = getattr(loader.dataset, 'metainfo', {}).get('classes', ())
         outputs = bare_model(runner).num_classes
         if known and len(known) != outputs:
@@ -114,7 +119,11 @@ class ClassifierHook(Hook):
             )
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        torch.manual_seed(derive_seed(runner.seed, runner.rank, runner.iter))
+        torch.manual_seed(derive_seed(self.seed, runner.rank, runner.iter))
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        if get_world_size() > 1:
+            share_statistics(bare_model(runner))
 
 
 def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:

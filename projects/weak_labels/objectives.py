@@ -1,5 +1,7 @@
 """Training with weak masks: in CCT on the auxiliary decoders alone, in self-training as pseudo-labels of their own weight."""
 
+from typing import Any
+
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -11,20 +13,28 @@ from mmseg_semi.objectives.cct import CCTObjective
 from mmseg_semi.schedules import build_schedule
 from mmseg_semi.structures import IGNORE, Needs, StepViews
 
+from .weak_masks import LoadWeakMask
 
-def given_labels(views: StepViews, name: str) -> Tensor:
-    """The weak masks of the unlabelled images, (N_u, H, W).
+
+def check_masks(dataset: Any, name: str) -> None:
+    """Some unlabelled images must have weak masks; a batch may happen to hold none of them.
 
     Raises:
-        SetupError: No image of the batch has one.
+        SetupError: No pipeline loads any.
     """
-    if views.given_u is None:
+    _, *pools = getattr(dataset, 'datasets', [None])
+    if not any(
+        isinstance(step, LoadWeakMask) for pool in pools for step in pool.pipeline.transforms
+    ):
         raise SetupError(
-            f"objective '{name}' needs weak masks, but no image of the batch has one: put LoadWeakMask behind LoadImage in "
-            'the pipeline of the image-labelled images, and give them a source of their own where there are others '
-            '(train_dataloader.dataset.separate=True)'
+            f"objective '{name}' needs weak masks, but no pipeline of train_dataloader.dataset.unlabeled loads them: put "
+            'LoadWeakMask behind LoadImage in that of the image-labelled images, or remove the objective'
         )
-    return views.given_u
+
+
+def given_labels(given: Tensor | None, valid: Tensor) -> Tensor:
+    """Weak masks (N_u, H, W), all IGNORE where no image of the batch has one."""
+    return torch.full_like(valid, IGNORE, dtype=torch.long) if given is None else given
 
 
 @MODELS.register_module()
@@ -60,8 +70,10 @@ class WeakCCTObjective(CCTObjective):
     def needs(self, time: float) -> Needs:
         return self.all_needs if self.weight(time) > 0 or self.weak_weight(time) > 0 else Needs()
 
+    def check_data(self, dataset: Any) -> None:
+        check_masks(dataset, self.name)
+
     def loss(self, views: StepViews) -> dict[str, Tensor]:
-        given_labels(views, self.name)  # from the first step on, whatever the weight
         factors = {'loss': self.weight(views.time), 'loss_weak': self.weak_weight(views.time)}
         if not any(factors.values()):
             return super().loss(views)
@@ -73,7 +85,7 @@ class WeakCCTObjective(CCTObjective):
     def compute(self, views: StepViews) -> dict[str, Tensor]:
         compared = self._compared(views)
         target, counted = self.target(views, compared)
-        labels = self.on_grid(views, given_labels(views, self.name), IGNORE)
+        labels = self.on_grid(views, given_labels(views.given_u, views.valid_u), IGNORE)
         known = labels != IGNORE
         terms = [
             Term(self.distance, target, counted),
@@ -111,17 +123,16 @@ class WeakSelfTrainingObjective(Objective):
     def bind(self, segmentor: nn.Module) -> None:
         self._upsample = segmentor.upsample
 
-    def loss(self, views: StepViews) -> dict[str, Tensor]:
-        given_labels(views, self.name)
-        return super().loss(views)
+    def check_data(self, dataset: Any) -> None:
+        check_masks(dataset, self.name)
 
     def compute(self, views: StepViews) -> dict[str, Tensor]:
-        labels = views.pseudo_m.given
-        if labels is None:
+        if views.given_u is not None and views.pseudo_m.given is None:
             raise SetupError(
                 f"objective '{self.name}': model.mixing dropped the weak masks: let it move PseudoLabels.given with the "
                 'pixels, as mmseg_semi.mixing.mix does'
             )
+        labels = given_labels(views.pseudo_m.given, views.valid_m)
         logits = self._upsample(views.student_m.logits, labels.shape[1:])
         return {
             'loss': masked_cross_entropy(logits, labels),

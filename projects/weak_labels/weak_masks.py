@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 from mmcv.transforms import BaseTransform
+from mmengine.dist import get_dist_info
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
+from mmseg_semi.datasets.checks import header_size
 from mmseg_semi.datasets.transforms import IGNORE, read_labels, to_class_indices
 from mmseg_semi.errors import SetupError
 
@@ -31,7 +33,7 @@ class LoadWeakMask(BaseTransform):
         suffix: Ending of the masks. Defaults to '.png'.
 
     Raises:
-        SetupError: A mask is missing (found before training), of another size than its image, or holds another value.
+        SetupError: A mask is missing or of another size than its image (both found before training), or holds another value.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class LoadWeakMask(BaseTransform):
         return osp.join(self.masks, osp.splitext(name)[0] + self.suffix)
 
     def check_paths(self, paths: Sequence[str], key: str) -> None:
-        """Refuse images without a mask, before training; every folder is listed once."""
+        """Refuse images without a mask or with one of another size, before training; every folder is listed once."""
         if not osp.isdir(self.masks):
             raise SetupError(
                 f'{key}.pipeline: folder {self.masks} of LoadWeakMask does not exist; write the masks (python '
@@ -65,23 +67,51 @@ class LoadWeakMask(BaseTransform):
                 'them (the command of make_masks.py goes on where it was stopped), or put such images into an unlabelled '
                 'source without LoadWeakMask'
             )
+        self._check_sizes(paths)
+
+    def _check_sizes(self, paths: Sequence[str]) -> None:
+        """By the headers of the files; what they do not tell, as of images in shards, is told when a mask is read.
+
+        Ranks share the work: each reads its part, and any of them stops the run.
+        """
+        rank, world_size = get_dist_info()
+        for i in range(rank, len(paths), world_size):
+            image, mask = paths[i], self.mask_path(paths[i])
+            found, wanted = _mask_size(mask), header_size(image)
+            if found is None or wanted is None:
+                continue
+            # the tag that turns a PNG may stand behind its pixels
+            if found != wanted[::-1] or not image.lower().endswith('.png'):
+                _compare(mask, found, image, wanted)
 
     def transform(self, results: dict) -> dict:
         """Add ``gt_given_map`` (H, W) uint8 to ``seg_fields``."""
         path = self.mask_path(results['img_path'])
         labels = to_class_indices(read_labels(path), self.num_classes, path)
-        if labels.shape != results['img'].shape[:2]:
-            height, width = results['img'].shape[:2]
-            raise SetupError(
-                f'weak mask {path} is {labels.shape[1]} x {labels.shape[0]} pixels, but its image '
-                f'{results["img_path"]} is {width} x {height}; both must have the same size'
-            )
+        _compare(path, labels.shape, results['img_path'], results['img'].shape[:2])
         results['gt_given_map'] = labels
         results.setdefault('seg_fields', []).append('gt_given_map')
         return results
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(masks='{self.masks}', num_classes={self.num_classes})"
+
+
+def _mask_size(path: str) -> tuple[int, int] | None:
+    """(height, width) by the header, None where it cannot be read; no tag turns a mask."""
+    try:
+        with Image.open(path) as mask:
+            return mask.height, mask.width
+    except Exception:  # each format raises its own kinds
+        return None
+
+
+def _compare(mask: str, found: tuple, image: str, wanted: tuple) -> None:
+    if found != wanted:
+        raise SetupError(
+            f'weak mask {mask} is {found[1]} x {found[0]} pixels, but its image {image} is {wanted[1]} x {wanted[0]}; '
+            'make the mask anew from this image (orientation tags are obeyed), or name the folder that fits'
+        )
 
 
 def save_mask(path: str | Path, labels: np.ndarray) -> None:

@@ -3,7 +3,8 @@
 python projects/weak_labels/tools/make_masks.py CONFIG CHECKPOINT --out FOLDER [--truth FOLDER] [--jobs 2]
 
 The config's ``mask_dataset`` names the images and their labels, ``mask_settings`` the rest. The same command goes on where it was
-stopped. ``--only-score`` compares masks that are there, from wherever they come.
+stopped and with what was added to the list, and makes masks anew whose image labels have changed. ``--only-score`` compares
+masks that are there, from wherever they come.
 """
 
 import argparse
@@ -91,26 +92,55 @@ def write_one(job: tuple[int, str]) -> None:
     save_mask(path, mask)
 
 
-def check_record(out: Path, wanted: dict, overwrite: bool) -> None:
-    """Masks of one folder are all made alike.
+def make_record(args: argparse.Namespace, settings: MaskSettings, dataset) -> dict:
+    """What decides the masks of a folder, and the labels that decide each of them, as JSON gives it back."""
+    outputs = dataset.metainfo['classes']
+    labels = {
+        name: ';'.join(outputs[c] for c in np.flatnonzero(target).tolist())
+        for name, target in zip(dataset.names, dataset.targets, strict=True)
+    }
+    record = dict(
+        checkpoint=hashlib.sha256(Path(args.checkpoint).read_bytes()).hexdigest(),
+        **settings.as_dict(),
+        images=dataset.path('*'),
+        label_classes=dict(zip(outputs, dataset.metainfo['indices'], strict=True)),
+        image_labels=labels,
+    )
+    return json.loads(json.dumps(record))
+
+
+def begin(out: Path, record: dict, overwrite: bool) -> None:
+    """Removes the masks that are to be made anew, then writes the record: what is there is as the record says.
 
     Raises:
         SetupError: The folder holds masks of other settings, or of unknown ones.
     """
     path = out / RECORD
-    found = json.loads(path.read_text()) if path.is_file() else None
-    if not overwrite and found != wanted:
-        if found is not None:
-            keys = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
-            raise SetupError(
-                f'{out} holds masks that were made with another {", ".join(keys)}; name another folder, or make them '
-                'anew with --overwrite'
-            )
+    known, labels = {}, record['image_labels']
+    if not path.is_file():
         if out.is_dir() and any(out.iterdir()):
             raise SetupError(
                 f'{out} is not empty and has no {RECORD}, so its files are not of this command; name another folder'
             )
-    write_text(path, json.dumps(wanted, indent=1) + '\n')
+    elif not overwrite:
+        found = json.loads(path.read_text())
+        keys = {*found, *record} - {'image_labels'}
+        other = sorted(key for key in keys if found.get(key) != record.get(key))
+        if other:
+            raise SetupError(
+                f'the masks in {out} are not known to be made with the same {", ".join(other)} ({path}); name another '
+                'folder, or make them anew with --overwrite'
+            )
+        known = found['image_labels']
+    masks = [out / f'{name}.png' for name in labels if known.get(name) != labels[name]]
+    stale = [mask for mask in masks if mask.is_file()]
+    for mask in stale:
+        mask.unlink()
+    if stale and not overwrite:
+        console.print(f'made anew, because their image labels have changed: {len(stale)} masks')
+    # those of images on other lists stay known
+    record = {**record, 'image_labels': {**known, **labels}}
+    write_text(path, json.dumps(record, indent=1) + '\n')
 
 
 def score(dataset, out: Path, truth: Path) -> dict:
@@ -156,10 +186,9 @@ def write_masks(cfg: Config, args: argparse.Namespace, dataset) -> None:
         options['crf'] = args.crf
     settings = MaskSettings.of(options)
     make_refinement(settings, 'cpu')  # an unknown one, or one that is not installed, is told now
-    digest = hashlib.sha256(Path(args.checkpoint).read_bytes()).hexdigest()
-    check_record(args.out, {'checkpoint': digest, **settings.as_dict()}, args.overwrite)
+    begin(args.out, make_record(args, settings, dataset), args.overwrite)
     jobs = [(i, str(args.out / f'{name}.png')) for i, name in enumerate(dataset.names)]
-    missing = [job for job in jobs if args.overwrite or not os.path.isfile(job[1])]
+    missing = [job for job in jobs if not os.path.isfile(job[1])]
     columns = ('weak masks', BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task('', total=len(jobs), completed=len(jobs) - len(missing))

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
-from PIL import Image
+from PIL import Image, ImageFile
 from tiny_semi import tiny_backbone
 from whole_runs import ROOT
 
+from mmseg_semi.datasets.transforms import LoadImage
 from mmseg_semi.errors import SetupError
 from mmseg_semi.structures import IGNORE
 from projects.weak_labels.cams import multi_scale_cams
@@ -207,6 +209,47 @@ def test_loading_beside_an_image(tmp_path):
         LoadWeakMask('nowhere', 3).check_paths(['a.jpg'], 'unlabeled')
 
 
+def test_sizes_are_compared_before_training_by_headers_alone(tmp_path, monkeypatch):
+    """Orientation tags are obeyed, as LoadImage does; what no header tells is left to the reading."""
+    images, masks = tmp_path / 'images', tmp_path / 'masks'
+    images.mkdir()
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    load = LoadWeakMask(str(masks), 3, images=str(images))
+
+    def check(name: str, found: tuple, exif: Image.Exif | None = None) -> None:
+        Image.fromarray(picture()).save(images / name, exif=exif or Image.Exif())
+        save_mask(masks / f'{name[:-4]}.png', np.zeros(found, np.uint8))
+        with monkeypatch.context() as patch:
+            patch.setattr(ImageFile.ImageFile, 'load', None)  # pixels
+            load.check_paths([str(images / name)], 'unlabeled')
+        loaded = LoadImage()(dict(img_path=str(images / name)))
+        assert load(loaded)['gt_given_map'].shape == found
+
+    for name in ('a.png', 'a.jpg', 'a.tif'):
+        check(name, (40, 52))
+        check(name, (52, 40), turned)
+        sentence = rf'weak mask .*a.png is 40 x 40 pixels, but its image .*{name} is 40 x 52; make'
+        with pytest.raises(SetupError, match=sentence):
+            check(name, (40, 40), turned)
+    for name in ('a.jpg', 'a.tif'):  # made without a look at the tag
+        with pytest.raises(SetupError, match='is 52 x 40 pixels, but its image .* is 40 x 52'):
+            check(name, (40, 52), turned)
+    # a PNG whose tag stands behind its pixels
+    check('b.png', (52, 40), turned)
+    content = (images / 'b.png').read_bytes()
+    start = content.index(b'eXIf') - 4
+    stop = start + 12 + int.from_bytes(content[start : start + 4])
+    end = content.index(b'IEND') - 4
+    moved = content[:start] + content[stop:end] + content[start:stop] + content[end:]
+    (images / 'b.png').write_bytes(moved)
+    load.check_paths([str(images / 'b.png')], 'unlabeled')
+    load(LoadImage()(dict(img_path=str(images / 'b.png'))))
+    # files that are no images are told by their reader
+    (images / 'a.jpg').write_text('no image')
+    load.check_paths([str(images / 'a.jpg')], 'unlabeled')
+
+
 # -- the command -----------------------------------------------------------------------------------
 
 
@@ -272,10 +315,76 @@ def test_masks_are_written_once_and_continued(run, tmp_path, capsys):
     # other settings do not go on in the same folder
     with pytest.raises(SystemExit):
         run('--out', out, '--crf', 'mean_field')
-    assert 'made with another crf' in capsys.readouterr().err
+    assert 'not known to be made with the same crf' in capsys.readouterr().err
+    for arguments in ([], ['--overwrite']):
+        with pytest.raises(SystemExit):
+            run('--out', truth, *arguments)
+        assert 'has no settings.json' in capsys.readouterr().err
+
+
+def test_masks_follow_the_labels_of_their_images(run, tmp_path, capsys):
+    """Corrected labels make a mask anew, other images on the list go on; classes and images of a folder are one."""
+    out, table = tmp_path / 'masks', tmp_path / 'labels.csv'
+
+    def keep() -> None:
+        for path in out.glob('*.png'):
+            path.write_bytes(b'kept')
+
+    def kept() -> list[str]:
+        return sorted(path.stem for path in out.glob('*.png') if path.read_bytes() == b'kept')
+
+    (tmp_path / 'list.txt').write_text('i0\ni1\n')
+    run('--out', out)
+    keep()
+    (tmp_path / 'list.txt').write_text('i1\ni2\n')
+    run('--out', out)
+    assert kept() == ['i0', 'i1'] and (out / 'i2.png').is_file()
+    keep()
+    (tmp_path / 'list.txt').write_text('i0\ni1\ni2\n')
+    # what the classifier has no output for decides nothing
+    write_table(table, {'i0': {'tree'}, 'i1': {'vehicle', 'tree', 'sky'}, 'i2': set()})
+    run('--out', out)
+    assert kept() == ['i1', 'i2']
+    assert 'image labels have changed: 1 masks' in capsys.readouterr().out
+    found = np.array(Image.open(out / 'i0.png'))
+    run('--out', tmp_path / 'fresh')
+    assert np.array_equal(found, np.array(Image.open(tmp_path / 'fresh' / 'i0.png')))
+    assert set(np.unique(found)) == {4, 255}
+    # stopped while masks are made anew: none of the old ones is left for the next start
+    image = tmp_path / 'i1.png'
+    content = image.read_bytes()
+    image.write_bytes(content[:100])
     with pytest.raises(SystemExit):
-        run('--out', truth)
-    assert 'has no settings.json' in capsys.readouterr().err
+        run('--out', out, '--overwrite')
+    assert sorted(path.name for path in out.glob('*.png')) == ['i0.png']
+    image.write_bytes(content)
+    keep()
+    run('--out', out)
+    assert kept() == ['i0']
+    shutil.copytree(tmp_path, tmp_path / 'more', ignore=shutil.ignore_patterns('more'))
+    for option, key in (
+        ('mask_dataset.leave_out=(sky,water)', 'label_classes'),
+        (f'mask_dataset.images={tmp_path / "more"}', 'images'),
+    ):
+        with pytest.raises(SystemExit):
+            run('--out', out, '--cfg-options', option)
+        assert f'not known to be made with the same {key} (' in capsys.readouterr().err
+
+
+def test_a_refinement_s_settings_are_the_same_the_next_time(run, tmp_path, capsys):
+    """As published they are tuples, of which JSON makes lists."""
+    cfg = Config.fromfile(tmp_path / 'classifier.py')
+    cfg.mask_settings.crf = dict(type='mean_field', bilateral=(20, 8, 10), iterations=1)
+    cfg.dump(tmp_path / 'classifier.py')
+    run('--out', tmp_path / 'masks')
+    (tmp_path / 'masks' / 'i1.png').unlink()
+    run('--out', tmp_path / 'masks')
+    assert (tmp_path / 'masks' / 'i1.png').is_file()
+    cfg.mask_settings.crf.bilateral = (20, 8, 11)
+    cfg.dump(tmp_path / 'classifier.py')
+    with pytest.raises(SystemExit):
+        run('--out', tmp_path / 'masks')
+    assert 'made with the same crf (' in capsys.readouterr().err
 
 
 def test_several_processes_write_the_same(run, tmp_path, monkeypatch):

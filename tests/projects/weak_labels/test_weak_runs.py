@@ -15,13 +15,22 @@ from mmseg.registry import DATASETS, MODELS
 from PIL import Image
 from test_distributed import STEPS, WORLD, assert_close, observed_rank, one_process
 from tiny_semi import CROP, tiny_backbone, tiny_data
-from whole_runs import ROOT, Stop, Stopped, assert_same_checkpoint, on_ranks, train
+from whole_runs import (
+    ROOT,
+    Stop,
+    Stopped,
+    assert_same,
+    assert_same_checkpoint,
+    logged,
+    on_ranks,
+    train,
+)
 
 from mmseg_semi import launch
-from mmseg_semi.datasets import MultiSourceSampler
+from mmseg_semi.datasets import MultiSourceSampler, SampleKey
 from mmseg_semi.errors import SetupError
 from projects.weak_labels.classifier import MultiLabelMetric, average_precision
-from projects.weak_labels.image_labels import write_table
+from projects.weak_labels.image_labels import ImageLabelDataset, write_table
 from projects.weak_labels.weak_masks import save_mask
 
 _runs = itertools.count()
@@ -166,6 +175,44 @@ def test_a_classifier_that_was_stopped_goes_on_exactly(tmp_path, classifier_conf
     )
     mask = np.array(Image.open(tmp_path / 'masks' / 'p01.png'))
     assert mask.shape == (40, 44) and set(np.unique(mask)) <= {4, 5, 255}
+
+
+def classifier_rank(rank: int, path: str, folder: Path) -> None:
+    cfg = Config.fromfile(path)
+    launch.init_distributed(cfg, 'pytorch')
+    launch.set_work_dir(cfg, str(folder / 'ranks'), cfg.filename)
+    read, load = [], ImageLabelDataset.__getitem__
+
+    def note(self, key):
+        if isinstance(key, SampleKey):  # validation asks for plain numbers
+            read.append(tuple(key))
+        return load(self, key)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ImageLabelDataset, '__getitem__', note)
+        runner = launch.build_runner(cfg)
+        runner.train()
+    torch.save((runner.model.module.state_dict(), read), folder / f'rank{rank}.pth')
+
+
+def test_two_ranks_share_one_stream_and_end_alike(tmp_path, classifier_config):
+    """Even where each rank has a seed of its own."""
+    classifier_config.randomness.diff_rank_seed = True
+    classifier_config.dump(classifier_config.filename)
+    on_ranks(classifier_rank, WORLD, classifier_config.filename, tmp_path)
+    notes = [torch.load(tmp_path / f'rank{rank}.pth') for rank in range(WORLD)]
+    saved = torch.load(tmp_path / 'ranks/iter_6.pth', weights_only=True)['state_dict']
+    for state, _ in notes:
+        assert_same(state, saved)
+    assert saved['backbone.layer4.0.bn1.running_mean'].any()
+    assert saved['backbone.layer4.0.bn1.num_batches_tracked'] == 6
+    init_default_scope('mmseg')
+    dataset = DATASETS.build(classifier_config.train_dataloader.dataset)
+    stream = iter(MultiSourceSampler(dataset, WORLD * 3, [1], seed=0))
+    for step in range(6):
+        larger = [tuple(next(stream)) for _ in range(WORLD * 3)]
+        assert larger == [key for _, read in notes for key in read[3 * step : 3 * step + 3]]
+    assert [len(read) for _, read in notes] == [18] * WORLD
 
 
 def test_a_classifier_of_other_classes_is_refused(tmp_path, classifier_config):
@@ -336,17 +383,38 @@ def test_mistakes_are_told_before_training(tmp_path):
         train(cfg, tmp_path / 'run')
     save_mask(mask, np.zeros((5, 5), np.uint8))
     with pytest.raises(SetupError, match='weak mask .* is 5 x 5 pixels, but its image'):
-        train(cfg, tmp_path / 'run')
+        train(cfg, tmp_path / 'run', stop=0)
     mask.write_bytes(kept[:60])
     with pytest.raises(SetupError, match='cannot be decoded'):
         train(cfg, tmp_path / 'run')
     shutil.rmtree(tmp_path / 'masks')
     with pytest.raises(SetupError, match='folder .*masks of LoadWeakMask does not exist'):
         train(cfg, tmp_path / 'run')
+
+
+@pytest.mark.parametrize('method', ['cct', 'fixmatch'])
+def test_no_weak_mask_at_all_is_told_before_training(tmp_path, method):
+    cfg = weak_config(tmp_path, method)
     cfg.train_dataloader.dataset.unlabeled = cfg.train_dataloader.dataset.unlabeled[1]
     cfg.train_dataloader.sampler.source_ratio = [2, 2]
-    with pytest.raises(SetupError, match='no image of the batch has one'):
-        train(cfg, tmp_path / 'run')
+    sentence = 'needs weak masks, but no pipeline of train_dataloader.dataset.unlabeled loads them'
+    with pytest.raises(SetupError, match=sentence):
+        train(cfg, tmp_path / 'run', stop=0)
+
+
+@pytest.mark.parametrize('method', ['cct', 'fixmatch'])
+def test_a_batch_may_happen_to_hold_no_weak_mask(tmp_path, method):
+    """One pool of three images with masks and three without, one of them a step."""
+    cfg = weak_config(tmp_path, method, iterations=6, model=dict(norm='GN'))
+    cfg.train_dataloader.dataset.separate = False
+    cfg.train_dataloader.batch_size = cfg.train_dataloader.sampler.batch_size = 2
+    cfg.train_dataloader.sampler.source_ratio = [1, 1]
+    cfg.model.objectives[-1].weight = 1.0
+    runner = train(cfg, tmp_path / 'run')
+    state = torch.load(tmp_path / 'run/iter_6.pth', weights_only=True)
+    values = logged(state, 'cct.loss_weak' if method == 'cct' else 'weak.loss')
+    assert runner.iter == 6 and len(values) == 6
+    assert sorted(value > 0 for value in values) == [False] * 3 + [True] * 3
 
 
 # -- configs and labels ----------------------------------------------------------------------------
