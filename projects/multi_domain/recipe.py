@@ -1,6 +1,7 @@
 """Configs of several domains, made of configs that train one domain each."""
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ def domain(name: str, config: str, **changes: Any) -> Domain:
 
     Raises:
         SetupError: There is no such config.
+        ImportError: One of its ``custom_imports`` fails, and the config does not allow that.
     """
     path = Path(config)
     path = path if path.is_file() else ROOT / config
@@ -37,7 +39,7 @@ def domain(name: str, config: str, **changes: Any) -> Domain:
             f"domain '{name}': config '{config}' does not exist; give one that trains this domain alone, such as "
             'configs/fixmatch/camvid_46_small.py'
         )
-    cfg = Config.fromfile(path, import_custom_modules=False)
+    cfg = Config.fromfile(path)
     cfg.merge_from_dict(changes)
     return Domain(name, cfg)
 
@@ -52,8 +54,9 @@ def join(
 ) -> dict[str, Any]:
     """The keys of a config that trains several domains.
 
-    Of each domain's config it takes model, training data with batch size and ratio, validation, test and metrics. Optimiser,
-    learning rate and hooks belong to the run: the config that calls this has them, or a ``_base_`` of it.
+    Of each domain's config it takes model, training data with batch size and ratio, validation, test, metrics and
+    ``custom_imports``. Optimiser, learning rate and hooks belong to the run: the config that calls this has them, or a
+    ``_base_`` of it.
 
     Args:
         domains: From :func:`domain`.
@@ -88,9 +91,7 @@ def join(
     workers = max(loader.get('num_workers', 0) for loader in loaders.values())
     places = dict(schedule=schedule, turns=turns)
     joined = dict(
-        custom_imports=dict(
-            imports=['mmseg_semi', 'projects.multi_domain'], allow_failed_imports=False
-        ),
+        custom_imports=_imports([one.config.get('custom_imports') or {} for one in domains]),
         model=dict(
             type='MultiDomainSegmentor',
             domains=models,
@@ -123,6 +124,19 @@ def join(
     for key in ('val_dataloader', 'test_dataloader', 'val_evaluator', 'test_evaluator'):
         joined[key] = {one.name: copy.deepcopy(one.config[key]) for one in domains}
     return _plain(joined)
+
+
+def _imports(domains: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The ``custom_imports`` of all domains, behind those of every joined config."""
+    modules = ['mmseg_semi', 'projects.multi_domain']
+    for own in domains:
+        names = own.get('imports') or []
+        modules += [names] if isinstance(names, str) else names
+    return dict(
+        imports=list(dict.fromkeys(modules)),
+        # one for all: a module that may be missing must not end the run, and `domain` has imported those that may not
+        allow_failed_imports=any(own.get('allow_failed_imports') for own in domains),
+    )
 
 
 def _common(teachers: dict[str, Any]) -> Any:

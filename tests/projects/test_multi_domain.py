@@ -531,6 +531,33 @@ def test_joining_configs(tmp_path):
         join(one, other)
 
 
+def test_joined_configs_import_what_their_domains_do(tmp_path):
+    def imports(*wanted):
+        configs = [single(tmp_path, name, 'supervised') for name in NAMES]
+        for cfg, own in zip(configs, wanted, strict=True):
+            cfg.custom_imports = own
+        return join(*map(Domain, NAMES, configs))['custom_imports']
+
+    ours = ['mmseg_semi', 'projects.multi_domain']
+    strict = dict(imports=['mmseg_semi', 'projects.weak_labels'], allow_failed_imports=False)
+    assert imports(None, strict) == strict | dict(imports=[*ours, 'projects.weak_labels'])
+    lenient = dict(imports='perhaps', allow_failed_imports=True)
+    assert imports(lenient, strict) == dict(
+        imports=[*ours, 'perhaps', 'projects.weak_labels'], allow_failed_imports=True
+    )
+
+
+def test_a_domain_whose_import_fails(tmp_path):
+    """Each as its own config says, whatever its neighbour's allows."""
+    path = tmp_path / 'sea.py'
+    path.write_text("custom_imports = dict(imports=['perhaps'], allow_failed_imports=True)\n")
+    with pytest.warns(UserWarning, match='perhaps failed to import'):
+        multi_domain.domain('sea', str(path))
+    path.write_text("custom_imports = dict(imports=['perhaps'])\n")
+    with pytest.raises(ImportError, match='perhaps'):
+        multi_domain.domain('sea', str(path))
+
+
 def test_a_domain_whose_config_does_not_exist():
     with pytest.raises(SetupError, match="domain 'sea': config 'configs/sea.py' does not exist"):
         multi_domain.domain('sea', 'configs/sea.py')

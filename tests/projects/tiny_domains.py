@@ -53,8 +53,13 @@ def tiny_domains(
         name: single(folder, name, method, size, iterations=iterations, **changes)
         for name, method, size in zip(CLASSES, methods, batch_sizes, strict=True)
     }
+    return joined_run(folder, singles, **(options or {}))
+
+
+def joined_run(folder: Path, singles: dict[str, Config], **options) -> Config:
+    """The config of a joint run of single ones, with the hooks of the first, written to ``folder/joint.py``."""
     run = next(iter(singles.values())).to_dict()
-    joined = join(*(Domain(*item) for item in singles.items()), **(options or {}))
+    joined = join(*(Domain(*item) for item in singles.items()), **options)
     hooks = run['default_hooks']
     for key, hook in joined.pop('default_hooks').items():
         hooks[key] = hooks[key] | hook

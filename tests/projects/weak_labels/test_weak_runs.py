@@ -14,6 +14,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from PIL import Image
 from test_distributed import STEPS, WORLD, assert_close, observed_rank, one_process
+from tiny_domains import joined_run, single
 from tiny_semi import CROP, tiny_backbone, tiny_data
 from whole_runs import (
     ROOT,
@@ -371,6 +372,20 @@ def test_two_processes_equal_one(tmp_path, method):
     for name, tensor in final.items():
         for rank in range(WORLD):
             assert_close(tensor.double(), notes[rank]['final'][name].double(), name)
+
+
+def test_one_of_two_domains_has_weak_masks(tmp_path):
+    """On ranks of their own, where nothing but the joined config imports this project."""
+    run = dict(iterations=3, checkpoint_interval=3, model=dict(norm='GN', dropout=0.0))
+    weak = weak_config(tmp_path / 'road', **run)
+    cfg = joined_run(tmp_path, dict(road=weak, scenes=single(tmp_path, 'scenes', 'cct', **run)))
+    on_ranks(observed_rank, WORLD, cfg.filename, tmp_path)
+    for rank in range(WORLD):
+        note = torch.load(tmp_path / f'rank{rank}.pth')
+        last = note['losses'][-1]
+        assert last['road.cct.loss_weak'] > 0 and last['scenes.cct.loss'] > 0
+        assert 'scenes.cct.loss_weak' not in last
+        assert note['without_gradient'] == [[]] * 3
 
 
 def test_mistakes_are_told_before_training(tmp_path):
