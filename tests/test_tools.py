@@ -213,6 +213,28 @@ def test_publish(trained, tmp_path, network, capsys):
     call('test', path.with_suffix('.py'), path, '--work-dir', tmp_path / 'work')
 
 
+def test_what_is_published_imports_what_its_network_needs_and_no_more(
+    trained, tmp_path, monkeypatch
+):
+    (tmp_path / 'my_backbone.py').write_text(
+        'from mmseg.models import ResNetV1c\n'
+        'from mmseg.registry import MODELS\n\n'
+        '@MODELS.register_module(force=True)\n'
+        'class MyResNet(ResNetV1c):\n'
+        '    pass\n'
+    )
+    (tmp_path / 'my_hook.py').write_text('')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    cfg = Config.fromfile(trained / 'tiny_ddfp.py')
+    cfg.custom_imports.imports = [*cfg.custom_imports.imports, 'my_hook', 'my_backbone']
+    assert cfg.model.student.backbone.type == 'ResNetV1c'
+    cfg.model.student.backbone.type = 'MyResNet'
+    cfg.dump(tmp_path / 'own.py')
+    call('publish', tmp_path / 'own.py', trained / 'work_dir/iter_6.pth', '--out', tmp_path / 'out')
+    (path,) = (tmp_path / 'out').glob('*.py')
+    assert Config.fromfile(path).custom_imports.imports == ['mmseg_semi', 'my_backbone']
+
+
 @pytest.mark.parametrize(
     ('args', 'sentence'),
     [

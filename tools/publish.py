@@ -121,15 +121,22 @@ def plain_config(cfg: Config, model: dict) -> Config:
         if name in ('timer', 'logger', 'visualization')
     }
     plain['load_from'], plain['resume'] = None, False
-    ours = sorted(kind for kind in set(launch.config_types(plain)) if defined_here(kind))
-    if ours:
-        plain = {'custom_imports': dict(imports=['mmseg_semi'], allow_failed_imports=False)} | plain
-        print(f'The config imports mmseg_semi for {", ".join(ours)}.')
+    imports = cfg.get('custom_imports', {}).get('imports', [])
+    needed = {}
+    for module in dict.fromkeys(
+        ['mmseg_semi', *([imports] if isinstance(imports, str) else imports)]
+    ):
+        kinds = sorted(kind for kind in set(launch.config_types(plain)) if is_of(kind, module))
+        if kinds:
+            needed[module] = kinds
+            print(f'The config imports {module} for {", ".join(kinds)}.')
+    if needed:
+        plain = {'custom_imports': dict(imports=list(needed), allow_failed_imports=False)} | plain
     return Config(plain)
 
 
-def defined_here(kind: str) -> bool:
-    """Whether a registered type is this package's own."""
+def is_of(kind: str, module: str) -> bool:
+    """Whether a registered type is defined in a module, or in a part of it."""
     found = (
         getattr(registry, name).get(kind)
         for name in (
@@ -142,7 +149,9 @@ def defined_here(kind: str) -> bool:
             'DATA_SAMPLERS',
         )
     )
-    return any(thing is not None and thing.__module__.startswith('mmseg_semi') for thing in found)
+    return any(
+        thing is not None and f'{thing.__module__}.'.startswith(f'{module}.') for thing in found
+    )
 
 
 @torch.no_grad()
@@ -179,7 +188,7 @@ def config_of(cfg: Config, domain: str) -> Config:
         for key in ('test_dataloader', 'test_evaluator', 'crop_size')
         if cfg.get(key)
     }
-    rest = {key: value for key, value in cfg.items() if key not in ('custom_imports', *own)}
+    rest = {key: value for key, value in cfg.items() if key not in own}
     return Config(rest | own | {'model': cfg.model.domains[domain]}, filename=cfg.filename)
 
 
