@@ -158,6 +158,9 @@ def import_yapf(attempts: int = 100) -> None:
         except (EOFError, UnpicklingError, ValueError, LookupError, AttributeError):
             if not remaining:
                 raise
+            # what was imported before the failure would not be bound to the package of the next attempt
+            for name in [name for name in sys.modules if name.split('.')[0] == 'yapf']:
+                del sys.modules[name]
             time.sleep(0.1)
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -233,9 +234,32 @@ def test_yapf_is_imported_although_another_process_is_writing_its_grammar(monkey
             raise EOFError('Ran out of input')
 
     monkeypatch.setattr(stack.importlib, 'import_module', half_written)
+    monkeypatch.setattr(stack, 'sys', SimpleNamespace(modules={}))  # the suite's yapf stays
     monkeypatch.setattr(stack.time, 'sleep', lambda seconds: None)
     stack.import_yapf()
     assert seen == ['yapf.yapflib.yapf_api'] * 3
     seen.clear()
     with pytest.raises(EOFError):
         stack.import_yapf(attempts=2)
+
+
+def test_yapf_is_whole_after_a_failed_import():
+    """Another attempt starts over: a part that an earlier one has left would hang on no package."""
+    code = (
+        'import sys\n'
+        'from mmseg_semi import stack\n'
+        'for name in [n for n in sys.modules if n.split(".")[0] == "yapf"]:\n'
+        '    del sys.modules[name]\n'
+        'class Once:\n'
+        '    failed = False\n'
+        '    def find_spec(self, name, path=None, target=None):\n'
+        '        if name == "yapf.yapflib.yapf_api" and not self.failed:\n'
+        '            self.failed = True\n'
+        '            raise EOFError\n'
+        'finder = Once()\n'
+        'sys.meta_path.insert(0, finder)\n'
+        'stack.import_yapf()\n'
+        'import yapf\n'
+        'assert finder.failed and yapf.yapflib.yapf_api.FormatCode("a=1")[0] == "a = 1\\n"\n'
+    )
+    subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)
