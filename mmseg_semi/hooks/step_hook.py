@@ -140,8 +140,10 @@ class SemiStepHook(Hook):
     @staticmethod
     def _check_classes(key: str, dataset: Any, segmentor: nn.Module) -> None:
         classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
-        segmentor.classes = classes or segmentor.classes
-        if classes and len(classes) != segmentor.num_classes:
+        if not classes:
+            return
+        segmentor.classes = classes
+        if len(classes) != segmentor.num_classes:
             raise SetupError(
                 f'{key}.dataset has {len(classes)} classes, but model.student.decode_head.num_classes='
                 f'{segmentor.num_classes}: set them equal'
