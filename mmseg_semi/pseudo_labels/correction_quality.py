@@ -85,7 +85,9 @@ def describe_quality(
 ) -> str:
     """Text: a line a round with its accuracy, the share of pixels that it changes, and the shares of those that become
     right and wrong; the same for each class that has pixels."""
-    quality = CorrectionQuality(*(tensor.cpu() for tensor in quality._all()))  # a read each
+    counts = [tensor.reshape(-1, len(quality.pixels)) for tensor in quality._all()]
+    pixels, *rest = torch.cat(counts).cpu().split([len(rows) for rows in counts])  # one read
+    quality = CorrectionQuality(pixels[0], *rest)
     names = classes or [str(c) for c in range(len(quality.pixels))]
     shown = [c for c, count in enumerate(quality.pixels.tolist()) if count]
 
