@@ -7,36 +7,32 @@ module of ours imports it.
 
 __version__ = '0.1.0'
 
-from mmseg_semi import stack
+from mmseg_semi import _moved
+from mmseg_semi.runtime import stack
 
 stack.check_distributions()
 stack.apply()
+_moved.install()
 
-from mmseg_semi import (  # noqa: E402
-    backbones,
-    datasets,
-    evaluation,
-    heads,
-    hooks,
-    losses,
-    mixing,
-    objectives,
-    optim,
-    pseudo_labels,
-    segmentors,
+from mmseg_semi import backbones, data, heads, methods, step  # noqa: E402
+from mmseg_semi.runtime import (  # noqa: E402
+    checkpoint_hook,
+    loops,
+    optimisers,
+    pseudo_label_hook,
+    results,
 )
 
 __all__ = [
     '__version__',
     'backbones',
-    'datasets',
-    'evaluation',
+    'checkpoint_hook',
+    'data',
     'heads',
-    'hooks',
-    'losses',
-    'mixing',
-    'objectives',
-    'optim',
-    'pseudo_labels',
-    'segmentors',
+    'loops',
+    'methods',
+    'optimisers',
+    'pseudo_label_hook',
+    'results',
+    'step',
 ]

@@ -10,9 +10,11 @@ import torch
 import mmseg_semi  # noqa: F401  (first: it adapts the stack that tests import)
 
 # isort: split
+from miniatures import Tree
 from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
 
-from mmseg_semi import stack
+from mmseg_semi.runtime import stack
 
 # One thread a process: the order of float additions, hence every last bit, then does not depend
 # on the machine, and processes that run side by side do not fight for cores.
@@ -41,3 +43,14 @@ def _loggers_write_to_this_test():
         for handler in logger.handlers:
             if type(handler) is logging.StreamHandler:
                 handler.stream = sys.stderr  # not setStream, which flushes the closed one
+
+
+@pytest.fixture(autouse=True)
+def _scope():
+    init_default_scope('mmseg')
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch) -> Tree:
+    monkeypatch.chdir(tmp_path)
+    return Tree(tmp_path / 'data')

@@ -16,7 +16,7 @@ from PIL import Image
 from tiny_semi import tiny_data, tiny_head
 from whole_runs import assert_same, call_tool
 
-from mmseg_semi import launch
+from mmseg_semi.runtime import launch
 
 
 class Trial:

@@ -14,7 +14,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 from whole_runs import ROOT, call_tool
 
-from mmseg_semi import launch
+from mmseg_semi.runtime import launch
 
 PAGE = ROOT / 'docs/custom_data.md'
 COLORS = np.array([[0, 0, 0], [0, 255, 0], [128, 128, 128], [0, 128, 0], [255, 255, 255]], np.uint8)

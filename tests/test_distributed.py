@@ -28,9 +28,10 @@ from mmseg.registry import DATASETS, MODELS
 from tiny_semi import ITERS_PER_EPOCH, tiny_data
 from whole_runs import ROOT, assert_same_checkpoint, call_tool, on_ranks, recorded_samples, train
 
-from mmseg_semi import launch
-from mmseg_semi.datasets import MultiSourceSampler
-from mmseg_semi.objectives import DGCLObjective, MLLCObjective
+from mmseg_semi.data.samplers import MultiSourceSampler
+from mmseg_semi.methods.dgcl.objective import DGCLObjective
+from mmseg_semi.methods.mllc.objective import MLLCObjective
+from mmseg_semi.runtime import launch
 
 STEPS = 6  # two of each phase
 WORLD = 2

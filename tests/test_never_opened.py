@@ -6,7 +6,7 @@ import pytest
 from tiny_semi import tiny_data
 from whole_runs import assert_same_checkpoint, train
 
-from mmseg_semi.datasets import splits
+from mmseg_semi.data import splits
 
 
 @pytest.fixture

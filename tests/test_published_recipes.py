@@ -11,8 +11,8 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 import mmseg_semi  # noqa: F401  (registers)
-from mmseg_semi.hooks import FlowEstimatorHook
-from mmseg_semi.schedules import build_schedule
+from mmseg_semi.methods.ddfp.hook import FlowEstimatorHook
+from mmseg_semi.step.schedules import build_schedule
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 VOC = ('ddfp/voc_732.py', 'ddfp/reference/voc_732.py')

@@ -15,8 +15,8 @@ from mmseg.registry import DATASETS
 from tiny_semi import METHODS, tiny_data
 from whole_runs import ROOT, assert_same_checkpoint, logged, on_ranks, recorded_samples, train
 
-from mmseg_semi import launch
-from mmseg_semi.datasets import MultiSourceSampler
+from mmseg_semi.data.samplers import MultiSourceSampler
+from mmseg_semi.runtime import launch
 
 N = 3  # the perturbation of DDFP starts in iteration 4, the density and DGCL's bank in iteration 2
 

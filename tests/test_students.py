@@ -23,9 +23,9 @@ from tiny_semi import (
     tiny_runner,
 )
 
-from mmseg_semi import launch
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads.two_stage import two_stage
+from mmseg_semi.runtime import launch
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 64

@@ -20,7 +20,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from tiny_semi import tiny_runner
 
-from mmseg_semi import launch, stack
+from mmseg_semi.runtime import launch, stack
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -214,7 +214,7 @@ def recorded_samples(file: Path) -> Iterator[Callable[[], list[tuple[int, int]]]
 
     Yields a function that returns the (index, seed) of the samples so far.
     """
-    from mmseg_semi.datasets import SemiDataset
+    from mmseg_semi.data.semi_dataset import SemiDataset
 
     load = SemiDataset.__getitem__
 

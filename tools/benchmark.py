@@ -50,25 +50,30 @@ try:
     from torch.nn import functional as F
     from torch.utils.data import Dataset
 
-    from mmseg_semi import __version__, launch
-    from mmseg_semi.density import UNLABELED, knn_density
+    from mmseg_semi import __version__
     from mmseg_semi.errors import SetupError
-    from mmseg_semi.graphs import GraphRound, Level, to_maps, to_nodes
-    from mmseg_semi.hooks import MeanTeacherHook
-    from mmseg_semi.measuring import (
+    from mmseg_semi.labels import IGNORE
+    from mmseg_semi.methods.cct.objective import CCTObjective
+    from mmseg_semi.methods.cct.perturbations.guided import Guidance
+    from mmseg_semi.methods.cct.perturbations.modules import VirtualAdversarial
+    from mmseg_semi.methods.ddfp.mixture import UNLABELED
+    from mmseg_semi.methods.dgcl.knn import knn_density
+    from mmseg_semi.methods.dgcl.objective import DGCLObjective
+    from mmseg_semi.methods.mllc.graphs import GraphRound, Level, to_maps, to_nodes
+    from mmseg_semi.runtime import launch
+    from mmseg_semi.runtime.measuring import (
         Memory,
         Meter,
         Ratio,
         clock,
         count_flops,
         interleave,
-        part,
         stored_bytes,
         trace_memory,
     )
-    from mmseg_semi.objectives import CCTObjective, DGCLObjective
-    from mmseg_semi.perturbations import Guidance, VirtualAdversarial
-    from mmseg_semi.structures import IGNORE, StepViews, StudentRows, TeacherRows
+    from mmseg_semi.step.mean_teacher_hook import MeanTeacherHook
+    from mmseg_semi.step.parts import part
+    from mmseg_semi.step.views import StepViews, StudentRows, TeacherRows
 except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
     sys.exit(f'error: {error}')
 

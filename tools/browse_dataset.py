@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 try:
-    from mmseg_semi import launch
+    from mmseg_semi.runtime import launch
 except ValueError as error:  # a SetupError: the OpenMMLab stack is not as it must be
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)
@@ -31,10 +31,11 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from mmseg_semi import visualization as draw
+from mmseg_semi.data.randomness import derive_seed
 from mmseg_semi.errors import SetupError
-from mmseg_semi.seeding import derive_seed
-from mmseg_semi.structures import IGNORE, PseudoLabels, StepViews
+from mmseg_semi.labels import IGNORE
+from mmseg_semi.runtime import pictures as draw
+from mmseg_semi.step.views import PseudoLabels, StepViews
 
 SIDE = 320  # pixels of a picture's longer side
 ROWS = 8  # images of a kind on one sheet

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 try:
-    from mmseg_semi import launch
+    from mmseg_semi.runtime import launch
 except ValueError as error:  # a SetupError: the OpenMMLab stack is not as it must be
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)
@@ -28,7 +28,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from mmseg_semi.datasets.inspection import (
+from mmseg_semi.errors import SetupError
+from mmseg_semi.preparing.inspection import (
     ERROR,
     WARNING,
     Report,
@@ -37,8 +38,7 @@ from mmseg_semi.datasets.inspection import (
     inspect,
     sources_of,
 )
-from mmseg_semi.datasets.inspection_page import share_words, size_words, write_page
-from mmseg_semi.errors import SetupError
+from mmseg_semi.preparing.inspection_page import share_words, size_words, write_page
 
 
 def parse_args() -> argparse.Namespace:

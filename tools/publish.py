@@ -23,9 +23,9 @@ try:
     from mmseg import registry
     from torch import nn
 
-    from mmseg_semi import launch, stack
-    from mmseg_semi.checkpoints import settle, to_plain
     from mmseg_semi.errors import SetupError
+    from mmseg_semi.runtime import launch, stack
+    from mmseg_semi.runtime.checkpoints import settle, to_plain
 except ValueError as error:  # a SetupError: the OpenMMLab stack is not as it must be
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)

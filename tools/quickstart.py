@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 try:
-    from mmseg_semi import launch, stack
+    from mmseg_semi.runtime import launch, stack
 except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
     sys.exit(f'error: {error}')
 
@@ -31,13 +31,13 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmseg_semi import visualization as draw
-from mmseg_semi.checkpoints import latest_checkpoint
-from mmseg_semi.datasets.quickstart import generate
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads import two_stage
-from mmseg_semi.objectives import DDFPObjective
-from mmseg_semi.structures import IGNORE
+from mmseg_semi.labels import IGNORE
+from mmseg_semi.methods.ddfp.objective import DDFPObjective
+from mmseg_semi.preparing.quickstart import generate
+from mmseg_semi.runtime import pictures as draw
+from mmseg_semi.runtime.checkpoints import latest_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path('data/quickstart')

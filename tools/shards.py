@@ -15,16 +15,16 @@ import sys
 from pathlib import Path
 
 try:
-    from mmseg_semi import launch
+    from mmseg_semi.runtime import launch
 except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
     sys.exit(f'error: {error}')
 
 from rich.progress import Progress
 
-from mmseg_semi.datasets.names import NameList, read_bytes
-from mmseg_semi.datasets.pools import find_shards
-from mmseg_semi.datasets.shards import IMAGE_SUFFIXES, index_shard, write_shards
+from mmseg_semi.data.names import NameList, read_bytes
+from mmseg_semi.data.pools import find_shards
 from mmseg_semi.errors import SetupError
+from mmseg_semi.preparing.shards import IMAGE_SUFFIXES, index_shard, write_shards
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:

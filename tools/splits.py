@@ -15,8 +15,9 @@ import sys
 from pathlib import Path
 
 try:
-    from mmseg_semi import launch
-    from mmseg_semi.datasets import made_splits, published_splits, split_reports, splits
+    from mmseg_semi.data import splits
+    from mmseg_semi.preparing import made_splits, published_splits, split_reports
+    from mmseg_semi.runtime import launch
 except ValueError as error:  # a SetupError: the OpenMMLab stack is not as it must be
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)

@@ -8,8 +8,8 @@ try:
     from mmengine.config import Config
     from mmengine.runner import Runner
 
-    from mmseg_semi import launch, stack
     from mmseg_semi.errors import SetupError
+    from mmseg_semi.runtime import launch, stack
 except ValueError as error:  # a SetupError: the OpenMMLab stack is not as it must be
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)

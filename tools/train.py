@@ -4,7 +4,7 @@ import argparse
 import sys
 
 try:
-    from mmseg_semi import launch, stack
+    from mmseg_semi.runtime import launch, stack
 except ValueError as error:  # a SetupError: the OpenMMLab stack is not as it must be
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)

@@ -1,26 +1,23 @@
-"""Decode heads of this package, usable in any MMSegmentation config."""
+"""Decode heads that more than one method uses; they work in any MMSegmentation config."""
 
-from mmseg_semi.heads.cct_head import CCTHead
-from mmseg_semi.heads.ddfp_head import DDFPHead
-from mmseg_semi.heads.deeplabv2_head import DeepLabV2Head
-from mmseg_semi.heads.deeplabv3plus_head import DeepLabV3PlusHead
-from mmseg_semi.heads.dgcl_head import DGCLHead, Projection
-from mmseg_semi.heads.mllc_head import MLLCHead, MLLCPlusHead
-from mmseg_semi.heads.pixel_shuffle import DecoderStack, PixelShuffleDecoder, unshuffle
+from mmseg_semi._moved import moved_names
+from mmseg_semi.heads.deeplabv2 import DeepLabV2Head
+from mmseg_semi.heads.deeplabv3plus import DeepLabV3PlusHead
 from mmseg_semi.heads.two_stage import HeadOutput, two_stage
 
-__all__ = [
-    'CCTHead',
-    'DDFPHead',
-    'DGCLHead',
-    'DecoderStack',
-    'DeepLabV2Head',
-    'DeepLabV3PlusHead',
-    'HeadOutput',
-    'MLLCHead',
-    'MLLCPlusHead',
-    'PixelShuffleDecoder',
-    'Projection',
-    'two_stage',
-    'unshuffle',
-]
+__all__ = ['DeepLabV2Head', 'DeepLabV3PlusHead', 'HeadOutput', 'two_stage']
+
+__getattr__ = moved_names(
+    __name__,
+    {
+        'CCTHead': 'methods.cct.head',
+        'DDFPHead': 'methods.ddfp.head',
+        'DGCLHead': 'methods.dgcl.head',
+        'DecoderStack': 'methods.cct.pixel_shuffle',
+        'MLLCHead': 'methods.mllc.head',
+        'MLLCPlusHead': 'methods.mllc.head',
+        'PixelShuffleDecoder': 'methods.cct.pixel_shuffle',
+        'Projection': 'methods.dgcl.head',
+        'unshuffle': 'methods.cct.pixel_shuffle',
+    },
+)

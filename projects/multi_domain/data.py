@@ -9,10 +9,11 @@ from mmengine.registry import FUNCTIONS
 from mmseg.registry import DATA_SAMPLERS, DATASETS
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from mmseg_semi.datasets import MultiSourceSampler, SampleKey, SemiDataset
+from mmseg_semi.data.randomness import derive_seed
+from mmseg_semi.data.samplers import MultiSourceSampler, SampleKey
+from mmseg_semi.data.semi_dataset import SemiDataset
 from mmseg_semi.errors import SetupError
-from mmseg_semi.seeding import derive_seed
-from mmseg_semi.segmentors.data_preprocessor import BRANCHES
+from mmseg_semi.step.data_preprocessor import BRANCHES
 from projects.multi_domain.turns import Turns, check_names, in_domain
 
 _KEY = 'train_dataloader.dataset.domains'
@@ -20,7 +21,7 @@ _KEY = 'train_dataloader.dataset.domains'
 
 @DATASETS.register_module()
 class MultiDomainDataset(Dataset):
-    """A :class:`~mmseg_semi.datasets.SemiDataset` for each domain, one behind the other.
+    """A :class:`~mmseg_semi.data.semi_dataset.SemiDataset` for each domain, one behind the other.
 
     A sample says in the metainfo of its data samples, under ``domain``, where it is from.
 
@@ -95,7 +96,7 @@ class MultiDomainDataset(Dataset):
 
 @DATA_SAMPLERS.register_module()
 class MultiDomainSampler(Sampler):
-    """A :class:`~mmseg_semi.datasets.MultiSourceSampler` for each domain, in the order of :class:`Turns`.
+    """A :class:`~mmseg_semi.data.samplers.MultiSourceSampler` for each domain, in the order of :class:`Turns`.
 
     Every source of every domain is an endless stream, so a smaller domain repeats without regard to the others. A joint
     batch has the parts of all domains, one behind the other; where domains alternate, a batch is of one domain, and None

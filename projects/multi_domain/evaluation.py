@@ -9,8 +9,8 @@ from mmseg.registry import LOOPS
 from torch.utils.data import DataLoader
 
 from mmseg_semi.errors import SetupError
-from mmseg_semi.evaluation import TeacherStudentTestLoop, TeacherStudentValLoop
-from mmseg_semi.hooks.step_hook import bare_model
+from mmseg_semi.runtime.loops import TeacherStudentTestLoop, TeacherStudentValLoop
+from mmseg_semi.step.hooks import bare_model
 
 
 class _EachDomain(BaseLoop):

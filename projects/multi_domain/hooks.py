@@ -8,9 +8,9 @@ from mmseg.registry import HOOKS
 from torch import nn
 
 from mmseg_semi.errors import SetupError
-from mmseg_semi.hooks import PseudoLabelHook, SemiStepHook
-from mmseg_semi.hooks.step_hook import find_segmentor
-from mmseg_semi.visualization import default_palette
+from mmseg_semi.runtime.pictures import default_palette
+from mmseg_semi.runtime.pseudo_label_hook import PseudoLabelHook
+from mmseg_semi.step.hooks import SemiStepHook, find_segmentor
 from projects.multi_domain.turns import in_domain
 
 
@@ -19,7 +19,7 @@ class DomainStepHook(SemiStepHook):
     """``SemiStepHook`` for a ``MultiDomainSegmentor``: its checks for every domain, by name.
 
     Args:
-        args, kwargs: See :class:`~mmseg_semi.hooks.SemiStepHook`.
+        args, kwargs: See :class:`~mmseg_semi.step.hooks.SemiStepHook`.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -91,7 +91,7 @@ class DomainPseudoLabelHook(PseudoLabelHook):
     Where domains alternate, ``interval`` counts iterations of the run.
 
     Args:
-        args, kwargs: See :class:`~mmseg_semi.hooks.PseudoLabelHook`.
+        args, kwargs: See :class:`~mmseg_semi.runtime.pseudo_label_hook.PseudoLabelHook`.
     """
 
     def before_train(self, runner: Runner) -> None:

@@ -8,10 +8,10 @@ from mmengine.optim import OptimWrapper
 from mmseg.registry import MODEL_WRAPPERS, MODELS
 from torch import Tensor, nn
 
+from mmseg_semi.data.randomness import derive_seed
 from mmseg_semi.errors import SetupError
-from mmseg_semi.seeding import derive_seed
-from mmseg_semi.segmentors import SemiSegmentor, TeacherRecipe
-from mmseg_semi.segmentors.semi_segmentor import check_finite, read_values
+from mmseg_semi.step.segmentor import SemiSegmentor, check_finite, read_values
+from mmseg_semi.step.teacher import TeacherRecipe
 from projects.multi_domain import sharing
 from projects.multi_domain.data import by_domain
 from projects.multi_domain.turns import Turns, check_names, in_domain

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmseg_semi.datasets.transforms import resize_window
+from mmseg_semi.data.transforms import resize_window
 from mmseg_semi.errors import SetupError
 
 SCALES = (1.0, 0.5, 1.5, 2.0)

@@ -18,9 +18,9 @@ from mmengine.model import BaseModel
 from mmseg.registry import HOOKS, METRICS, MODELS
 from torch import Tensor, nn
 
+from mmseg_semi.data.randomness import derive_seed
 from mmseg_semi.errors import SetupError
-from mmseg_semi.hooks.step_hook import bare_model, share_statistics, shared_seed
-from mmseg_semi.seeding import derive_seed
+from mmseg_semi.step.hooks import bare_model, share_statistics, shared_seed
 
 
 @MODELS.register_module()

@@ -20,12 +20,12 @@ from mmengine.structures import BaseDataElement
 from mmseg.registry import DATASETS, TRANSFORMS
 from torch.utils.data import Dataset
 
-from mmseg_semi.datasets import SampleKey
-from mmseg_semi.datasets.checks import check_list
-from mmseg_semi.datasets.names import NameList
-from mmseg_semi.datasets.randomness import seeded_rng
-from mmseg_semi.datasets.splits import write_text
-from mmseg_semi.datasets.transforms import read_labels, to_class_indices
+from mmseg_semi.data.checks import check_list
+from mmseg_semi.data.names import NameList
+from mmseg_semi.data.randomness import seeded_rng
+from mmseg_semi.data.samplers import SampleKey
+from mmseg_semi.data.splits import write_text
+from mmseg_semi.data.transforms import read_labels, to_class_indices
 from mmseg_semi.errors import SetupError
 
 HEADER = ['image', 'classes']

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import torch
 
-from mmseg_semi.datasets.transforms import IGNORE
 from mmseg_semi.errors import SetupError
+from mmseg_semi.labels import IGNORE
 
 from .cams import SCALES, check_scales, multi_scale_cams
 from .crf import Refinement, build_refinement

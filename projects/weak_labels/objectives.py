@@ -7,11 +7,13 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_semi.errors import SetupError
-from mmseg_semi.losses import Term, label_cross_entropy, masked_cross_entropy
-from mmseg_semi.objectives.base import Objective, share
-from mmseg_semi.objectives.cct import CCTObjective
-from mmseg_semi.schedules import build_schedule
-from mmseg_semi.structures import IGNORE, Needs, StepViews
+from mmseg_semi.labels import IGNORE
+from mmseg_semi.methods.cct.consistency import Term, label_cross_entropy
+from mmseg_semi.methods.cct.objective import CCTObjective
+from mmseg_semi.step.losses import masked_cross_entropy
+from mmseg_semi.step.objective import Objective, share
+from mmseg_semi.step.schedules import build_schedule
+from mmseg_semi.step.views import Needs, StepViews
 
 from .weak_masks import LoadWeakMask
 
@@ -48,7 +50,7 @@ class WeakCCTObjective(CCTObjective):
 
     Args:
         weak_weight: A number or a schedule; None: 0.4 with the ramp of ``weight``, as published.
-        kwargs: Of :class:`~mmseg_semi.objectives.CCTObjective`.
+        kwargs: Of :class:`~mmseg_semi.methods.cct.objective.CCTObjective`.
 
     Logs besides: ``weak_pixels``, the share of unpadded pixels that a weak mask labels, and ``weak_agreement``, the share of
     those where the main decoder answers the same.
@@ -130,7 +132,7 @@ class WeakSelfTrainingObjective(Objective):
         if views.given_u is not None and views.pseudo_m.given is None:
             raise SetupError(
                 f"objective '{self.name}': model.mixing dropped the weak masks: let it move PseudoLabels.given with the "
-                'pixels, as mmseg_semi.mixing.mix does'
+                'pixels, as mmseg_semi.step.mixing.mix does'
             )
         labels = given_labels(views.pseudo_m.given, views.valid_m)
         logits = self._upsample(views.student_m.logits, labels.shape[1:])

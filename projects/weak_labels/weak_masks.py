@@ -13,9 +13,10 @@ from mmengine.dist import get_dist_info
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
-from mmseg_semi.datasets.checks import header_size
-from mmseg_semi.datasets.transforms import IGNORE, read_labels, to_class_indices
+from mmseg_semi.data.checks import header_size
+from mmseg_semi.data.transforms import read_labels, to_class_indices
 from mmseg_semi.errors import SetupError
+from mmseg_semi.labels import IGNORE
 
 
 @TRANSFORMS.register_module()

@@ -1,8 +1,7 @@
 import pytest
 import torch
-from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
-from test_deeplabv3plus_head import backbone_outputs
+from small_heads import backbone_outputs
 from tiny_semi import CHANNELS, tiny_backbone, tiny_head, tiny_model
 
 from mmseg_semi.errors import SetupError
@@ -15,11 +14,6 @@ FOREIGN = {
     'SegformerHead': dict(),
     'ASPPHead': dict(dilations=(1, 2)),
 }
-
-
-@pytest.fixture(autouse=True)
-def _scope():
-    init_default_scope('mmseg')
 
 
 def build(kind: str, **changes):

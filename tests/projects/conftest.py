@@ -1,5 +1,5 @@
 """Projects are imported as ``projects.NAME``."""
 
-from mmseg_semi import launch
+from mmseg_semi.runtime import launch
 
 launch.find_projects()

@@ -14,12 +14,12 @@ from tiny_domains import CLASSES, domains_batch, domains_model, single, tiny_dom
 from tiny_semi import snapshot, tiny_batch, tiny_model, tiny_recipe
 from whole_runs import ROOT, assert_same
 
-from mmseg_semi import launch
-from mmseg_semi.datasets import MultiSourceSampler, SampleKey
+from mmseg_semi.data.samplers import MultiSourceSampler, SampleKey
 from mmseg_semi.errors import SetupError
-from mmseg_semi.measuring import stored_bytes, trace_memory
-from mmseg_semi.optim import StudentOptimWrapperConstructor
-from mmseg_semi.segmentors import NonFiniteLossError
+from mmseg_semi.runtime import launch
+from mmseg_semi.runtime.measuring import stored_bytes, trace_memory
+from mmseg_semi.runtime.optimisers import StudentOptimWrapperConstructor
+from mmseg_semi.step.segmentor import NonFiniteLossError
 from projects import multi_domain
 from projects.multi_domain import MultiDomainSampler, Turns, domain_collate, join
 from projects.multi_domain.evaluation import means
@@ -248,7 +248,7 @@ def test_joint_gradient_is_that_of_the_sum(method):
     model.start_step(6, seed=5)
     values = model.train_step(copy.deepcopy(batch), Kept(torch.optim.SGD(model.parameters(), 0.1)))
 
-    from mmseg_semi.seeding import derive_seed
+    from mmseg_semi.data.randomness import derive_seed
     from projects.multi_domain.data import by_domain
 
     total = 0

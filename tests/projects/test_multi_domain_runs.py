@@ -34,8 +34,8 @@ from whole_runs import (
     train,
 )
 
-from mmseg_semi import launch
-from mmseg_semi.seeding import derive_seed
+from mmseg_semi.data.randomness import derive_seed
+from mmseg_semi.runtime import launch
 from projects.multi_domain import MultiDomainSampler
 from projects.multi_domain.data import by_domain
 

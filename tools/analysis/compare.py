@@ -21,13 +21,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 try:
-    from mmseg_semi import launch
+    from mmseg_semi.runtime import launch
 except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
     sys.exit(f'error: {error}')
 
 from rich.progress import Progress
 
-from mmseg_semi.datasets.splits import read_manifest, summarize_file
+from mmseg_semi.data.splits import read_manifest, summarize_file
 from mmseg_semi.errors import SetupError
 
 TRAIN = Path(__file__).resolve().parent.parent / 'train.py'

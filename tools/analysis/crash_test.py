@@ -26,11 +26,11 @@ from typing import Any, Protocol
 import torch
 
 try:
-    from mmseg_semi import launch
+    from mmseg_semi.runtime import launch
 except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
     sys.exit(f'error: {error}')
 
-from mmseg_semi.checkpoints import latest_checkpoint
+from mmseg_semi.runtime.checkpoints import latest_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = ('state_dict', 'optimizer', 'flow_optimizers', 'param_schedulers')

@@ -23,7 +23,7 @@ import torch
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 try:
-    from mmseg_semi import launch
+    from mmseg_semi.runtime import launch
 except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
     sys.exit(f'error: {error}')
 
@@ -35,9 +35,9 @@ from mmengine.runner import Runner
 from mmseg.registry import TRANSFORMS
 from rich.progress import track
 
-from mmseg_semi.datasets.quickstart_scenes import draw_scene
-from mmseg_semi.datasets.shards import write_shards
-from mmseg_semi.measuring import Ratio, interleave
+from mmseg_semi.preparing.quickstart_scenes import draw_scene
+from mmseg_semi.preparing.shards import write_shards
+from mmseg_semi.runtime.measuring import Ratio, interleave
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = {  # config -> size of the files, their format, what the format is told

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 try:
-    from mmseg_semi import launch, stack
+    from mmseg_semi.runtime import launch, stack
 except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
     sys.exit(f'error: {error}')
 
@@ -35,15 +35,14 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmseg_semi import visualization as draw
-from mmseg_semi.density import knn_density
-from mmseg_semi.density.knn import SCALES
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads import two_stage
-from mmseg_semi.objectives import DDFPObjective, DGCLObjective
-from mmseg_semi.objectives.ddfp import nearest
-from mmseg_semi.objectives.dgcl import at_size
-from mmseg_semi.structures import IGNORE
+from mmseg_semi.labels import IGNORE
+from mmseg_semi.methods.ddfp.objective import DDFPObjective
+from mmseg_semi.methods.dgcl.knn import SCALES, knn_density
+from mmseg_semi.methods.dgcl.objective import DGCLObjective, at_size
+from mmseg_semi.runtime import pictures as draw
+from mmseg_semi.step.pixels import nearest
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 try:
-    from mmseg_semi import launch, stack
+    from mmseg_semi.runtime import launch, stack
 except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
     sys.exit(f'error: {error}')
 
@@ -33,11 +33,13 @@ from PIL import Image
 from rich.progress import track
 from torch import Tensor, nn
 
-from mmseg_semi import visualization as draw
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads import two_stage
-from mmseg_semi.pseudo_labels import CorrectionQuality, correction_quality, describe_quality
-from mmseg_semi.structures import IGNORE, TeacherRows
+from mmseg_semi.labels import IGNORE
+from mmseg_semi.methods.mllc import correction_quality
+from mmseg_semi.methods.mllc.correction_quality import CorrectionQuality, describe_quality
+from mmseg_semi.runtime import pictures as draw
+from mmseg_semi.step.views import TeacherRows
 
 SIDE = 320  # pixels of a picture's longer side
 RIGHTED, WRONGED, OTHER, SAME = (0, 160, 70), (205, 30, 30), (235, 170, 0), (235, 235, 235)

@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mmseg_semi import launch
-from mmseg_semi.datasets import preparation
-from mmseg_semi.datasets.preparation import VOID, Archive, Job, Plan
 from mmseg_semi.errors import SetupError
+from mmseg_semi.preparing import preparation
+from mmseg_semi.preparing.preparation import VOID, Archive, Job, Plan
+from mmseg_semi.runtime import launch
 
 _LOGIN = 'https://www.cityscapes-dataset.com/downloads/ (needs a login)'
 ARCHIVES = (

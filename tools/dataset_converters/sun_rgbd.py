@@ -24,10 +24,11 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat
 
-from mmseg_semi import launch
-from mmseg_semi.datasets import SUNRGBDDataset, preparation
-from mmseg_semi.datasets.preparation import VOID, Archive, Job, Plan
+from mmseg_semi.data.sun_rgbd import SUNRGBDDataset
 from mmseg_semi.errors import SetupError
+from mmseg_semi.preparing import preparation
+from mmseg_semi.preparing.preparation import VOID, Archive, Job, Plan
+from mmseg_semi.runtime import launch
 
 _META = 'https://github.com/ankurhanda/sunrgbd-meta-data'
 _OFFICIAL = 'https://rgbd.cs.princeton.edu/'

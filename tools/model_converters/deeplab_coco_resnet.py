@@ -18,9 +18,9 @@ import torch
 try:
     from mmseg.models.backbones import ResNet
 
-    from mmseg_semi import launch, stack
-    from mmseg_semi.checkpoints import settle
     from mmseg_semi.errors import SetupError
+    from mmseg_semi.runtime import launch, stack
+    from mmseg_semi.runtime.checkpoints import settle
 except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
     sys.exit(f'error: {error}')
 

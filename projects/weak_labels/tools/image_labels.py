@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 try:
-    from mmseg_semi import launch
+    from mmseg_semi.runtime import launch
 except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
     sys.exit(f'error: {error}')
 
@@ -22,12 +22,12 @@ import numpy as np
 from mmengine.registry import init_default_scope
 from rich.progress import track
 
-from mmseg_semi.datasets.checks import check_list
-from mmseg_semi.datasets.names import NameList
-from mmseg_semi.datasets.quickstart import MANIFEST, generate
-from mmseg_semi.datasets.quickstart_scenes import CLASSES, OPTIONAL, draw_scene
-from mmseg_semi.datasets.splits import write_lines
+from mmseg_semi.data.checks import check_list
+from mmseg_semi.data.names import NameList
+from mmseg_semi.data.splits import write_lines
 from mmseg_semi.errors import SetupError
+from mmseg_semi.preparing.quickstart import MANIFEST, generate
+from mmseg_semi.preparing.quickstart_scenes import CLASSES, OPTIONAL, draw_scene
 from projects.weak_labels.image_labels import classes_of_mask, dataset_classes, write_table
 from projects.weak_labels.weak_masks import save_mask
 

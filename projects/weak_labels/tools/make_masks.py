@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 try:
-    from mmseg_semi import launch, stack
+    from mmseg_semi.runtime import launch, stack
 except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
     sys.exit(f'error: {error}')
 
@@ -33,8 +33,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
-from mmseg_semi.datasets.splits import write_text
-from mmseg_semi.datasets.transforms import read_labels, to_class_indices
+from mmseg_semi.data.splits import write_text
+from mmseg_semi.data.transforms import read_labels, to_class_indices
 from mmseg_semi.errors import SetupError
 from projects.weak_labels.masks import MaskSettings, make_mask, make_refinement
 from projects.weak_labels.weak_masks import save_mask, score_masks

@@ -7,7 +7,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 import projects.weak_labels  # noqa: F401  (registers)
-from mmseg_semi.datasets import SampleKey
+from mmseg_semi.data.samplers import SampleKey
 from mmseg_semi.errors import SetupError
 from projects.weak_labels.image_labels import (
     ImageLabelDataset,

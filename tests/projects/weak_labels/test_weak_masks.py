@@ -16,9 +16,9 @@ from PIL import Image, ImageFile
 from tiny_semi import tiny_backbone
 from whole_runs import ROOT
 
-from mmseg_semi.datasets.transforms import LoadImage
+from mmseg_semi.data.transforms import LoadImage
 from mmseg_semi.errors import SetupError
-from mmseg_semi.structures import IGNORE
+from mmseg_semi.labels import IGNORE
 from projects.weak_labels.cams import multi_scale_cams
 from projects.weak_labels.crf import NoRefinement
 from projects.weak_labels.image_labels import write_table

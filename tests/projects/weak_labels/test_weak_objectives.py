@@ -10,15 +10,16 @@ from test_monitoring import documented
 from tiny_semi import tiny_batch, tiny_losses, tiny_model, tiny_recipe
 
 from mmseg_semi.errors import SetupError
-from mmseg_semi.losses import (
+from mmseg_semi.labels import IGNORE
+from mmseg_semi.methods.cct.consistency import (
     Term,
     consistency_sums,
     decoder_sums,
     find_distance,
     label_cross_entropy,
 )
-from mmseg_semi.mixing import CutOut, box_masks, mix
-from mmseg_semi.structures import IGNORE, PseudoLabels, StepViews
+from mmseg_semi.step.mixing import CutOut, box_masks, mix
+from mmseg_semi.step.views import PseudoLabels, StepViews
 
 import projects.weak_labels  # noqa: F401  # isort: skip  (registers)
 

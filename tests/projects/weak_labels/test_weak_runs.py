@@ -27,9 +27,9 @@ from whole_runs import (
     train,
 )
 
-from mmseg_semi import launch
-from mmseg_semi.datasets import MultiSourceSampler, SampleKey
+from mmseg_semi.data.samplers import MultiSourceSampler, SampleKey
 from mmseg_semi.errors import SetupError
+from mmseg_semi.runtime import launch
 from projects.weak_labels.classifier import MultiLabelMetric, average_precision
 from projects.weak_labels.image_labels import ImageLabelDataset, write_table
 from projects.weak_labels.weak_masks import save_mask

@@ -1,0 +1,52 @@
+"""What training reads: data sets, sampling and transforms of labelled and unlabelled images."""
+
+from mmseg_semi.data.camvid import CamVidDataset
+from mmseg_semi.data.colour.images import (
+    DeferColour,
+    PILColorJitter,
+    PILGaussianBlur,
+    PILGrayscale,
+)
+from mmseg_semi.data.folder_dataset import FolderDataset, LoadAnyImage, LoadAnyLabels
+from mmseg_semi.data.pools import ShardedImages
+from mmseg_semi.data.quickstart import QuickstartDataset
+from mmseg_semi.data.samplers import MultiSourceSampler, SampleKey
+from mmseg_semi.data.semi_dataset import SemiDataset
+from mmseg_semi.data.sun_rgbd import SUNRGBDDataset
+from mmseg_semi.data.transforms import (
+    EvaluateAtThisSize,
+    InitValidMap,
+    LoadImage,
+    LoadSegLabels,
+    MultiBranch,
+    PackSemiInputs,
+    PadAllMaps,
+    RandomRelativeResize,
+    RandomScaleCrop,
+)
+
+__all__ = [
+    'CamVidDataset',
+    'DeferColour',
+    'EvaluateAtThisSize',
+    'FolderDataset',
+    'InitValidMap',
+    'LoadAnyImage',
+    'LoadAnyLabels',
+    'LoadImage',
+    'LoadSegLabels',
+    'MultiBranch',
+    'MultiSourceSampler',
+    'PILColorJitter',
+    'PILGaussianBlur',
+    'PILGrayscale',
+    'PackSemiInputs',
+    'PadAllMaps',
+    'QuickstartDataset',
+    'RandomRelativeResize',
+    'RandomScaleCrop',
+    'SUNRGBDDataset',
+    'SampleKey',
+    'SemiDataset',
+    'ShardedImages',
+]

@@ -1,0 +1,359 @@
+"""What can be known about images, masks and lists before the first iteration.
+
+Each function raises :class:`SetupError` with one sentence that says how to mend what it found. They
+look at names and, for labelled images, at label values; images are decoded during training alone.
+"""
+
+from __future__ import annotations
+
+import os
+import os.path as osp
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePath
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from mmengine.dist import get_dist_info
+from PIL import Image
+
+from mmseg_semi.data.names import NameList, hash_names, hash_paths, repeated
+from mmseg_semi.data.own_data import UnmappedValues
+from mmseg_semi.data.pools import ImageList, ShardedImages, find_images
+from mmseg_semi.data.transforms import read_labels, to_class_indices
+from mmseg_semi.errors import SetupError
+
+_FOLDER_HINTS = {
+    'CamVidDataset': 'python tools/dataset_converters/camvid.py SOURCE',
+    'PascalVOCDataset': 'python tools/dataset_converters/voc.py --download',
+    'QuickstartDataset': 'python tools/quickstart.py --data-only',
+    'CityscapesDataset': 'python tools/dataset_converters/cityscapes.py SOURCES',
+    'SUNRGBDDataset': 'python tools/dataset_converters/sun_rgbd.py SOURCES',
+}
+
+
+def resolve_source(cfg: dict, key: str) -> dict:
+    """Find the list and the folders of a data set's config, before the data set is built.
+
+    A relative ``ann_file`` is looked up from the working directory first, then under ``data_root``,
+    where MMSegmentation looks. Sources on another file back end pass unchecked.
+
+    Args:
+        cfg: Config of one data set; left as it is.
+        key: Place of ``cfg`` in the config, named in errors, e.g. 'train_dataloader.dataset.labeled'.
+
+    Returns:
+        dict: Copy of ``cfg`` with the path of the list made absolute where that changes its meaning.
+
+    Raises:
+        SetupError: If the list or a folder is missing, or the list is empty, has empty lines or
+            names an image twice.
+    """
+    if not isinstance(cfg, dict) or 'type' not in cfg:
+        raise SetupError(f'{key} is {cfg!r}, expected the config of a data set (dict with a type)')
+    cfg = dict(cfg)
+    if cfg.get('backend_args'):
+        return cfg
+    root = cfg.get('data_root') or ''
+    for name, folder in (cfg.get('data_prefix') or {}).items():
+        path = osp.join(root, folder or '')
+        if path and not osp.isdir(path):
+            hint = _FOLDER_HINTS.get(str(cfg['type']).rpartition('.')[2])
+            raise SetupError(
+                f'{key}: folder {path} (data_prefix.{name}) does not exist; put the data there or '
+                'set data_root' + (f' ({hint})' if hint else '')
+            )
+    ann_file = cfg.get('ann_file')
+    if ann_file:
+        below_root = osp.join(root, ann_file)
+        if osp.isfile(ann_file):
+            cfg['ann_file'] = osp.abspath(ann_file)
+        elif not osp.isfile(below_root):
+            tried = ann_file if below_root == ann_file else f'{ann_file} (nor {below_root})'
+            raise SetupError(
+                f'{key}.ann_file: list {tried} does not exist; {_list_command(ann_file)}'
+            )
+        check_list(cfg['ann_file'] if osp.isfile(ann_file) else below_root, key, ann_file)
+    return cfg
+
+
+def check_list(path: str, key: str, shown: str | None = None) -> None:
+    """Refuse a list that is empty, has an empty line or names an image twice.
+
+    Args:
+        path: List file, one name a line.
+        key: Place of the data set in the config.
+        shown: Path as the config writes it. Defaults to ``path``.
+    """
+    shown = shown or path
+    names = NameList(path)
+    blank, count, hashes = None, 0, []
+    for lines in names.chunks():
+        if blank is None and b'' in lines:
+            blank = count + lines.index(b'')
+        count += len(lines)
+        hashes.append(hash_names(iter([lines]), len(lines)))
+    if not count or (blank is not None and not any(any(lines) for lines in names.chunks())):
+        raise SetupError(f'{key}.ann_file: list {shown} is empty; {_list_command(shown)}')
+    if blank is not None:
+        raise SetupError(f'{key}.ann_file: line {blank + 1} of {shown} is empty; remove the line')
+    twice = Counter(names[i] for i in repeated(np.concatenate(hashes)).tolist())
+    twice = [name for name, times in twice.items() if times > 1]
+    if twice:
+        raise SetupError(
+            f'{key}.ann_file: list {shown} names {twice[0]} more than once ({len(twice)} of '
+            f'{count} names are repeated); keep one line each'
+        )
+
+
+def read_names(dataset: BaseDataset, key: str) -> None:
+    """Let a data set read its list or its folder, and refuse one without images.
+
+    Args:
+        dataset: Data set that was built with ``lazy_init=True``.
+        key: Place of the data set in the config.
+    """
+    try:
+        dataset.full_init()
+    except SetupError:  # a ValueError, too
+        raise
+    except ValueError:
+        # MMEngine cannot store an empty list of entries
+        if dataset.data_list:
+            raise
+        empty = True
+    else:
+        empty = len(dataset) == 0
+    if empty:
+        raise SetupError(
+            f'{key}: folder {dataset.data_prefix.get("img_path")} holds no image whose name ends in '
+            f'{getattr(dataset, "img_suffix", "")!r}; put the data there, or set img_suffix'
+        )
+
+
+def check_files(dataset: BaseDataset, key: str, file: str = 'img_path') -> Sequence[str]:
+    """Refuse a data set that names files which are not there.
+
+    Every folder is listed once; single files are not looked at. Of shards the length is compared with
+    their index.
+
+    Args:
+        dataset: Data set whose entries have the key ``file``.
+        key: Place of the data set in the config.
+        file: 'img_path' or 'seg_map_path'.
+
+    Returns:
+        Sequence[str]: The paths, in the order of the data set.
+    """
+    if isinstance(dataset, ShardedImages):
+        if file != 'img_path':
+            raise SetupError(
+                f'{key}.type=ShardedImages holds images without masks; put it into '
+                f'{key.rpartition(".")[0]}.unlabeled'
+            )
+        missing = dataset.paths.missing()
+        if len(missing):
+            shard, _, _, name = dataset.paths.entry(int(missing[0]))
+            raise SetupError(
+                f'{key}.shards: {shard} is cut short, {name} lies beyond its end ({len(missing)} images '
+                'in all); write or copy the shard again'
+            )
+        return dataset.paths
+    if isinstance(dataset, ImageList):
+        missing = dataset.paths.missing()
+        if len(missing):
+            first = dataset.paths[int(missing[0])]
+            raise _missing_files(dataset, key, 'image', first, len(missing), len(dataset))
+        return dataset.paths
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    kind = 'image' if file == 'img_path' else 'mask'
+    if any(file not in info for info in infos):
+        raise SetupError(
+            f'{key}.data_prefix has no {file}; set the folder of the {kind}s (images without masks '
+            f'belong into {key.rpartition(".")[0]}.unlabeled)'
+        )
+    paths = [info[file] for info in infos]
+    if getattr(dataset, 'backend_args', None):
+        return paths
+    missing = _missing(paths)
+    if missing:
+        raise _missing_files(dataset, key, kind, missing[0], len(missing), len(paths))
+    return paths
+
+
+def _missing_files(
+    dataset: BaseDataset, key: str, kind: str, first: str, missing: int, count: int
+) -> SetupError:
+    ann_file = getattr(dataset, 'ann_file', '')
+    where = f'list {osp.relpath(ann_file)}' if ann_file else f'{key}'
+    what = 'does not exist' if kind == 'image' else 'is missing, its image is there'
+    return SetupError(
+        f'{where} names {PurePath(first).stem}, but its {kind} {first} {what} '
+        f'({missing} of {count} {kind}s are missing); add the files, check data_root, '
+        'data_prefix and the suffixes, or convert the list (python tools/splits.py import)'
+    )
+
+
+def _missing(paths: Iterable[str]) -> list[str]:
+    """Those of the paths that do not exist, by one listing a folder."""
+    listings: dict[str, set[str]] = {}
+    missing = []
+    for path in paths:
+        folder, name = osp.split(path)
+        if folder not in listings:
+            listings[folder] = set(os.listdir(folder or '.')) if osp.isdir(folder or '.') else set()
+        if name not in listings[folder]:
+            missing.append(path)
+    return missing
+
+
+def check_disjoint(
+    labeled: Sequence[str], pools: Sequence[Sequence[str]], key: str, allow: bool = False
+) -> int:
+    """Refuse unlabelled images that are labelled too.
+
+    Args:
+        labeled: Paths of labelled images.
+        pools: Paths of the unlabelled images of each source.
+        key: Place of the whole data set in the config.
+        allow: Only count them.
+
+    Returns:
+        int: Number of unlabelled images that are labelled too.
+    """
+    both = [(pool, index) for pool in pools for index in find_images(pool, labeled)]
+    if both and not allow:
+        pool, index = both[0]
+        raise SetupError(
+            f'{key}.unlabeled names {pool[index]}, which {key}.labeled names too ({len(both)} of '
+            f'{sum(map(len, pools))} unlabelled images); remove it from the unlabelled list (python '
+            'tools/splits.py make writes disjoint lists), or set allow_overlap=True to train on '
+            'lists that were published so'
+        )
+    return len(both)
+
+
+def check_repeated(pools: Sequence[Sequence[str]], key: str) -> None:
+    """Refuse an unlabelled image that several sources hold.
+
+    Args:
+        pools: Paths of the unlabelled images of each source.
+        key: Place of the whole data set in the config.
+    """
+    if len(pools) < 2:  # within a list, a name comes once: check_list
+        return
+    starts = np.cumsum([0, *map(len, pools)])
+    paths = []
+    for number in repeated(np.concatenate([hash_paths(pool) for pool in pools])).tolist():
+        place = int(np.searchsorted(starts, number, side='right')) - 1
+        paths.append(osp.abspath(pools[place][number - int(starts[place])]))
+    twice = [path for path, times in Counter(paths).items() if times > 1]
+    if twice:
+        raise SetupError(
+            f'{key}.unlabeled: {len(twice)} images are in more than one of its data sets, the '
+            f'first is {twice[0]}; name each image once'
+        )
+
+
+def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000) -> int:
+    """Read label files and refuse values that are no class.
+
+    Ranks share the work: each reads its part, and any of them stops the run.
+
+    Args:
+        dataset: Labelled data set (training or validation).
+        num_classes: Number of classes.
+        limit: Files to read at most, spread evenly over the data set.
+
+    Returns:
+        int: Number of files that this rank read.
+
+    Raises:
+        SetupError: If a file is unreadable, in colour, or holds a value that is neither a class nor
+            255.
+    """
+    rank, world_size = get_dist_info()
+    count = min(limit, len(dataset))
+    chosen = [i * len(dataset) // count for i in range(count)][rank::world_size]
+
+    def check(index: int) -> UnmappedValues | None:
+        try:
+            labels = load_class_indices(dataset, index, num_classes)
+        except UnmappedValues as error:
+            return error  # what other masks hold belongs into the same sentence
+        if 'mask_map' in dataset.get_data_info(index):
+            _check_size(dataset.get_data_info(index), labels)
+        return None
+
+    # decoders release the interpreter lock
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    try:
+        errors = [error for error in pool.map(check, chosen) if error is not None]
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if errors:
+        total = sum((error.found for error in errors), Counter())
+        raise errors[0].of_all(len(errors), len(chosen), total)
+    return len(chosen)
+
+
+def _check_size(info: dict, labels: np.ndarray) -> None:
+    """Refuse a mask of another size than its image, by the image's header; unknown formats pass."""
+    size = header_size(info['img_path'])
+    if size not in (None, labels.shape):
+        raise SetupError(
+            f'mask {info["seg_map_path"]} is {labels.shape[1]} x {labels.shape[0]} pixels, but its image '
+            f'{info["img_path"]} is {size[1]} x {size[0]}; both must have the same size'
+        )
+
+
+def header_size(path: str) -> tuple[int, int] | None:
+    """(height, width) of an image, its orientation tag obeyed, by its header; None where Pillow reads none."""
+    try:
+        with Image.open(path) as img:
+            # getexif() would decode a PNG in search of a tag behind the pixels
+            tagged = img.format != 'PNG' or 'exif' in img.info
+            turned = tagged and img.getexif().get(0x0112, 1) >= 5  # lies on its side
+            # some releases of Pillow have turned the size of a TIFF already
+            width, height = (img.tag_v2[256], img.tag_v2[257]) if img.format == 'TIFF' else img.size
+    except Exception:  # each format raises its own kinds
+        return None
+    return (width, height) if turned else (height, width)
+
+
+def load_class_indices(
+    dataset: BaseDataset, index: int, num_classes: int | None = None
+) -> np.ndarray:
+    """Labels of one image as training sees them.
+
+    Args:
+        dataset: Labelled data set.
+        index: Of the image.
+        num_classes: Number of classes. Defaults to that of the data set.
+
+    Returns:
+        np.ndarray: Shape (H, W) uint8, a class or 255.
+    """
+    info = dataset.get_data_info(index)
+    if 'mask_map' in info:  # of FolderDataset
+        return info['mask_map'].read(info['seg_map_path'], getattr(dataset, 'backend_args', None))
+    return to_class_indices(
+        read_labels(info['seg_map_path'], getattr(dataset, 'backend_args', None)),
+        num_classes or len(dataset.metainfo['classes']),
+        info['seg_map_path'],
+        reduce_zero_label=bool(info.get('reduce_zero_label')),
+        label_map=info.get('label_map'),
+    )
+
+
+def _list_command(path: str) -> str:
+    """How the list at this path is made."""
+    parts = PurePath(path).parts
+    for i, (family, dataset) in enumerate(zip(parts, parts[1:], strict=False)):
+        if i and parts[i - 1] == 'splits' and family in ('u2pl', 'cps', 'cct'):
+            return (
+                f'import it: python tools/splits.py import --family {family} --dataset {dataset} '
+                '--source FOLDER_OR_CHECKOUT'
+            )
+    return 'make one: python tools/splits.py make --images FOLDER --n LABELLED --out FOLDER'

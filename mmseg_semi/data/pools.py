@@ -1,0 +1,318 @@
+"""Unlabelled images in any number: a list of millions of files, or tar shards beyond one disk.
+
+Shards are plain tar files, as the ``webdataset`` library writes and reads them, each beside an index of
+one line an image (``offset size name``). They are read by offset and not through that library: its
+streams do not know where they stand (a shuffle buffer's content is gone when a run is), so a resumed
+run could not go on with the next image, whereas an image behind a number fits the sampler's exact
+resume as it is, for any number of ranks and workers. Python's ``tarfile`` writes and reads the format,
+``fsspec`` reads what lies on no local disk; both are better kept than anything of our own.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import os.path as osp
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+import fsspec
+import numpy as np
+from mmengine import fileio
+from mmengine.dataset import BaseDataset
+from mmengine.dataset.base_dataset import Compose
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+from mmseg_semi.data.names import (
+    ListedPaths,
+    NameList,
+    contains,
+    hash_names,
+    hash_paths,
+    read_bytes,
+)
+from mmseg_semi.errors import SetupError
+
+_OPEN_INDEXES = 32
+
+
+# ------------------------------------------------------------------------------- a list or a folder
+
+
+class ImageList(BaseSegDataset):
+    """Unlabelled images of a list file or a folder, none of which is a Python object of its own.
+
+    :class:`SemiDataset` puts it in the place of an unlabelled data set that reads its list as
+    :class:`mmseg.datasets.BaseSegDataset` does. Same images, same order.
+    """
+
+    @classmethod
+    def of(cls, dataset: BaseDataset) -> BaseDataset:
+        """This in place of a data set that is not read yet, or the data set itself if that is no mere list."""
+        plain = isinstance(dataset, BaseSegDataset) and all(
+            getattr(type(dataset), name) is getattr(BaseSegDataset, name)
+            for name in ('load_data_list', 'filter_data', 'full_init', 'get_data_info', '__len__')
+        )
+        if not plain or dataset.backend_args or dataset._indices is not None:
+            return dataset
+        pool = cls.__new__(cls)
+        pool.__dict__.update(dataset.__dict__)
+        return pool
+
+    def full_init(self) -> None:
+        """Read the list, or list the folder."""
+        if self._fully_initialized:
+            return
+        folder = self.data_prefix.get('img_path') or ''
+        if self.ann_file and osp.isfile(self.ann_file):
+            self.paths = ListedPaths(NameList(self.ann_file), folder, self.img_suffix)
+        else:
+            found = fileio.list_dir_or_file(folder, False, suffix=self.img_suffix, recursive=True)
+            names = '\n'.join(sorted(found)).encode()
+            self.paths = ListedPaths(NameList(names), folder, '')
+        self._fully_initialized = True
+
+    def __len__(self) -> int:
+        self.full_init()
+        return len(self.paths)
+
+    def get_data_info(self, idx: int) -> dict:
+        """What the pipeline starts with."""
+        return dict(
+            img_path=self.paths[idx],
+            label_map=self.label_map,
+            reduce_zero_label=self.reduce_zero_label,
+            seg_fields=[],
+            sample_idx=idx,
+        )
+
+
+# ------------------------------------------------------------------------------------------- shards
+
+
+def shard_index(shard: str) -> str:
+    """Where the index of a shard lies: beside it, .txt instead of .tar."""
+    return shard.removesuffix('.tar') + '.txt'
+
+
+def find_shards(shards: str | Sequence[str], key: str = 'shards') -> list[str]:
+    """Tar files behind folders, patterns and names, in order.
+
+    Args:
+        shards: One or several of: a folder, a pattern such as '/disk2/pool-*.tar', a tar file; each a
+            local path or an address that fsspec knows ('s3://...').
+        key: Place in the config, named in errors.
+
+    Raises:
+        SetupError: If one of them stands for no tar file, or a shard comes twice.
+    """
+    found: list[str] = []
+    for name in [shards] if isinstance(shards, str) else shards:
+        pattern = name if name.endswith('.tar') else osp.join(name, '*.tar')
+        if '://' not in pattern:
+            tars = sorted(map(osp.abspath, glob.glob(pattern)))
+        elif '*' in pattern:
+            system, place = fsspec.core.url_to_fs(pattern)
+            tars = sorted(system.unstrip_protocol(path) for path in system.glob(place))
+        else:
+            tars = [pattern]
+        if not tars:
+            raise SetupError(
+                f'{key}: {name} stands for no tar file; write shards (python tools/shards.py make '
+                '--images FOLDER --out FOLDER), or mend the path'
+            )
+        found += tars
+    twice = (
+        [shard for shard in found if found.count(shard) > 1] if len(set(found)) < len(found) else []
+    )
+    if twice:
+        raise SetupError(f'{key} names the shard {twice[0]} twice; name each once')
+    return found
+
+
+@DATASETS.register_module()
+class ShardedImages(BaseDataset):
+    """Unlabelled images in tar shards, local or remote, each with its index beside it.
+
+    ``python tools/shards.py make`` packs images, ``... index`` indexes shards from elsewhere. Random
+    access costs one read; a loader that should rather stay with few shards at a time sets
+    ``shuffle='shards'`` in :class:`MultiSourceSampler`.
+
+    Args:
+        shards: See :func:`find_shards`; their order is part of a run's randomness.
+        pipeline: As of any unlabelled data set; begins with ``LoadImage``.
+        metainfo: May be left out: classes are those of the labelled images.
+        lazy_init: Whether to read indexes later, in ``full_init``. Defaults to False.
+        max_refetch: Passed on by :class:`SemiDataset`; no image is ever replaced here.
+        data_prefix: Without meaning, and empty.
+    """
+
+    def __init__(
+        self,
+        shards: str | Sequence[str],
+        pipeline: Sequence[dict],
+        metainfo: dict | None = None,
+        lazy_init: bool = False,
+        max_refetch: int = 0,
+        data_prefix: dict | None = None,
+    ) -> None:
+        self.shards = shards
+        self.ann_file, self.data_root, self.data_prefix = '', '', {}
+        self._metainfo = self._load_metainfo(metainfo)
+        self._indices = None
+        self.test_mode, self.max_refetch = False, max_refetch
+        self.pipeline = Compose(pipeline)
+        self.paths: ShardPaths | None = None
+        if not lazy_init:
+            self.full_init()
+
+    def full_init(self) -> None:
+        """Find the shards and count their images."""
+        if not self._fully_initialized:
+            self.paths = ShardPaths(find_shards(self.shards))
+            self._fully_initialized = True
+
+    @property
+    def shard_sizes(self) -> np.ndarray:
+        """Images of each shard, in order."""
+        self.full_init()
+        return self.paths.sizes
+
+    def __len__(self) -> int:
+        self.full_init()
+        return len(self.paths)
+
+    def get_data_info(self, idx: int) -> dict:
+        """What the pipeline starts with; :class:`LoadImage` reads the span."""
+        shard, offset, size, name = self.paths.entry(idx)
+        return dict(
+            img_path=f'{shard}/{name}',
+            img_span=(shard, offset, offset + size),
+            label_map=None,
+            reduce_zero_label=False,
+            seg_fields=[],
+            sample_idx=idx,
+        )
+
+
+class ShardPaths(Sequence[str]):
+    """What the indexes of shards hold: 'shard.tar/name', offset and size of every image.
+
+    A few indexes are in memory at a time, whatever the number of shards.
+
+    Args:
+        shards: Tar files.
+
+    Raises:
+        SetupError: If a shard has no index, or is shorter than its index says.
+    """
+
+    def __init__(self, shards: Sequence[str]) -> None:
+        self.shards = list(shards)
+        self._indexes: OrderedDict[int, NameList] = OrderedDict()
+        self.sizes = np.array([len(self._index(i)) for i in range(len(self.shards))])
+        self._ends = list(accumulate(self.sizes.tolist()))
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, '_indexes': OrderedDict()}
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> str:
+        shard, _, _, name = self.entry(index)
+        return f'{shard}/{name}'
+
+    def entry(self, index: int) -> tuple[str, int, int, str]:
+        """(shard, offset, size, name) of an image."""
+        if not 0 <= index < len(self):
+            raise IndexError(f'image {index} of {len(self)}')
+        number = bisect_right(self._ends, index)
+        line = self._index(number)[index - self._ends[number] + int(self.sizes[number])]
+        offset, size, name = line.split(' ', 2)
+        return self.shards[number], int(offset), int(size), name
+
+    def _index(self, number: int) -> NameList:
+        if number in self._indexes:
+            self._indexes.move_to_end(number)
+        else:
+            path = shard_index(self.shards[number])
+            try:
+                self._indexes[number] = NameList(read_bytes(path) if '://' in path else path)
+            except FileNotFoundError as error:
+                raise SetupError(
+                    f'shard {self.shards[number]} has no index {osp.basename(path)} beside it; write '
+                    f'it: python tools/shards.py index {osp.dirname(self.shards[number])}'
+                ) from error
+            if len(self._indexes) > _OPEN_INDEXES:
+                self._indexes.popitem(last=False)
+        return self._indexes[number]
+
+    def _name_chunks(self, prefix: bool) -> Iterator[list[bytes]]:
+        for number, shard in enumerate(self.shards):
+            front = f'{shard}/'.encode() if prefix else b''
+            for lines in self._index(number).chunks():
+                yield [front + line.split(b' ', 2)[2] for line in lines]
+
+    def hashes(self) -> np.ndarray:
+        """Hash of every 'shard.tar/name'."""
+        return hash_names(self._name_chunks(prefix=True), len(self))
+
+    def missing(self) -> np.ndarray:
+        """Numbers of the images that do not lie in their shard because it is cut short."""
+        wrong = []
+        for number, shard in enumerate(self.shards):
+            first = self._ends[number] - int(self.sizes[number])
+            if self.sizes[number] == 0 or '://' in shard:
+                continue
+            _, offset, size, _ = self.entry(self._ends[number] - 1)
+            if os.path.getsize(shard) < offset + size:
+                wrong += [
+                    i
+                    for i in range(first, self._ends[number])
+                    if sum(self.entry(i)[1:3]) > os.path.getsize(shard)
+                ]
+        return np.array(wrong, np.int64)
+
+    def find(self, paths: Sequence[str]) -> list[int]:
+        """Numbers of the images that are one of these files, by the end of its path and by its content."""
+        tails: dict[int, list[str]] = {}
+        for path in paths:
+            parts = osp.abspath(path).split(os.sep)
+            for start in range(1, len(parts)):
+                tails.setdefault(hash('/'.join(parts[start:]).encode()), []).append(path)
+        alike = contains(
+            np.sort(np.fromiter(tails, np.int64, len(tails))),
+            hash_names(self._name_chunks(prefix=False), len(self)),
+        )
+        found = []
+        for index in np.flatnonzero(alike).tolist():
+            shard, offset, size, name = self.entry(index)
+            same_size = [
+                path
+                for path in tails[hash(name.encode())]
+                if osp.isfile(path) and osp.getsize(path) == size
+            ]
+            if same_size:
+                content = read_bytes(shard, offset, offset + size)
+                if any(read_bytes(path) == content for path in same_size):
+                    found.append(index)
+        return found
+
+
+def find_images(pool: Sequence[str], paths: Sequence[str]) -> list[int]:
+    """Numbers of the images of a pool that are among other paths.
+
+    Args:
+        pool: Paths of unlabelled images: :class:`ShardPaths`, :class:`ListedPaths` or any others.
+        paths: Local files.
+    """
+    if isinstance(pool, ShardPaths):
+        return pool.find(paths)
+    known = np.sort(hash_paths(paths))
+    exact = {osp.abspath(path) for path in paths}
+    alike = np.flatnonzero(contains(known, hash_paths(pool))).tolist()
+    return [index for index in alike if osp.abspath(pool[index]) in exact]

@@ -1,0 +1,236 @@
+"""DDFP: density-descending feature perturbation.
+
+X. Wang, H. Bai, L. Yu, Y. Zhao, J. Xiao, "Towards the Uncharted: Density-Descending Feature Perturbation for
+Semi-supervised Semantic Segmentation", CVPR 2024, arXiv 2403.06462; behaviour checked against github.com/Gavinwxy/DDFP
+(7956c72).
+
+The objective reads as the paper's figure: a normalizing flow learns the density of the teacher's penultimate features;
+every confident pixel of the student's strong view is moved a fixed length down that density at the decoder's input; the
+classifier must still give the moved feature its pseudo-label.
+
+Departs from the released code in: the gradient is that of the sum over pixels, in float32 (same direction); the first
+decoder convolution is not run again for the direction (same numbers); auxiliary norms keep no statistics (nothing reads
+them); no pixel above the threshold, or no valid pixel, gives a zero loss instead of an error.
+"""
+
+import math
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmseg_semi.errors import SetupError
+from mmseg_semi.heads.deeplabv3plus import DeepLabV3PlusHead
+from mmseg_semi.labels import IGNORE
+from mmseg_semi.methods.ddfp.direction import density_descending_direction, random_direction
+from mmseg_semi.methods.ddfp.head import DDFPHead
+from mmseg_semi.methods.ddfp.mixture import IGNORED, UNLABELED, MixtureDensity
+from mmseg_semi.step.losses import check_divisor, self_training_loss
+from mmseg_semi.step.objective import Objective
+from mmseg_semi.step.pixels import draw_pixels, nearest, rows_at
+from mmseg_semi.step.views import Needs, StepViews
+
+
+@MODELS.register_module()
+class DDFPObjective(Objective):
+    """Consistency of density-descended features with their pseudo-labels.
+
+    The flow is fitted by ``FlowEstimatorHook`` after every optimiser step, on samples that :meth:`loss` keeps.
+
+    Works with ``DDFPHead(split_norms=True)``, whose auxiliary norms take the moved rows, and with heads that are not
+    ours, where the moved feature is the classifier's input and there is nothing to split.
+
+    Args:
+        weight: A number or a schedule; 0 until the perturbation starts (VOC: 0.5 from the third epoch).
+        density_start: Time from which the flow is fitted (VOC: epoch 1, counted from 0).
+        eps: L2 length of the perturbation at each pixel, in units of the decoder input (4.0).
+        divisor: 'confident' (released code) or 'valid', as for the self-training loss.
+        samples: Features a step and rank that fit the flow (20480), drawn uniformly without replacement among labelled
+            pixels of known class and all unpadded unlabelled ones.
+        noise: Standard deviation of the noise on the flow's input (0.05).
+        hidden_channels: Width of the flow's subnets (256).
+        num_blocks: Coupling blocks (2).
+        direction: 'density', or 'random' for the control of the same length.
+        auxiliary_half: Before the perturbation starts, send the last half of the student's rows through the auxiliary
+            norms, as the released code does; off in the paper's reading.
+        name: Prefix in the log.
+
+    State: ``density`` (flow and means), frozen for the student's optimiser; ``nll`` (0-dim), the flow's loss at the last
+    step, logged as ``bits_per_dim`` one iteration later.
+
+    Raises:
+        SetupError: A value out of range; a head that cannot serve (from :meth:`bind`).
+    """
+
+    def __init__(
+        self,
+        weight: float | dict = 0.5,
+        density_start: float = 0,
+        eps: float = 4.0,
+        divisor: str = 'confident',
+        samples: int = 20480,
+        noise: float = 0.05,
+        hidden_channels: int = 256,
+        num_blocks: int = 2,
+        direction: str = 'density',
+        auxiliary_half: bool = False,
+        name: str = 'ddfp',
+    ) -> None:
+        super().__init__(weight, name)
+        if eps <= 0 or samples < 1 or noise < 0 or density_start < 0:
+            raise SetupError(
+                f'{name}: eps={eps}, samples={samples}, noise={noise}, density_start={density_start}; expected eps > 0, '
+                'samples >= 1, noise >= 0 and density_start >= 0'
+            )
+        if direction not in ('density', 'random'):
+            raise SetupError(f"{name}.direction='{direction}': expected 'density' or 'random'")
+        self.density_start = density_start
+        self.eps = eps
+        self.divisor = check_divisor(divisor, name)
+        self.samples = samples
+        self.noise = noise
+        self.flow_size = dict(hidden_channels=hidden_channels, num_blocks=num_blocks)
+        self.direction = direction
+        self.auxiliary_half = auxiliary_half
+        self._kept: tuple[Tensor, Tensor] | None = None
+
+    def bind(self, segmentor: nn.Module) -> None:
+        head = segmentor.student.decode_head
+        if isinstance(head, DeepLabV3PlusHead) and not (
+            isinstance(head, DDFPHead) and head.split_norms
+        ):
+            raise SetupError(
+                f"objective '{self.name}' sends moved features through norms of their own, but student.decode_head is "
+                f"{type(head).__name__} without them: use decode_head=dict(type='DDFPHead', split_norms=True, ...)"
+            )
+        if segmentor.recipe is not None and segmentor.recipe.rows != 'labeled+weak':
+            raise SetupError(
+                f"objective '{self.name}' fits its density on the teacher's features of labelled and unlabelled images, "
+                f"but model.teacher.rows='{segmentor.recipe.rows}': set model.teacher.rows='labeled+weak'"
+            )
+        if head.conv_seg.in_channels % 2:
+            raise SetupError(
+                f"objective '{self.name}' splits features in halves, but student.decode_head.channels="
+                f'{head.conv_seg.in_channels} is odd: use an even number'
+            )
+        self.density = MixtureDensity(
+            head.conv_seg.in_channels, segmentor.num_classes, **self.flow_size
+        )
+        self._stages = (segmentor.stages,)
+        self._auxiliary = [
+            parameter
+            for name, parameter in head.named_parameters()
+            if isinstance(head, DDFPHead) and name.startswith('aux_norm')
+        ]
+        self._upsample = segmentor.upsample
+        self.register_buffer('nll', torch.zeros(()))
+
+    all_needs = Needs(teacher=True, teacher_features=True, strong=True)
+
+    def needs(self, time: float) -> Needs:
+        if self.weight(time) > 0:
+            return self.all_needs
+        routing = Needs(auxiliary_half=self.auxiliary_half)
+        if time >= self.density_start:
+            return routing | Needs(teacher=True, teacher_features=True)
+        return routing
+
+    def idle_parameters(self) -> list[nn.Parameter]:
+        return self._auxiliary
+
+    def loss(self, views: StepViews) -> dict[str, Tensor]:
+        if views.time >= self.density_start:
+            self._keep_samples(views)
+        # of the previous step's fit: read together with this step's losses instead of stopping the device once more
+        bits = self.nll / (self.density.channels * math.log(2))
+        return {**super().loss(views), 'bits_per_dim': bits}
+
+    def compute(self, views: StepViews) -> dict[str, Tensor]:
+        (stages,) = self._stages
+        rows, labels = views.student_m, views.pseudo_m.labels
+        confident = nearest(labels, rows.lifted.shape[2:]) != IGNORE
+        delta = self.perturbation(rows.fused, rows.lifted, confident)
+        # not detached: the loss on the moved features trains the encoder, too
+        moved = rows.lifted + stages.lift_delta(delta)
+        features, logits, _ = stages.finish(moved, (0, len(moved)))
+        logits = self._upsample(logits, labels.shape[1:])
+        values = {'loss': self_training_loss(logits, labels, views.valid_m, self.divisor)}
+        if views.monitor:
+            values['density_drop'] = self._density_drop(rows.lifted, features, confident)
+        return values
+
+    def perturbation(self, fused: Tensor, lifted: Tensor, confident: Tensor) -> Tensor:
+        """r of length ``eps`` a pixel, down the density of the features: (N, C_f, h, w), without a graph.
+
+        Args:
+            fused: (N, C_f, h, w) decoder input v.
+            lifted: (N, C, h, w), W1 v + b1, reused from the clean pass.
+            confident: (N, h, w) bool, the pixels whose log-density is descended.
+        """
+        (stages,) = self._stages
+        if self.direction == 'random':
+            return random_direction(fused, self.eps)
+        return density_descending_direction(
+            lifted.detach(),
+            lambda u: stages.features(u, (0, len(u))),
+            self.density,
+            confident,
+            stages.lift_transpose,
+            self.eps,
+        )
+
+    @torch.no_grad()
+    def _density_drop(
+        self, lifted: Tensor, moved: Tensor, confident: Tensor, count: int = 4096
+    ) -> Tensor:
+        """Mean log-density lost by the move, in nats, over at most ``count`` confident pixels.
+
+        Features before and after have passed the same norms; those of the clean rows would add the difference between
+        the norms.
+        """
+        (stages,) = self._stages
+        # with draws of its own: how often a run is watched must not change it
+        device = lifted.device
+        with torch.random.fork_rng([device] if device.type == 'cuda' else []):
+            clean = stages.features(lifted, (0, len(lifted)))
+            index, inside = draw_pixels(confident, count)
+        drop = self.density.log_prob(rows_at(clean, index)) - self.density.log_prob(
+            rows_at(moved, index)
+        )
+        return (drop * inside).sum() / inside.sum().clamp(min=1)
+
+    @torch.no_grad()
+    def _keep_samples(self, views: StepViews) -> None:
+        """Draws this step's features for the flow; bounded, detached, float32."""
+        features_l, features_u = views.teacher_l.features, views.teacher_u.features
+        labels_l = nearest(views.label_l, features_l.shape[2:])
+        valid_u = nearest(views.valid_u, features_u.shape[2:])
+        components = torch.cat(
+            [
+                labels_l.masked_fill(labels_l == IGNORE, IGNORED),
+                torch.full_like(valid_u, UNLABELED, dtype=torch.long).masked_fill(
+                    ~valid_u, IGNORED
+                ),
+            ]
+        )
+        index, _ = draw_pixels(components != IGNORED, self.samples)
+        # two gathers of bounded size; concatenating the maps would copy every feature of the step
+        border = labels_l.numel()
+        from_l = rows_at(features_l, index.clamp(max=border - 1))
+        from_u = rows_at(features_u, (index - border).clamp(min=0))
+        features = torch.where((index < border)[:, None], from_l, from_u)
+        self._kept = features.float(), components.flatten()[index]
+
+    def estimator_loss(self) -> Tensor | None:
+        """Negative log-likelihood of the kept samples with input noise; None before ``density_start``."""
+        if self._kept is None:
+            return None
+        (x, components), self._kept = self._kept, None
+        nll = self.density.nll(x + self.noise * torch.randn_like(x), components)
+        self.nll.copy_(nll.detach())
+        return nll
+
+    @property
+    def estimator(self) -> MixtureDensity:
+        """The module that ``FlowEstimatorHook`` fits."""
+        return self.density

@@ -1,0 +1,397 @@
+"""DGCL: density-guided contrastive learning.
+
+X. Wang, B. Zhang, L. Yu, J. Xiao, "Hunting Sparsity: Density-Guided Contrastive Learning for Semi-Supervised Semantic
+Segmentation", CVPR 2023, pp. 3114-3123; behaviour checked against github.com/Gavinwxy/DGCL (1f3ea3f).
+
+The objective reads as the paper's figure: every class has a memory bank of recent features and their projections; the
+density of a feature is its mean similarity to its nearest neighbours in the bank of its class; the sparsest features of the
+batch are pulled to the centre of the densest ones, and away from features of other classes.
+
+Departs from the released code in: the loss is divided by the number of ranks once, not twice (``weight``); which classes
+are never anchors is an argument, not class 0 whatever the data; a class without negatives is skipped; of all ranks' pixels
+the bank's rows are drawn first and sent then, so that banks are equal on all ranks; features are kept at unit length;
+quantiles of nothing, and batches without a label, give a zero loss instead of an error.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_gather, all_reduce, get_rank, get_world_size
+from mmengine.logging import print_log
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmseg_semi.errors import SetupError
+from mmseg_semi.labels import IGNORE
+from mmseg_semi.methods.dgcl.class_bank import ClassBank, ClassOrder, order_by_class
+from mmseg_semi.methods.dgcl.head import Projection
+from mmseg_semi.step.objective import Objective, share
+from mmseg_semi.step.parts import part
+from mmseg_semi.step.pixels import nearest, rows_at
+from mmseg_semi.step.pseudo_labels import build_percentage, most_certain
+from mmseg_semi.step.views import Needs, StepViews
+
+GATES = ('per_class', 'all')
+
+
+@MODELS.register_module()
+class DGCLObjective(Objective):
+    """Contrast of each class's sparsest features with its dense centre.
+
+    Works with ``DGCLHead(projection=True)``, whose projection it takes, and with any other head, whose penultimate features
+    it projects itself.
+
+    Args:
+        weight: A number or a schedule; 0 until banks and loss begin (VOC: from the second epoch). The authors' files say
+            0.5; on W ranks their code divides by W once more, so their runs had 0.125 on VOC and 0.0625 on Cityscapes.
+        uncertain: Percentage of the unlabelled pixels at the features' resolution, those of the highest entropy, that stay
+            without a class; a number or a schedule (80 falling to 10).
+        contrast: Config of the loss.
+        anchors: Sparsest features of a class that are moved (200).
+        positives: Densest features of the batch in a class's centre (50).
+        bank_positives: Densest features of the bank in it (50).
+        negatives: Features of other classes that a class's anchors are pushed away from (512).
+        max_density_queries: Features of a class that are ranked, a uniform sample (10,000).
+        bank_size: Rows of a class's bank M (10,000).
+        bank_dtype: 'float32' or 'bfloat16'.
+        scales: Numbers of neighbours, averaged over (8, 16, 32).
+        rows_per_step: Most new rows of a class a step, over all ranks (1,000).
+        density_after: Rows of a bank from which on new rows get a density (1,000).
+        excluded_classes: Classes that are never anchors, but negatives, and have a bank (VOC: 0, the background).
+        gate: 'per_class', a class is anchored once its own bank is full; or 'all', none before all banks are (released
+            code), where one class that never fills its bank keeps the loss at 0 for ever.
+        projection_channels: Width of the projection where the head has none.
+        name: Prefix in the log.
+
+    State: ``bank`` (contents, densities, fill); ``projection``, where the head has none, trained with the student.
+
+    Raises:
+        SetupError: A value out of range.
+    """
+
+    def __init__(
+        self,
+        weight: float | dict = 0.5,
+        uncertain: float | dict = 10.0,
+        contrast: dict | None = None,
+        anchors: int = 200,
+        positives: int = 50,
+        bank_positives: int = 50,
+        negatives: int = 512,
+        max_density_queries: int = 10_000,
+        bank_size: int = 10_000,
+        bank_dtype: str = 'float32',
+        scales: Sequence[int] = (8, 16, 32),
+        rows_per_step: int = 1000,
+        density_after: int = 1000,
+        excluded_classes: Sequence[int] = (),
+        gate: str = 'per_class',
+        projection_channels: int = 256,
+        name: str = 'dgcl',
+    ) -> None:
+        super().__init__(weight, name)
+        counts = dict(
+            anchors=anchors,
+            positives=positives,
+            bank_positives=bank_positives,
+            negatives=negatives,
+            max_density_queries=max_density_queries,
+            rows_per_step=rows_per_step,
+            projection_channels=projection_channels,
+        )
+        if min(counts.values()) < 1:
+            raise SetupError(f'{name}: {counts}; expected numbers >= 1')
+        if rows_per_step > bank_size:
+            raise SetupError(
+                f'{name}: rows_per_step={rows_per_step}, bank_size={bank_size}; expected no more new rows than a bank holds'
+            )
+        if gate not in GATES:
+            raise SetupError(f"{name}.gate='{gate}': expected one of {GATES}")
+        self.uncertain = build_percentage(uncertain, f'{name}.uncertain')
+        self.contrast = MODELS.build(contrast or dict(type='PrototypeContrastLoss'))
+        self.anchors, self.positives, self.bank_positives = anchors, positives, bank_positives
+        self.negatives, self.max_density_queries = negatives, max_density_queries
+        self.rows_per_step = rows_per_step
+        self.bank_options = dict(
+            size=bank_size, dtype=bank_dtype, scales=scales, density_after=density_after
+        )
+        self.excluded_classes = sorted(set(excluded_classes))
+        self.gate = gate
+        self.projection_channels = projection_channels
+        self._kept: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
+        self._reported: list[int] | None = None
+
+    def bind(self, segmentor: nn.Module) -> None:
+        head, classes = segmentor.student.decode_head, segmentor.num_classes
+        wrong = [c for c in self.excluded_classes if c not in range(classes)]
+        if wrong or len(self.excluded_classes) == classes:
+            raise SetupError(
+                f'{self.name}.excluded_classes={self.excluded_classes} with {classes} classes; expected some of '
+                f'0 to {classes - 1}'
+            )
+        projection = getattr(head, 'projection', None)
+        if projection is None:
+            self.projection = projection = Projection(
+                head.conv_seg.in_channels, self.projection_channels, head.norm_cfg
+            )
+        if segmentor.project is not None:
+            raise SetupError(
+                f"objective '{self.name}': another objective has set the projection already; keep one DGCLObjective"
+            )
+        segmentor.project = projection.forward
+        self._projection = (projection,)
+        self.bank = ClassBank(
+            classes,
+            channels=head.conv_seg.in_channels,
+            embedding_channels=projection.out_channels,
+            **self.bank_options,
+        )
+        anchored = [c for c in range(classes) if c not in self.excluded_classes]
+        self.register_buffer('anchored', torch.tensor(anchored), persistent=False)
+
+    all_needs = Needs(labeled=True, weak=True, teacher=True, projection=True)
+
+    def idle_parameters(self) -> list[nn.Parameter]:
+        return list(self._projection[0].parameters())
+
+    def compute(self, views: StepViews) -> dict[str, Tensor]:
+        labels = self.label_map(views)
+        pixels = order_by_class(labels, len(self.bank.counts))
+        rows_l, rows_w = views.student_l, views.student_w
+        features = rows_of(rows_l.features.detach(), rows_w.features.detach())
+        embeddings = rows_of(rows_l.projection, rows_w.projection)
+        fixed = rows_of(rows_l.projection.detach(), rows_w.projection.detach())
+        self._keep_rows(pixels, features, fixed)
+
+        others, other_counts = draw_others(labels, self.anchored, self.negatives)
+        places, counts = pixels.first(self.max_density_queries)
+        table = pixels.order[places[self.anchored]]  # C x Q
+        used = self.ready()[self.anchored] & (other_counts > 0)
+        counts = counts[self.anchored] * used
+        with part(f'objective/{self.name}/density'):
+            density = self.bank.density(features, table, counts, len(labels), self.anchored)
+
+        sparse, sparse_counts = extremes(density, counts, self.anchors, largest=False)
+        dense, dense_counts = extremes(density, counts, self.positives, largest=True)
+        sparse, dense = table.gather(1, sparse), table.gather(1, dense)
+        prototypes = self.prototypes(take(fixed, dense), dense_counts)
+        loss = self.contrast(
+            take(embeddings, sparse), prototypes, take(fixed, others), sparse_counts, other_counts
+        )
+        values = {
+            'loss': loss,
+            'fill': self.bank.counts.float().mean() / self.bank.size,
+            'full': self.bank.full.sum().float(),
+            'classes': (counts > 0).sum().float(),
+        }
+        if views.monitor:
+            values |= self._watch(views, density, counts, sparse, sparse_counts)
+        return values
+
+    # -- the steps of the figure -------------------------------------------------------------------
+
+    @torch.no_grad()
+    def label_map(self, views: StepViews) -> Tensor:
+        """Class of every pixel of the labelled and the weak maps, flat, IGNORE where there is none.
+
+        Labelled pixels have their own; unlabelled ones the teacher's, where its entropy at this resolution is not among
+        the ``uncertain`` percent of highest entropy.
+        """
+        size = views.student_l.features.shape[2:]
+        logits = at_size(views.teacher_u.logits, size)
+        labels_l = nearest(views.label_l, size)
+        valid_u = nearest(views.valid_u, size)
+        labels_u = most_certain(logits, valid_u, self.uncertain(views.time)).labels
+        return torch.cat([labels_l.flatten(), labels_u.flatten()])
+
+    def ready(self) -> Tensor:
+        """(K,) bool, the classes that may be anchored now."""
+        full = self.bank.full
+        return full if self.gate == 'per_class' else full & full.all()
+
+    def prototypes(self, dense: Tensor, counts: Tensor) -> Tensor:
+        """(C, D): the mean of the densest projections of batch and bank, at the length that they have.
+
+        Args:
+            dense: (C, P, D) of the batch.
+            counts: (C,) how many of them count, from the front.
+        """
+        stored, known = (x[self.anchored] for x in self.bank.densest(self.bank_positives))
+        inside = torch.arange(dense.shape[1], device=dense.device) < counts[:, None]
+        total = (dense.float() * inside[..., None]).sum(dim=1)
+        total = total + (stored * known[..., None]).sum(dim=1)
+        return total / (counts + known.sum(dim=1)).clamp(min=1)[:, None]
+
+    @torch.no_grad()
+    def _watch(
+        self, views: StepViews, density: Tensor, counts: Tensor, sparse: Tensor, number: Tensor
+    ) -> dict[str, Tensor]:
+        """Values for people: densities of anchors and positives, and where the teacher errs among the anchors."""
+
+        def mean(count: int, largest: bool) -> Tensor:
+            values, inside = extreme_values(density, counts, count, largest)
+            return (values * inside).sum() / inside.sum().clamp(min=1)
+
+        values = {
+            'density_anchor': mean(self.anchors, largest=False),
+            'density_positive': mean(self.positives, largest=True),
+        }
+        if views.teacher_l is not None:
+            size = views.student_l.features.shape[2:]
+            answers = at_size(views.teacher_l.logits, size).argmax(dim=1)
+            wrong = (answers != nearest(views.label_l, answers.shape[1:])).flatten()
+            inside = torch.arange(sparse.shape[1], device=sparse.device) < number[:, None]
+            labeled = inside & (sparse < len(wrong))
+            values['anchor_error'] = share(wrong[sparse.clamp(max=len(wrong) - 1)], labeled)
+        return values
+
+    # -- the bank ----------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _keep_rows(self, pixels: ClassOrder, features: Callable, embeddings: Callable) -> None:
+        """Draws this rank's candidates for the bank; bounded and detached."""
+        places, counts = pixels.first(self.rows_per_step)
+        index = pixels.order[places]
+        self._kept = (
+            pixels.keys[places],
+            take(features, index),
+            take(embeddings, index),
+            counts,
+        )
+
+    @torch.no_grad()
+    def after_step(self, views: StepViews) -> None:
+        """Pushes the step's rows, those of before the optimiser's step, and tells which classes have full banks."""
+        if self._kept is None:
+            return
+        (keys, features, embeddings, counts), self._kept = self._kept, None
+        with part(f'objective/{self.name}/bank'):
+            if get_world_size() > 1:
+                features, embeddings, counts = draw_over_ranks(
+                    keys, features, embeddings, counts, self.rows_per_step
+                )
+            self.bank.push(features, embeddings, counts)
+        if views.monitor:
+            self._report()
+
+    def _report(self) -> None:
+        """A line in the log when the classes with full banks are others than at the last one."""
+        counts, size = self.bank.counts.tolist(), self.bank.size
+        full = [c for c, count in enumerate(counts) if count == size]
+        if full == self._reported:
+            return
+        self._reported = full
+        rest = ', '.join(f'{c} ({count})' for c, count in enumerate(counts) if count < size)
+        print_log(
+            f'{self.name}: {len(full)} of {len(counts)} banks of {size} rows are full: {full}'
+            + (f'; not yet: {rest}' if rest else ''),
+            'current',
+        )
+
+
+# -- tables of pixels: (C, n) positions, of which a class's first count ----------------------------
+
+
+def at_size(logits: Tensor, size: Sequence[int]) -> Tensor:
+    """Logits of the pixels that labels are taken of: the same tensor, or some of it where a head answers larger (CCTHead)."""
+    return logits if logits.shape[2:] == size else F.interpolate(logits, tuple(size))
+
+
+def rows_of(first: Tensor, second: Tensor) -> Callable[[Tensor], Tensor]:
+    """Reads rows of two (N, C, h, w) maps at (n,) flat positions, those of the second behind those of the first.
+
+    Two gathers of bounded size: joining the maps would copy every feature of the step.
+    """
+    border = first.shape[0] * first.shape[2] * first.shape[3]
+
+    def rows(index: Tensor) -> Tensor:
+        mine = rows_at(first, index.clamp(max=border - 1))
+        theirs = rows_at(second, (index - border).clamp(min=0))
+        return torch.where((index < border)[:, None], mine, theirs)
+
+    return rows
+
+
+def take(rows: Callable[[Tensor], Tensor], table: Tensor) -> Tensor:
+    """(C, n) positions -> (C, n, D) rows."""
+    return rows(table.flatten()).unflatten(0, table.shape)
+
+
+def extremes(density: Tensor, counts: Tensor, count: int, largest: bool) -> tuple[Tensor, Tensor]:
+    """Places of the at most ``count`` lowest or highest densities of each class.
+
+    Args:
+        density: (C, Q).
+        counts: (C,) int64, how many of a class's densities count, from the front.
+
+    Returns:
+        places: (C, min(count, Q)) int64.
+        counts: (C,) int64.
+    """
+    inside = torch.arange(density.shape[1], device=density.device) < counts[:, None]
+    end = -torch.inf if largest else torch.inf
+    count = min(count, density.shape[1])
+    places = density.where(inside, end).topk(count, dim=1, largest=largest).indices
+    return places, counts.clamp(max=count)
+
+
+def extreme_values(
+    density: Tensor, counts: Tensor, count: int, largest: bool
+) -> tuple[Tensor, Tensor]:
+    """The densities of :func:`extremes`, and which of them count; (C, n) each."""
+    places, counts = extremes(density, counts, count, largest)
+    inside = torch.arange(places.shape[1], device=places.device) < counts[:, None]
+    return density.gather(1, places), inside
+
+
+def draw_others(labels: Tensor, classes: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """For each class at most ``count`` pixels of other classes, uniformly without replacement.
+
+    Args:
+        labels: (P,) int64, IGNORE where there is no class.
+        classes: (C,) int64.
+
+    Returns:
+        index: (C, min(count, P)) int64.
+        counts: (C,) int64.
+    """
+    count = min(count, len(labels))
+    other = (labels != classes[:, None]) & (labels != IGNORE)
+    keys = torch.rand(other.shape, device=labels.device).masked_fill(~other, -1.0)
+    return keys.topk(count, dim=1).indices, other.sum(dim=1).clamp(max=count)
+
+
+def draw_over_ranks(
+    keys: Tensor, features: Tensor, embeddings: Tensor, counts: Tensor, width: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The rows with the ``width`` smallest keys of each class among those of all ranks, equal on all of them.
+
+    As every pixel's key is an independent uniform number, this is a uniform sample without replacement from all ranks'
+    pixels. Only keys are gathered; each rank then contributes its drawn rows to one sum of (K, width, C) zeros.
+
+    Args:
+        keys: (K, R) float64 of this rank, rising.
+        features, embeddings: (K, R, C) and (K, R, D).
+        counts: (K,) int64, how many of a class's rows count, from the front.
+        width: Rows of a class in the result.
+    """
+    classes, own = keys.shape
+    inside = torch.arange(own, device=keys.device) < counts[:, None]
+    # ranks with smaller crops have fewer candidates
+    padded = keys.new_full((classes, width), torch.inf)
+    padded[:, :own] = keys.where(inside, torch.inf)
+    everyone = torch.stack(all_gather(padded), dim=1).flatten(1)  # K x (W R)
+    slots = everyone.argsort(dim=1, stable=True).argsort(dim=1)
+    mine = slots[:, get_rank() * width :][:, :own]
+    mine = mine.where(inside & (mine < width), width)  # the rest lands in a column that is cut off
+
+    def spread(rows: Tensor) -> Tensor:
+        total = rows.new_zeros(classes, width + 1, rows.shape[2])
+        total.scatter_(1, mine[..., None].expand(-1, -1, rows.shape[2]), rows)
+        total = total[:, :width].contiguous()
+        all_reduce(total)
+        return total
+
+    counts = everyone.isfinite().sum(dim=1).clamp(max=width)
+    return spread(features), spread(embeddings), counts

@@ -1,0 +1,1 @@
+"""What people run before training; no training run reaches it."""

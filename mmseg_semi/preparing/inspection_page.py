@@ -1,0 +1,206 @@
+"""The report of a scan as one HTML file, pictures included."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import mmengine.fileio as fileio
+import numpy as np
+from PIL import Image
+
+from mmseg_semi.data.transforms import LoadSegLabels
+from mmseg_semi.labels import IGNORE
+from mmseg_semi.preparing.inspection import Finding, Report, Source, Survey
+from mmseg_semi.runtime.pictures import default_palette, overlay_labels, paint_labels, shrink
+
+_SIDE = 240
+_CASES, _SAMPLES = 12, 6
+_WRONG = (255, 0, 255)
+_MASKS = ('labels', 'size', 'void', 'turned')  # what is shown with its mask
+
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1100px; padding: 0 1em;
+       color: #222; background: #fff; }
+h1 { font-size: 1.5em; } h2 { margin-top: 2em; border-bottom: 1px solid #ccc; }
+table { border-collapse: collapse; } th { text-align: left; }
+td, th { padding: 2px 14px 2px 0; vertical-align: top; } td.n { text-align: right; }
+.error, .warning { color: #fff; border-radius: 3px; padding: 1px 7px; font-size: .85em; }
+.error { background: #b3261e; } .warning { background: #8a6100; }
+.cases { display: flex; flex-wrap: wrap; gap: 14px; }
+figure { margin: 0; max-width: 496px; } figure img { margin-right: 4px; }
+figcaption { font-size: .8em; color: #444; overflow-wrap: anywhere; }
+.swatch { display: inline-block; width: 1em; height: 1em; margin-right: 6px; vertical-align: -2px; }
+.bar { display: inline-block; height: .8em; background: #5b7fa6; margin-right: 6px; }
+"""
+
+
+def write_page(report: Report, path: Path, title: str) -> None:
+    """Write the report with sample pictures and pictures of what was found.
+
+    Args:
+        report: From :func:`mmseg_semi.preparing.inspection.inspect`.
+        path: File to write.
+        title: What was scanned, e.g. the config's name.
+    """
+    sources = [survey.source for survey in report.surveys]
+    parts = [
+        f'<!doctype html><meta charset="utf-8"><title>{escape(title)}</title>',
+        f'<style>{_STYLE}</style><h1>Data of {escape(title)}</h1>',
+        f'<p>{_verdict(report)}</p><h2>Sources</h2>{_source_table(report.surveys)}',
+    ]
+    parts += [_finding(finding, sources) for finding in report.findings]
+    labelled = [survey for survey in report.surveys if survey.masks]
+    if labelled:
+        parts.append(f'<h2>Classes</h2>{_class_table(labelled)}')
+    parts += [_samples(source) for source in sources]
+    path.write_text('\n'.join(parts), encoding='utf-8')
+
+
+def _verdict(report: Report) -> str:
+    errors, warnings = report.count('error'), report.count('warning')
+    if not errors + warnings:
+        return 'Nothing wrong was found.'
+    return (
+        f'<span class="error">error</span>: {errors}; training would stop there, or the score would be '
+        f'wrong. <span class="warning">warning</span>: {warnings}; worth a look.'
+    )
+
+
+def _source_table(surveys: Sequence[Survey]) -> str:
+    rows = ['<tr><th>source<th>images<th>masks<th>void<th>sizes (width x height)<th>protocol']
+    for survey in surveys:
+        masks = survey.masks if survey.source.load_labels else 'not opened'
+        void = f'{survey.void:.1%}' if survey.masks else ''
+        rows.append(
+            f'<tr><td>{escape(survey.source.name)}<td class="n">{survey.source.size}'
+            f'<td class="n">{masks}<td class="n">{void}<td>{escape(size_words(survey))}'
+            f'<td>{escape(survey.source.note)}'
+        )
+    return f'<table>{"".join(rows)}</table>'
+
+
+def size_words(survey: Survey) -> str:
+    """The sizes of a source's images in words."""
+    row = survey.size_row()
+    if not row:
+        return ''
+    common = '{} x {}'.format(*row['most_frequent'])
+    if row['different'] == 1:
+        return common
+    width, height = (
+        '{} to {} (median {})'.format(*row[k][::2], row[k][1]) for k in ('width', 'height')
+    )
+    return f'{width} x {height}; {row["different"]} different, most often {common} ({row["of"]})'
+
+
+def _class_table(surveys: Sequence[Survey]) -> str:
+    names = [survey.source.name for survey in surveys]
+    head = ''.join(f'<th>{escape(n)}: pixels<th>{escape(n)}: masks' for n in names)
+    tables = [{row['label']: row for row in survey.class_rows()} for survey in surveys]
+    widest = max((row['share'] for rows in tables for row in rows.values()), default=0) or 1
+    palette = _palette(surveys[0].source)
+    lines = [f'<tr><th>label<th>class{head}']
+    for label in sorted(set().union(*tables)):
+        name = next(rows[label]['name'] for rows in tables if label in rows)
+        colour = 'rgb({},{},{})'.format(*palette[label])
+        line = (
+            f'<tr><td class="n">{label}<td><span class="swatch" style="background:{colour}"></span>'
+            f'{escape(name)}'
+        )
+        for rows in tables:
+            row = rows.get(label, dict(share=0, masks=0))
+            line += (
+                f'<td><span class="bar" style="width:{150 * row["share"] / widest:.0f}px"></span>'
+                f'{share_words(row["share"])}<td class="n">{row["masks"]}'
+            )
+        lines.append(line)
+    return f'<table>{"".join(lines)}</table><p>Shares are of the labelled pixels, without void.'
+
+
+def share_words(share: float) -> str:
+    """A share as a percentage that tells small from none."""
+    return '0' if share == 0 else '< 0.01 %' if share < 1e-4 else f'{100 * share:.2f} %'
+
+
+def _finding(finding: Finding, sources: Sequence[Source]) -> str:
+    shown = finding.cases[:_CASES]
+    figures = []
+    for case in shown:
+        pictures = ''
+        for s, index in case.places:
+            pictures += _pictures(sources[s], index, 'apart' if finding.kind in _MASKS else 'plain')
+        files = '<br>'.join(map(escape, case.files))
+        words = escape(case.text)
+        figures.append(f'<figure>{pictures}<figcaption>{files}<br>{words}</figcaption></figure>')
+    more = ''
+    if finding.count > len(shown):
+        more = f'<p>{finding.count - len(shown)} more are in report.json.'
+    return (
+        f'<h2><span class="{finding.level}">{finding.level}</span> {escape(finding.source)}: '
+        f'{escape(finding.what)}: {finding.count}</h2>'
+        f'<div class="cases">{"".join(figures)}</div>{more}'
+    )
+
+
+def _samples(source: Source) -> str:
+    step = max(1, source.size // _SAMPLES)
+    figures = []
+    for index in range(0, source.size, step)[:_SAMPLES]:
+        name = escape(source.entry(index)['img_path'])
+        figures.append(
+            f'<figure>{_pictures(source, index)}<figcaption>{name}</figcaption></figure>'
+        )
+    return f'<h2>Samples: {escape(source.name)}</h2><div class="cases">{"".join(figures)}</div>'
+
+
+def _pictures(source: Source, index: int, how: str = 'laid over') -> str:
+    """An image with its mask laid over it, 'apart' beside it, or 'plain' alone; '' if it is unreadable."""
+    info = {**source.entry(index), 'seg_fields': []}
+    try:
+        img = source.load_image(dict(info))['img'][..., ::-1]
+    except Exception:  # the report says so
+        return ''
+    plain = _embed(shrink(img, _SIDE))
+    if how == 'plain' or source.load_labels is None:
+        return plain
+    palette = _palette(source)
+    try:
+        labels = source.load_labels(dict(info))['gt_seg_map']
+    except Exception:  # the report says so
+        return plain + _raw_mask(source, info['seg_map_path'], palette)
+    if how == 'apart' or labels.shape != img.shape[:2]:
+        return plain + _embed(shrink(paint_labels(labels, palette), _SIDE, smooth=False))
+    return _embed(shrink(overlay_labels(img, labels, palette), _SIDE))
+
+
+def _raw_mask(source: Source, path: str, palette: Sequence) -> str:
+    """A mask that is not as it must be: indices in their colours, other pictures as they are."""
+    try:
+        mask = Image.open(io.BytesIO(fileio.get(path, backend_args=source.backend_args)))
+        if mask.mode in ('1', 'L', 'P', 'I', 'I;16') and isinstance(
+            source.load_labels, LoadSegLabels
+        ):
+            picture = paint_labels(np.clip(np.asarray(mask), 0, IGNORE), palette)
+        else:
+            picture = np.asarray(mask.convert('RGB'))
+    except Exception:  # nor can it be shown
+        return ''
+    return _embed(shrink(picture, _SIDE, smooth=False))
+
+
+def _palette(source: Source) -> list[tuple[int, int, int]]:
+    """Colours of all labels: those of the classes, then one that no class should have."""
+    count = len(source.classes)
+    colours = list(source.palette or default_palette(count or IGNORE))[: count or IGNORE]
+    return [tuple(c) for c in colours] + [_WRONG] * (IGNORE - len(colours))
+
+
+def _embed(picture: np.ndarray) -> str:
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(file, 'JPEG', quality=80)
+    text = base64.b64encode(file.getvalue()).decode()
+    return f'<img alt="" src="data:image/jpeg;base64,{text}">'

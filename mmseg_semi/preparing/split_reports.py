@@ -1,0 +1,435 @@
+"""What is wrong with a pair of lists, and what it holds: ``tools/splits.py check`` and ``describe``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.registry import init_default_scope
+from rich.console import Console
+from rich.progress import track
+
+from mmseg_semi.data import semi_dataset
+from mmseg_semi.data.checks import load_class_indices, read_names, resolve_source
+from mmseg_semi.data.splits import (
+    KINDS,
+    MANIFEST,
+    find_problems,
+    hash_names,
+    published_protocols,
+    read_manifest,
+    summarize,
+)
+from mmseg_semi.data.splits import read_names as read_list
+from mmseg_semi.data.transforms import read_labels
+from mmseg_semi.errors import SetupError
+from mmseg_semi.labels import IGNORE
+from mmseg_semi.preparing.made_splits import find_files
+
+
+@dataclass
+class Lists:
+    """A pair of lists with what is known about it.
+
+    Args:
+        title: The folder or the config.
+        labeled, unlabeled, val: Names, repetitions included; empty where unknown.
+        manifest: Beside the labelled list, or None.
+        files: The image of a name, by kind ('labeled', 'unlabeled', 'val'); empty where unknown.
+        everything: Names of all training images, or None.
+        protocol: Name that the config gives, or None.
+        classes: Names of the classes, or None.
+        masks: Reads the class indices of each labelled image, if there are masks.
+        allow_overlap: Whether an image may be labelled and unlabelled.
+        by_path: Whether the paths in ``files`` tell images apart, not the names: two folders may use
+            the same names.
+    """
+
+    title: str
+    labeled: list[str]
+    unlabeled: list[str]
+    val: list[str]
+    manifest: dict | None
+    files: dict[str, dict[str, Path]] = field(default_factory=dict)
+    everything: list[str] | None = None
+    protocol: str | None = None
+    classes: Sequence[str] | None = None
+    masks: Sequence[Callable[[], np.ndarray]] = ()
+    allow_overlap: bool = False
+    by_path: bool = False
+
+    def ids(self, kind: str) -> list[str]:
+        """What tells the images of a kind apart."""
+        if not self.by_path:
+            return getattr(self, kind)
+        return [str(path) for path in self.files.get(kind, {}).values()]
+
+    @property
+    def published(self) -> dict | None:
+        """The published protocol that these lists say they are."""
+        name = self.protocol or (self.manifest or {}).get('protocol')
+        return published_protocols().get(name)
+
+
+# --------------------------------------------------------------------------------------- where from
+
+
+def of_folder(
+    folder: Path,
+    images: Path | None = None,
+    masks: Path | None = None,
+    val: Path | None = None,
+    everything: Path | None = None,
+    img_suffix: str = '',
+    seg_map_suffix: str = '',
+) -> Lists:
+    """Read the lists in a folder.
+
+    Args:
+        folder: Holds ``labeled.txt``, and mostly ``unlabeled.txt`` and ``manifest.json``.
+        images: Folder of all training images.
+        masks: Folder of the labelled images' masks.
+        val: List of validation names, or folder of validation images. None: ``val.txt`` in the folder
+            or above it.
+        everything: List of all training names, where ``images`` has others too.
+        img_suffix, seg_map_suffix: Ends of file names that are not part of the name.
+
+    Raises:
+        SetupError: If there is no such folder, list or mask.
+    """
+    folder = Path(folder)
+    if not (folder / 'labeled.txt').is_file():
+        raise SetupError(
+            f'{folder} holds no labeled.txt; give the folder of a split (python tools/splits.py '
+            'make|import writes them) or a config (.py)'
+        )
+    labeled = read_list(folder / 'labeled.txt')
+    rest = folder / 'unlabeled.txt'
+    unlabeled = read_list(rest) if rest.is_file() else []
+    beside = next((p for p in (folder / 'val.txt', folder.parent / 'val.txt') if p.is_file()), None)
+    val = val or beside
+    files: dict[str, dict[str, Path]] = {}
+    val_names: list[str] = []
+    if val is not None and val.is_dir():
+        # another folder may use the same names: these images are compared by content alone
+        files['val'] = find_files(val, img_suffix, '--val')
+    elif val is not None:
+        val_names = read_list(val)
+    found = find_files(images, img_suffix, '--images') if images else {}
+    if found:
+        for kind, names in (('labeled', labeled), ('unlabeled', unlabeled)):
+            files[kind] = {name: found[name] for name in names if name in found}
+    lists = Lists(
+        str(folder),
+        labeled,
+        unlabeled,
+        val_names,
+        read_manifest(folder),
+        files,
+        everything=read_list(everything) if everything else sorted(found) or None,
+    )
+    if masks:
+        maps = find_files(masks, seg_map_suffix, '--masks')
+        lost = [name for name in labeled if name not in maps]
+        if lost:
+            raise SetupError(
+                f'--masks {masks} holds no mask of {lost[0]} ({len(lost)} of {len(labeled)} are '
+                'missing); mend the folder or --seg-map-suffix'
+            )
+        lists.masks = [lambda path=maps[name]: read_labels(str(path)) for name in labeled]
+    return lists
+
+
+def of_config(cfg: Config) -> Lists:
+    """Take lists, images, masks and validation images from a config.
+
+    Raises:
+        SetupError: If the config has no SemiDataset, or a list or folder of it is missing.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    whole = cfg.get('train_dataloader', {}).get('dataset', {})
+    if whole.get('type') != 'SemiDataset':
+        raise SetupError(
+            f"{semi_dataset.KEY}.type is {whole.get('type')!r}, expected 'SemiDataset'"
+        )
+    labeled, *pools = semi_dataset.build_sources(whole['labeled'], whole.get('unlabeled'))
+    for dataset in (labeled, *pools):
+        read_names(dataset, semi_dataset.KEY)
+    sources = dict(labeled=[labeled], unlabeled=pools)
+    if cfg.get('val_dataloader'):
+        val_cfg = dict(cfg.val_dataloader.dataset)
+        val_cfg = resolve_source(val_cfg, 'val_dataloader.dataset')
+        sources['val'] = [semi_dataset.DATASETS.build(dict(val_cfg, lazy_init=True))]
+        read_names(sources['val'][0], 'val_dataloader.dataset')
+    files = {kind: _named_files(datasets) for kind, datasets in sources.items()}
+    ann_file = getattr(labeled, 'ann_file', '')
+    return Lists(
+        str(cfg.filename),
+        *(list(files.get(kind, {})) for kind in ('labeled', 'unlabeled', 'val')),
+        manifest=read_manifest(Path(ann_file).parent) if ann_file else None,
+        files=files,
+        protocol=whole.get('protocol'),
+        classes=labeled.metainfo['classes'],
+        masks=[lambda i=i: load_class_indices(labeled, i) for i in range(len(labeled))],
+        allow_overlap=whole.get('allow_overlap', False),
+        by_path=True,
+    )
+
+
+def _named_files(datasets: Sequence[BaseDataset]) -> dict[str, Path]:
+    return {
+        name: Path(dataset.get_data_info(i)['img_path'])
+        for dataset in datasets
+        for i, name in enumerate(semi_dataset.image_names(dataset))
+    }
+
+
+# -------------------------------------------------------------------------------------------- check
+
+
+@dataclass
+class Findings:
+    """Result of :func:`check`.
+
+    Args:
+        problems: What must be mended, in words.
+        warnings: What should be known.
+        published: What is wrong with lists that are exactly as they were published.
+        passed: What was looked at and found right.
+        skipped: What could not be looked at, and the option that would let it.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    published: list[str] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    def lines(self) -> Iterator[str]:
+        """One line a finding."""
+        for word, texts in (
+            ('ok', self.passed),
+            ('not checked', self.skipped),
+            ('as published', self.published),
+            ('warning', self.warnings),
+            ('problem', self.problems),
+        ):
+            for text in texts:
+                yield f'{word}: {text}'
+
+
+def check(lists: Lists) -> Findings:
+    """Look for images that are where they must not be, and for lists that are not what they say.
+
+    Names are compared, and, where the images are known, their contents (SHA-256 of equally large files).
+    """
+    found = Findings()
+    as_published = _check_hashes(lists, found)
+    labeled, unlabeled, val = map(lists.ids, ('labeled', 'unlabeled', 'val'))
+    overlaps = find_problems(labeled, unlabeled, val)
+    for text in overlaps:
+        if as_published:
+            found.published.append(text)
+        elif lists.allow_overlap and text not in [
+            *find_problems(labeled, [], val),
+            *find_problems([], unlabeled, val),
+        ]:
+            found.warnings.append(text)
+        else:
+            found.problems.append(text)
+    if not overlaps:
+        found.passed.append('no image is repeated or in two of the lists')
+    if not lists.val and 'val' not in lists.files:
+        found.skipped.append('validation images, which are not known (give --val)')
+    _check_complete(lists, found)
+    _check_contents(lists, found)
+    return found
+
+
+def _check_hashes(lists: Lists, found: Findings) -> bool:
+    """Compare with protocol and manifest; whether the lists are a published pair."""
+    published = lists.published
+    expected, name = lists.manifest, (lists.manifest or {}).get('protocol')
+    if published:
+        expected, name = published, lists.protocol or name
+    if expected is None:
+        found.skipped.append(f'hashes: no {MANIFEST} tells what the lists should be')
+        return False
+    right = True
+    for kind in KINDS:
+        names = getattr(lists, kind)
+        if not names or kind not in expected:
+            continue
+        if hash_names(names) != expected[kind]['sha256']:
+            right = False
+            found.problems.append(
+                f'the {KINDS[kind]} list is not that of {name!r}: {len(names)} names with SHA-256 '
+                f'{hash_names(names)}, expected {expected[kind]["count"]} with '
+                f'{expected[kind]["sha256"]}'
+            )
+    if right:
+        found.passed.append(f'the lists are {name!r}' + (', as published' if published else ''))
+    return right and published is not None
+
+
+def _check_complete(lists: Lists, found: Findings) -> None:
+    listed = set(lists.labeled) | set(lists.unlabeled)
+    whole = (lists.manifest or {}).get('images')
+    if lists.everything is not None:
+        everything = set(lists.everything)
+        for names, what in (
+            (everything - listed, 'training images are in neither list'),
+            (listed - everything, 'names in the lists are no training image'),
+        ):
+            if names:
+                found.problems.append(f'{len(names)} {what}, e.g. {min(names)}')
+        if everything == listed:
+            found.passed.append(f'the lists hold all {len(everything)} training images')
+    elif whole and lists.unlabeled:
+        if hash_names(listed) != whole['sha256']:
+            found.problems.append(
+                f'the lists together are not the {whole["count"]} images they were drawn from'
+            )
+        else:
+            found.passed.append(f'the lists hold all {whole["count"]} images they were drawn from')
+
+
+def _check_contents(lists: Lists, found: Findings) -> None:
+    """Files that are equal byte by byte: a problem between the lists, a warning within one."""
+    # one entry a file: an image that is in two lists by name is reported as such
+    kinds: dict[Path, tuple[str, str]] = {}
+    for kind in (*KINDS, 'val'):
+        for name, path in lists.files.get(kind, {}).items():
+            kinds.setdefault(path.resolve(), (KINDS.get(kind, 'validation'), name))
+    missing = [path for path in kinds if not path.is_file()]
+    if missing:
+        found.problems.append(f'{len(missing)} images do not exist, e.g. {missing[0]}')
+    if not kinds:
+        found.skipped.append('contents of images, which are not known (give --images)')
+        return
+    pairs: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+    for first, *copies in equal_files([path for path in kinds if path.is_file()]):
+        for copy in copies:
+            pairs[kinds[first][0], kinds[copy][0]].append((kinds[first][1], kinds[copy][1]))
+    for (one, other), names in pairs.items():
+        where = f'{one} and {other} images' if one != other else f'{one} images'
+        allowed = one == other or (lists.allow_overlap and {one, other} == {*KINDS.values()})
+        (found.warnings if allowed else found.problems).append(
+            f'{len(names)} {where} have the same content under two names, e.g. {" and ".join(names[0])}'
+        )
+    if not pairs:
+        found.passed.append(f'no two of {len(kinds)} images have the same content')
+
+
+def equal_files(paths: Sequence[Path]) -> list[list[Path]]:
+    """Groups of files with equal bytes, each in the order of ``paths``."""
+    by_size = _grouped(paths, [path.stat().st_size for path in paths])
+    same_size = [path for group in by_size for path in group]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        digests = list(_bar(pool.map(_digest, same_size), len(same_size), 'comparing contents'))
+    return _grouped(same_size, digests)
+
+
+def _digest(path: Path) -> str:
+    with open(path, 'rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def _grouped(items: Iterable[Path], keys: Iterable[Any]) -> list[list[Path]]:
+    groups = defaultdict(list)
+    for item, key in zip(items, keys, strict=True):
+        groups[key].append(item)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+# ----------------------------------------------------------------------------------------- describe
+
+
+def describe(lists: Lists) -> list[str]:
+    """Lines of text: protocol, provenance, counts with hashes, and pixels of each class."""
+    manifest = lists.manifest or {}
+    name = lists.protocol or manifest.get('protocol') or 'none'
+    lines = [lists.title, f'protocol    {name}']
+    source = lists.published['source'] if lists.published else manifest.get('source')
+    if isinstance(source, Mapping):
+        source = f'{source["repository"]} at {source["commit"]}, {source["folder"]}'
+    for word, value in (
+        ('source', source),
+        ('seed', manifest.get('seed')),
+        ('balance', manifest.get('balance')),
+        ('group', manifest.get('group')),
+    ):
+        if value is not None:
+            lines.append(f'{word:<11} {value}')
+    for kind, word in (*KINDS.items(), ('val', 'validation')):
+        names = getattr(lists, kind)
+        if names:
+            info = summarize(names)
+            lines.append(f'{word:<11} {info["count"]:>7} images, SHA-256 {info["sha256"]}')
+    lines += [f'warning     {text}' for text in manifest.get('problems', ())]
+    if lists.masks:
+        lines += _class_table(*count_pixels(lists.masks), lists.classes)
+    return lines
+
+
+def count_pixels(masks: Sequence[Callable[[], np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of each label, and images that show it.
+
+    Args:
+        masks: Each returns (H, W) labels in 0 .. 255.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: (256,) int64 each.
+    """
+
+    def count(read: Callable[[], np.ndarray]) -> np.ndarray:
+        labels = read()
+        if (
+            labels.dtype != np.uint8
+            and labels.size
+            and not 0 <= labels.min() <= labels.max() <= 255
+        ):
+            raise SetupError(
+                f'a mask holds the label {labels.max()}, expected 0 to 255; give a config, whose data '
+                'set maps such labels'
+            )
+        return cv2.calcHist([labels.astype(np.uint8)], [0], None, [256], [0, 256]).reshape(-1)
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        pixels, images = np.zeros(256, np.int64), np.zeros(256, np.int64)
+        for counts in _bar(pool.map(count, masks), len(masks), 'counting classes'):
+            pixels += counts.astype(np.int64)
+            images += counts > 0
+    return pixels, images
+
+
+def _class_table(
+    pixels: np.ndarray, images: np.ndarray, classes: Sequence[str] | None
+) -> Iterator[str]:
+    known = dict(enumerate(classes)) if classes else {i: str(i) for i in np.flatnonzero(pixels)}
+    known.pop(IGNORE, None)
+    width = max(5, *(len(name) for name in known.values())) if known else 5
+    labelled = max(int(pixels[:IGNORE].sum()), 1)
+    yield f'{"class":<{width}}  {"pixels":>13}  {"share":>7}  {"images":>7}'
+    for i, name in known.items():
+        share = pixels[i] / labelled
+        yield f'{name:<{width}}  {pixels[i]:>13,}  {share:>7.2%}  {images[i]:>7,}'
+    if pixels[IGNORE]:
+        yield f'ignored: {pixels[IGNORE]:,} pixels, {pixels[IGNORE] / pixels.sum():.2%} of all'
+
+
+def _bar(steps: Iterable, total: int, title: str) -> Iterable:
+    console = Console(stderr=True)
+    return track(
+        steps, title, total, console=console, transient=True, disable=not console.is_terminal
+    )

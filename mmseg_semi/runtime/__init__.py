@@ -1,0 +1,1 @@
+"""The edge to MMEngine and the OpenMMLab stack."""

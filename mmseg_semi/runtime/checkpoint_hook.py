@@ -1,0 +1,265 @@
+"""Checkpoints that a crash cannot take away."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+from mmseg_semi.errors import SetupError
+from mmseg_semi.runtime.checkpoints import from_plain, is_whole, settle, to_plain
+
+
+@HOOKS.register_module()
+class AtomicCheckpointHook(CheckpointHook):
+    """MMEngine's ``CheckpointHook``, with which at every instant a whole checkpoint exists.
+
+    MMEngine's own writes a file in place, after it has removed the one that ``max_keep_ckpts``
+    drops: killed in between, a run with ``max_keep_ckpts=1`` has nothing left. Here a checkpoint is
+    written under a name of its own, brought to the disk, renamed, noted in ``last_checkpoint``, and
+    only then are older ones removed; likewise the best ones.
+
+    A checkpoint of an iteration that is validated is written again behind the validation, with its
+    figures. A run that goes on from one written before it (it was stopped in between) validates
+    first, so that no validation is ever missing.
+
+    What it writes is plain (:func:`mmseg_semi.runtime.checkpoints.to_plain`), and the folder can be moved:
+    ``last_checkpoint`` and the names inside a checkpoint are relative to it.
+
+    Args:
+        save_best: As for ``CheckpointHook``. A bare metric such as 'mIoU' means that of the network
+            that answers where the model has several ('teacher/mIoU').
+        args, kwargs: See ``mmengine.hooks.CheckpointHook``.
+
+    Raises:
+        SetupError: Before training, if ``out_dir`` is not a local folder or the data set's metainfo
+            cannot be saved; at the first validation, if ``save_best`` names no metric of it.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Resolves ``save_best``, removes unfinished files, takes up the files of a resumed run."""
+        out_dir = str(self.out_dir or runner.work_dir)
+        if '://' in out_dir:
+            raise SetupError(
+                f"default_hooks.checkpoint.out_dir='{out_dir}' is no local folder, which "
+                'AtomicCheckpointHook needs; give one, or set default_hooks.checkpoint.type='
+                'CheckpointHook'
+            )
+        to_plain(getattr(runner.train_dataloader.dataset, 'metainfo', None), 'dataset.metainfo')
+        self._name_metrics(runner)
+        super().before_train(runner)
+        self.out_dir = str(self.out_dir)
+        self._surplus: list[Path] = []
+        self._stale_best: dict[str, set[str]] = {}
+        self._join_names(runner)
+        if is_main_process():
+            folders = {Path(runner.work_dir), Path(self.out_dir)}
+            for path in [path for folder in folders for path in folder.glob('*.tmp')]:
+                if path.name.endswith('.pth.tmp') or path.name == 'last_checkpoint.tmp':
+                    path.unlink(missing_ok=True)
+        if runner._resume:
+            self._take_up_files(runner)
+            if self._validation_is_due(runner):
+                runner.logger.info(
+                    'The checkpoint was written before its validation: validating now.'
+                )
+                runner.val_loop.run()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Saves the best; then the checkpoint of this iteration again, with what is known now."""
+        if not hasattr(self, '_surplus'):  # a validation outside training
+            return
+        runner.message_hub.update_info('checkpoint_validated', self._now(runner))
+        self._saved_at = None
+        super().after_val_epoch(runner, metrics or {})
+        here = str(Path(self.out_dir, self.filename_tmpl.format(self._now(runner))))
+        if self.last_ckpt == here and self._saved_at is None:
+            meta = dict(epoch=runner.epoch, iter=runner.iter)
+            self._save_checkpoint_with_step(runner, self._now(runner), meta)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Makes the checkpoint plain; file names in it are stored without their folder."""
+        info = checkpoint['message_hub']['runtime_info']
+        for key, value in list(info.items()):
+            if key == 'last_ckpt' or key.startswith('best_ckpt'):
+                info[key] = value and os.path.basename(value)
+                continue
+            try:
+                to_plain(value, key)
+            except SetupError as error:  # a stranger's note to itself must not end the run
+                del info[key]
+                print_log(f'Not saved in the checkpoint: {error}', 'current', 30)
+        resumed = checkpoint['message_hub']['resumed_keys']
+        kept = info.keys() | checkpoint['message_hub']['log_scalars'].keys()
+        checkpoint['message_hub']['resumed_keys'] = {k: v for k, v in resumed.items() if k in kept}
+        for key in list(checkpoint):
+            checkpoint[key] = to_plain(checkpoint[key], key)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Gives MMEngine its message hub back in the form it knows; others' files pass as they are."""
+        for key in ('meta', 'message_hub'):
+            if key in checkpoint:
+                checkpoint[key] = from_plain(checkpoint[key])
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        drop = []
+        if self.max_keep_ckpts > 0:
+            kept = [other for other in self.keep_ckpt_ids if other != step] + [step]
+            drop, kept = kept[: -self.max_keep_ckpts], kept[-self.max_keep_ckpts :]
+            self.keep_ckpt_ids.clear()
+            self.keep_ckpt_ids.extend(kept)
+            runner.message_hub.update_info('keep_ckpt_ids', kept)
+        self._saved_at = step
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = str(Path(self.out_dir, name))
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        if not isinstance(runner, _WholeFiles):  # it is one behind a validation
+            runner = _WholeFiles(runner)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            **self.args,
+        )
+        if not is_main_process():
+            return
+        note = Path(runner.work_dir, 'last_checkpoint')
+        temporary = note.with_name('last_checkpoint.tmp')
+        temporary.write_text(os.path.relpath(self.last_ckpt, runner.work_dir))
+        settle(temporary, note)
+        files = [Path(self.out_dir, self.filename_tmpl.format(other)) for other in drop]
+        for path in files + self._surplus:
+            path.unlink(missing_ok=True)
+        self._surplus = []
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        if not self.save_best:
+            return
+        if 'auto' in self.key_indicators:
+            self._init_rule(self.rules, [next(iter(metrics))])
+        unknown = [key for key in self.key_indicators if key not in metrics]
+        if unknown:
+            raise SetupError(
+                f"default_hooks.checkpoint.save_best='{unknown[0]}' is no metric of the validation; "
+                f'choose among {", ".join(metrics)}'
+            )
+        # The base class removes the best so far before it writes its successor: unknown to it, the
+        # old file stays, and is removed here.
+        old = self._best_names()
+        self._set_best_names(dict.fromkeys(old))
+        super()._save_best_checkpoint(_WholeFiles(runner), metrics)
+        new = self._best_names()
+        self._set_best_names({key: new[key] or old[key] for key in new})
+        for key, path in new.items():
+            if path is None or not is_main_process():
+                continue
+            stale = self._stale_best.pop(key, set()) | ({old.get(key)} - {None})
+            for file in stale - {path}:
+                Path(file).unlink(missing_ok=True)
+                runner.logger.info(f'The previous best checkpoint {file} is removed')
+
+    # -- state ---------------------------------------------------------------------------------
+
+    def _name_metrics(self, runner: Runner) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        answering = getattr(model, 'answering', None)
+        if not self.save_best or answering is None:
+            return
+        names = {
+            key: key if '/' in key or key == 'auto' else f'{answering}/{key}'
+            for key in self.save_best
+        }
+        self.save_best = self.key_indicators = list(names.values())
+        self.is_better_than = {names[key]: better for key, better in self.is_better_than.items()}
+
+    def _best_names(self) -> dict[str, str | None]:
+        if len(self.key_indicators) == 1:
+            return {self.key_indicators[0]: self.best_ckpt_path}
+        return {key: self.best_ckpt_path_dict.get(key) for key in self.key_indicators}
+
+    def _set_best_names(self, names: dict[str, str | None]) -> None:
+        if len(self.key_indicators) == 1:
+            (self.best_ckpt_path,) = names.values()
+        else:
+            self.best_ckpt_path_dict = dict(names)
+
+    def _join_names(self, runner: Runner) -> None:
+        """Names from a checkpoint, to paths in today's folder, wherever it was saved."""
+        info = runner.message_hub.runtime_info
+        for key in [key for key in info if key == 'last_ckpt' or key.startswith('best_ckpt')]:
+            if info[key]:
+                path = str(Path(self.out_dir, os.path.basename(info[key])))
+                runner.message_hub.update_info(key, path)
+        if self.save_best:
+            names = self._best_names()
+            self._set_best_names(
+                {
+                    key: name and str(Path(self.out_dir, Path(name).name))
+                    for key, name in names.items()
+                }
+            )
+
+    def _take_up_files(self, runner: Runner) -> None:
+        """What a crash left behind is removed when its successor is whole, as it would have been."""
+        steps = sorted(step for step in self._steps('') if step <= self._now(runner))
+        if self.max_keep_ckpts > 0 and steps:
+            self.keep_ckpt_ids.clear()
+            self.keep_ckpt_ids.extend(steps[-self.max_keep_ckpts :])
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+            dropped = steps[: -self.max_keep_ckpts]
+            self._surplus = [Path(self.out_dir, self.filename_tmpl.format(s)) for s in dropped]
+        best = self._best_names() if self.save_best else {}
+        for key, name in best.items():
+            prefix = f'best_{key}_'.replace('/', '_')
+            found = {
+                str(Path(self.out_dir, prefix + self.filename_tmpl.format(step))): step
+                for step in self._steps(prefix)
+            }
+            if name is not None and is_whole(Path(name)):
+                for path, step in found.items():
+                    if path != name and step <= self._now(runner) and is_main_process():
+                        Path(path).unlink(missing_ok=True)
+            self._stale_best[key] = set(found)
+
+    def _now(self, runner: Runner) -> int:
+        return runner.epoch if self.by_epoch else runner.iter
+
+    def _validation_is_due(self, runner: Runner) -> bool:
+        loop, now = runner.train_loop, self._now(runner)
+        if runner.val_loop is None or now == 0 or now < loop.val_begin:
+            return False
+        end = loop.max_epochs if self.by_epoch else loop.max_iters
+        validated = runner.message_hub.runtime_info.get('checkpoint_validated')
+        return validated != now and (now % loop.val_interval == 0 or now == end)
+
+    def _steps(self, prefix: str) -> list[int]:
+        pattern = re.escape(prefix + self.filename_tmpl).replace(r'\{\}', r'(\d+)')
+        found = [re.fullmatch(pattern, path.name) for path in Path(self.out_dir).glob('*')]
+        return [int(match[1]) for match in found if match]
+
+
+class _WholeFiles:
+    """A runner whose ``save_checkpoint`` shows the file under its name only when it is whole."""
+
+    def __init__(self, runner: Any) -> None:
+        self._runner = runner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runner, name)
+
+    def save_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
+        kwargs.pop('file_client_args', None)
+        self._runner.save_checkpoint(out_dir, f'{filename}.tmp', *args, **kwargs)
+        if is_main_process():
+            settle(Path(out_dir, f'{filename}.tmp'), Path(out_dir, filename))

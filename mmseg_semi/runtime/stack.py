@@ -1,0 +1,414 @@
+"""Every process-wide adaptation of the OpenMMLab stack, each with its reason.
+
+Nothing else in the package changes an upstream module. :func:`apply` runs once, on the first
+``import mmseg_semi``, before anything of ours imports mmseg.
+"""
+
+import contextlib
+import functools
+import http.client
+import importlib
+import importlib.metadata
+import importlib.util
+import io
+import os
+import re
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmseg_semi.errors import SetupError
+
+DISTRIBUTIONS = ('onedl-mmsegmentation', 'mmsegmentation')
+_INSTALL = "pip install 'mmseg_semi[onedl]'"
+_READ_ERRORS = (OSError, EOFError, RuntimeError, ValueError, LookupError, AttributeError)
+_applied = False
+
+
+def check_distributions(installed: Iterable[str] | None = None) -> str:
+    """Check that exactly one distribution provides ``mmseg``.
+
+    pip does not see that the two conflict: both write the folder ``mmseg``, and the second one
+    installed mixes its files into the first.
+
+    Args:
+        installed: Names of the installed distributions; looked up when None.
+
+    Returns:
+        The name of the one that is installed.
+
+    Raises:
+        SetupError: If none or both are installed.
+    """
+    if installed is None:
+        installed = [name for name in DISTRIBUTIONS if _is_installed(name)]
+    found = [name for name in DISTRIBUTIONS if name in set(installed)]
+    if not found:
+        raise SetupError(
+            f'neither {DISTRIBUTIONS[0]} nor {DISTRIBUTIONS[1]} is installed, one of them is '
+            f'needed; install the maintained one with: {_INSTALL}'
+        )
+    if len(found) == 2:
+        raise SetupError(
+            f'{DISTRIBUTIONS[0]} and {DISTRIBUTIONS[1]} are both installed and overwrite each '
+            "other's files, exactly one may be; mend with: pip uninstall -y mmsegmentation mmcv "
+            f'mmcv-lite mmengine {DISTRIBUTIONS[0]} onedl-mmcv onedl-mmengine && {_INSTALL}'
+        )
+    return found[0]
+
+
+def apply() -> None:
+    """Make all adaptations; a second call does nothing."""
+    global _applied
+    if _applied:
+        return
+    _applied = True
+    stand_in_for_missing_operators()
+    import_mmseg()
+    name_packages()
+    load_checkpoints_safely()
+    resume_from_whole_checkpoints()
+
+
+def stand_in_for_missing_operators() -> None:
+    """Let mmsegmentation 1.2.2 be imported beside an mmcv without compiled operators.
+
+    It imports ``mmcv.ops`` unconditionally, and ``mmcv-lite`` has none; onedl-mmsegmentation guards
+    the import itself. Each operator is then a function that says so when it is called.
+    """
+    if not _is_installed('mmsegmentation') or importlib.util.find_spec('mmcv._ext'):
+        return
+
+    class MissingOperators(type(sys)):
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith('__'):
+                raise AttributeError(name)
+
+            def missing(*args, **kwargs):
+                raise RuntimeError(f'mmcv.ops.{name} needs mmcv with compiled operators')
+
+            return missing
+
+    sys.modules.setdefault('mmcv.ops', MissingOperators('mmcv.ops'))
+
+
+def import_mmseg() -> None:
+    """Import mmseg, and the torchvision that MMEngine imports when a runner starts, if there is one.
+
+    Raises:
+        SetupError: If a torchvision is installed that was built for another torch; MMEngine could
+            then not even start a runner.
+    """
+    try:
+        with quiet_imports():
+            import mmseg.datasets
+            import mmseg.models  # noqa: F401
+
+            if importlib.util.find_spec('torchvision'):
+                import torchvision  # noqa: F401
+    except RuntimeError as error:
+        if 'torchvision::' not in str(error):
+            raise
+        raise SetupError(
+            f'the installed torchvision was not built for torch {torch.__version__} ({error}); take '
+            'the one that belongs to it, see docs/installation.md, or: pip uninstall torchvision'
+        ) from error
+
+
+@contextlib.contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Within it, imports do not say what they always say about optional parts.
+
+    onedl-mmsegmentation and onedl-mmpretrain print ``Could not import OneDL`` to stdout when an
+    optional data set service is absent, which would corrupt tools that write JSON there; onedl-mmcv
+    warns that it has no compiled operators, which is how we install it. All else is passed on.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
+            yield
+    finally:
+        for line in said.getvalue().splitlines(keepends=True):
+            if line.strip() != 'Could not import OneDL':
+                sys.stdout.write(line)
+
+
+def import_yapf(attempts: int = 100) -> None:
+    """Import yapf, which MMEngine lays configs out with, although other processes may be doing so for the first time.
+
+    The first import on a machine writes a grammar into the user's cache, and not in one piece: another rank of the same start
+    would read half a file and die.
+
+    Args:
+        attempts: How often to try, a tenth of a second apart.
+    """
+    for remaining in reversed(range(attempts)):
+        try:
+            importlib.import_module('yapf.yapflib.yapf_api')
+            return
+        except (EOFError, UnpicklingError, ValueError, LookupError, AttributeError):
+            if not remaining:
+                raise
+            # what was imported before the failure would not be bound to the package of the next attempt
+            for name in [name for name in sys.modules if name.split('.')[0] == 'yapf']:
+                del sys.modules[name]
+            time.sleep(0.1)
+
+
+def name_packages() -> None:
+    """Let ``mmseg::`` and ``mmseg_semi::`` configs be found.
+
+    mmengine looks for the distribution ``mmsegmentation`` where the maintained one is named
+    ``onedl-mmsegmentation``, and would then run ``pip install mmsegmentation`` over it. A value that
+    is no distribution makes it look for the module itself.
+    """
+    from mmengine.config import utils
+
+    utils.MODULE2PACKAGE['mmseg'] = 'mmseg'
+    utils.MODULE2PACKAGE.setdefault('mmseg_semi', 'mmseg_semi')
+
+
+# -- checkpoints -------------------------------------------------------------------------------
+
+_loaded_name: ContextVar[str] = ContextVar('loaded_name', default='(none)')
+
+
+def safe_load(file: Any, map_location: Any = None, name: str | None = None) -> Any:
+    """``torch.load`` that runs no code from the file, without a fallback.
+
+    Tensors and plain Python types load as they do with ``weights_only=True``; beyond these only
+    what an MMEngine checkpoint holds: numbers and arrays of numpy, and ``HistoryBuffer``.
+
+    Args:
+        file: A path or an open binary file.
+        map_location: As for ``torch.load``.
+        name: What to call the file in an error; its path when None.
+
+    Returns:
+        The loaded object.
+
+    Raises:
+        SetupError: If the file asks for any other Python object, or is no whole checkpoint.
+    """
+    name = name or (str(file) if isinstance(file, str | os.PathLike) else '(downloaded)')
+    _loaded_name.set(name)
+    try:
+        with torch.serialization.safe_globals(_allowed_globals()):
+            return torch.load(file, map_location=map_location, weights_only=True)
+    except UnpicklingError as error:
+        blocked = re.search(r'GLOBAL (\S+)', str(error))
+        if blocked:
+            raise SetupError(
+                f"checkpoint '{name}' asks for the Python object {blocked[1]}, which could run "
+                'code while it is loaded, so the file was not loaded; if you trust it, convert it '
+                'to plain weights with: python tools/model_converters/to_weights_only.py '
+                f'{name} OUT.pth --trust'
+            ) from error
+        raise _unreadable(name, error) from error
+    except _READ_ERRORS as error:
+        raise _unreadable(name, error) from error
+
+
+def load_url(
+    url: str,
+    model_dir: str | None = None,
+    map_location: Any = None,
+    progress: bool = True,
+    check_hash: bool = False,
+    file_name: str | None = None,
+) -> Any:
+    """``torch.hub.load_state_dict_from_url`` through :func:`safe_load`.
+
+    Raises:
+        SetupError: As :func:`safe_load`, and if the file can neither be found in the cache nor be
+            downloaded; the sentence says where to put it by hand.
+    """
+    folder = Path(model_dir or Path(torch.hub.get_dir(), 'checkpoints'))
+    cached = folder / (file_name or Path(url.partition('?')[0]).name)
+    if not cached.exists():
+        digest = torch.hub.HASH_REGEX.search(cached.name) if check_hash else None
+        print(f'Downloading {url} to {cached}', file=sys.stderr)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(cached), digest and digest[1], progress)
+        except (OSError, http.client.HTTPException, RuntimeError) as error:
+            raise SetupError(
+                f"checkpoint '{url}' cannot be downloaded ({error}); fetch it on another machine "
+                f'and put it at {cached}'
+            ) from error
+    return safe_load(cached, map_location, name=f'{cached} (from {url})')
+
+
+def load_checkpoints_safely() -> None:
+    """Send every way in which MMEngine reads a checkpoint through :func:`safe_load`.
+
+    onedl-mmengine tries an allow-list that contains ``getattr``, with which a file reaches any
+    function, and falls back to unrestricted unpickling; mmengine 0.10.7 cannot load its own
+    checkpoints with torch >= 2.6. All schemes (local, http, open-mmlab, torchvision, mmcls, s3,
+    pavi) end in the three names replaced here. What remains in mmengine 0.10.7 (s3, pavi) calls
+    ``torch.load`` with torch's own default, which is safe since torch 2.6.
+    """
+    from mmengine.runner import checkpoint
+
+    def _safe_torch_load(file, map_location=None, weights_only=None):
+        return safe_load(file, map_location)
+
+    def load_from_local(filename, map_location=None):
+        path = Path(filename).expanduser()
+        if not path.is_file():
+            raise SetupError(
+                f"checkpoint '{filename}' does not exist; give the path of a .pth file, or mend the "
+                'config key that names it (load_from, or init_cfg.checkpoint of the model)'
+            )
+        return safe_load(path, map_location)
+
+    checkpoint._safe_torch_load = _safe_torch_load
+    checkpoint.load_url = load_url
+    checkpoint.load_from_local = load_from_local
+    loader = checkpoint.CheckpointLoader
+    loader.register_scheme('', load_from_local, force=True)
+    for prefix in ('open-mmlab://', 'openmmlab://', 'torchvision://', 'modelzoo://', 'mmcls://'):
+        loader.register_scheme(prefix, _with_known_name(loader._schemes[prefix]), force=True)
+
+
+def _with_known_name(load: Callable) -> Callable:
+    """The loader ``load``, for which a name that is not in its table is a sentence, no KeyError."""
+
+    @functools.wraps(load)
+    def load_from_table(filename, map_location=None):
+        try:
+            return load(filename, map_location)
+        except KeyError as error:
+            raise SetupError(
+                f"checkpoint '{filename}' is not in MMEngine's table of weights; mend the config key "
+                'that names it (load_from, or init_cfg.checkpoint of the model)'
+            ) from error
+        except ImportError as error:
+            raise SetupError(
+                f"checkpoint '{filename}' needs the package {error.name}, which cannot be imported; "
+                'install it, or download the file and give its path'
+            ) from error
+
+    return load_from_table
+
+
+@contextlib.contextmanager
+def complete_weights(needed: bool = True) -> Iterator[None]:
+    """Within it, a checkpoint has to fill the whole segmentor: for resuming and testing.
+
+    MMEngine loads what fits by name and shape and logs the rest, so that a checkpoint of another
+    architecture tests random weights. Objectives and counts are excepted, a plain checkpoint has none.
+
+    Args:
+        needed: False for a context that does nothing.
+
+    Raises:
+        SetupError: From the loading inside, if a tensor of the model was left as it was.
+    """
+    from mmengine.model import BaseModel
+    from mmengine.runner import checkpoint
+
+    load = checkpoint.load_state_dict
+
+    @functools.wraps(load)
+    def load_state_dict(module, state_dict, strict=False, logger=None):
+        # In-place copies count up a tensor's version: this sees through the hooks by which modules
+        # rename keys or resize position tables while they load.
+        before = {
+            name: (tensor, tensor._version)
+            for name, tensor in module.state_dict(keep_vars=True).items()
+            if isinstance(tensor, torch.Tensor) and not name.endswith('num_batches_tracked')
+        }
+        load(module, state_dict, strict, logger)
+        after = module.state_dict(keep_vars=True)
+        missed = [
+            name
+            for name, (tensor, version) in before.items()
+            if after.get(name) is tensor and tensor._version == version
+        ]
+        owned = ('objectives.', 'pseudo_label.')
+        missed = [name for name in missed if not any(part in name for part in owned)]
+        if missed and isinstance(module, BaseModel):
+            raise SetupError(
+                f"checkpoint '{_loaded_name.get()}' fills {len(before) - len(missed)} of the "
+                f'{len(before)} tensors of {type(module).__name__} by name and shape, the first '
+                f'one left is {missed[0]}: it is of another architecture; give the config that it '
+                'was trained with, or another checkpoint'
+            )
+
+    checkpoint.load_state_dict = load_state_dict if needed else load
+    try:
+        yield
+    finally:
+        checkpoint.load_state_dict = load
+
+
+def resume_from_whole_checkpoints() -> None:
+    """Let ``resume = True`` take the newest checkpoint that is whole.
+
+    MMEngine trusts the absolute path in ``last_checkpoint``: a moved work_dir, or a file cut short
+    by a crash, then ends the run. See :func:`mmseg_semi.runtime.checkpoints.latest_checkpoint`.
+    """
+    import mmengine.runner
+    from mmengine.runner import _flexible_runner, checkpoint, runner
+
+    def find_latest_checkpoint(path):
+        from mmseg_semi.runtime.checkpoints import latest_checkpoint
+
+        latest = latest_checkpoint(path)
+        return None if latest is None else str(latest)
+
+    for module in (mmengine.runner, runner, checkpoint, _flexible_runner):
+        module.find_latest_checkpoint = find_latest_checkpoint
+
+
+def _history_method(owner: Any, name: str) -> Any:
+    """Stands where a checkpoint names ``getattr``: HistoryBuffer's four statistics, nothing else.
+
+    A pickled HistoryBuffer holds them as ``getattr(HistoryBuffer, 'mean')`` and so on.
+    """
+    from mmengine.logging import HistoryBuffer
+
+    if owner is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):
+        return getattr(HistoryBuffer, name)
+    raise UnpicklingError(f'GLOBAL builtins.getattr was called for {owner}.{name}')
+
+
+def _allowed_globals() -> list:
+    from mmengine.logging import HistoryBuffer
+
+    multiarray = np._core.multiarray if hasattr(np, '_core') else np.core.multiarray
+    allowed = [HistoryBuffer, np.ndarray, np.dtype, (_history_method, 'builtins.getattr')]
+    # Files written with numpy 1 say numpy.core where numpy 2 says numpy._core.
+    for package in ('numpy.core', 'numpy._core'):
+        allowed.append((multiarray._reconstruct, f'{package}.multiarray._reconstruct'))
+        allowed.append((multiarray.scalar, f'{package}.multiarray.scalar'))
+    allowed += sorted({type(np.dtype(code)) for code in '?bhilqBHILQefd'}, key=str)
+    return allowed
+
+
+def _unreadable(name: str, error: Exception) -> SetupError:
+    # torch wraps what its unpickler says in advice to switch the protection off.
+    reason = str(error).partition('WeightsUnpickler error:')[2].strip() or str(error).strip()
+    reason = reason.partition('\n')[0].partition('. ')[0].rstrip('.') or type(error).__name__
+    return SetupError(
+        f"checkpoint '{name}' cannot be read ({reason}); it is cut short or no PyTorch checkpoint, "
+        'take another one or fetch it again'
+    )
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.distribution(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,150 @@
+"""Normalisation and batching of the semi-supervised branches."""
+
+from typing import Any
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from mmseg_semi.data.colour.batches import apply_operations
+from mmseg_semi.errors import SetupError
+from mmseg_semi.labels import IGNORE
+
+BRANCHES = ('labeled', 'weak', 'strong')
+
+
+@MODELS.register_module()
+class SemiDataPreprocessor(BaseDataPreprocessor):
+    """Runs one inner data preprocessor a branch, as mmdetection's ``MultiBranchDataPreprocessor`` does.
+
+    In training it takes ``{'inputs': {branch: [image or None]}, 'data_samples': {branch: [sample or None]}}`` with the
+    branches 'labeled', 'weak' and 'strong', drops the None entries, and returns the same two dicts with an (N, 3, H, W)
+    tensor and a list of N samples a branch. A plain MMSegmentation batch (``inputs`` is a list) is taken as labelled.
+    Outside training it is the inner preprocessor, so that ``init_model`` and ``inference_model`` work unchanged.
+
+    Where the weak view carries colour operations (``DeferColour``) and there is no strong branch, the strong view is made
+    here, on the device, from the weak one's pixels.
+
+    Args:
+        data_preprocessor: Config of the inner one, usually ``dict(type='SegDataPreProcessor', ...)``. Without ``size`` and
+            ``size_divisor`` the crops of a batch must have one size, and nothing is padded.
+
+    Raises:
+        SetupError: In training: an unknown branch, or crops of different sizes.
+    """
+
+    def __init__(self, data_preprocessor: dict) -> None:
+        super().__init__()
+        self.data_preprocessor = MODELS.build(data_preprocessor)
+        self._open_size = not ({'size', 'size_divisor'} & set(data_preprocessor))
+
+    def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
+        if not training:
+            return self.data_preprocessor(data, training=False)
+        if not isinstance(data['inputs'], dict):
+            data = {key: {'labeled': value} for key, value in data.items()}
+        inputs: dict[str, Tensor] = {}
+        samples: dict[str, list] = {}
+        data = self._add_strong(data)
+        for branch, images in data['inputs'].items():
+            if branch not in BRANCHES:
+                raise SetupError(
+                    f"the batch has a branch '{branch}': MultiBranch of the pipelines may use {BRANCHES}"
+                )
+            kept = [i for i, image in enumerate(images) if image is not None]
+            if not kept:
+                continue
+            output = self._inner(branch, [images[i].shape[-2:] for i in kept])(
+                {
+                    'inputs': [images[i] for i in kept],
+                    'data_samples': [data['data_samples'][branch][i] for i in kept],
+                },
+                training=True,
+            )
+            inputs[branch], samples[branch] = output['inputs'], output['data_samples']
+        return {'inputs': inputs, 'data_samples': samples}
+
+    def _add_strong(self, data: dict) -> dict:
+        """The batch with its strong branch, made from the weak one if that carries colour operations."""
+        weak = [sample for sample in data['data_samples'].get('weak', []) if sample is not None]
+        deferred = ['colour' in sample.metainfo for sample in weak]
+        if not any(deferred):
+            return data
+        strong = data['inputs'].get('strong')
+        if not all(deferred) or (strong and any(image is not None for image in strong)):
+            raise SetupError(
+                'some unlabelled images carry colour operations of DeferColour, others have none or a strong view besides: '
+                'begin the weak branch of every unlabelled pipeline with DeferColour, and let none have a strong branch'
+            )
+        images = [image for image in data['inputs']['weak'] if image is not None]
+        # refuses crops of different sizes
+        self._inner('weak', [image.shape[-2:] for image in images])
+        device = self.data_preprocessor.device
+        images = torch.stack([image.to(device, non_blocking=True) for image in images])
+        operations = [sample.metainfo['colour'] for sample in weak]
+        return {
+            'inputs': {
+                **data['inputs'],
+                'weak': list(images),
+                'strong': list(apply_operations(images, operations)),
+            },
+            'data_samples': {
+                **data['data_samples'],
+                'weak': weak,
+                'strong': [sample.clone() for sample in weak],
+            },
+        }
+
+    def _inner(self, branch: str, sizes: list) -> BaseDataPreprocessor:
+        """The inner preprocessor, told the crop size where the config leaves it open (mmseg's demands one)."""
+        inner = self.data_preprocessor
+        if self._open_size:
+            if len(set(sizes)) > 1:
+                raise SetupError(
+                    f"branch '{branch}': images of sizes {sorted(set(map(tuple, sizes)))} in one batch; end the geometry of "
+                    'the pipeline with RandomScaleCrop (or PadAllMaps and RandomCrop) of one size, or set model.data_preprocessor.size'
+                )
+            inner.size = tuple(sizes[0])
+        return inner
+
+    def to(self, *args, **kwargs) -> 'SemiDataPreprocessor':
+        self.data_preprocessor.to(*args, **kwargs)
+        return super().to(*args, **kwargs)
+
+    def cuda(self, *args, **kwargs) -> 'SemiDataPreprocessor':
+        self.data_preprocessor.cuda(*args, **kwargs)
+        return super().cuda(*args, **kwargs)
+
+    def cpu(self) -> 'SemiDataPreprocessor':
+        self.data_preprocessor.cpu()
+        return super().cpu()
+
+    def stack_valid(self, samples: list, device: torch.device) -> Tensor:
+        """(N, H, W) bool validity of unlabelled samples; see ``PackSemiInputs``.
+
+        Raises:
+            SetupError: The pipeline did not carry validity.
+        """
+        if any('valid_map' not in sample for sample in samples):
+            raise SetupError(
+                'unlabelled samples carry no validity map: begin the unlabelled pipeline with InitValidMap and end its '
+                'branches with PackSemiInputs'
+            )
+        return (
+            torch.stack([sample.valid_map.data.squeeze(0) for sample in samples]).to(device).bool()
+        )
+
+    @staticmethod
+    def stack_given(samples: list, device: torch.device) -> Tensor | None:
+        """(N, H, W) int64 labels that came with unlabelled samples, IGNORE where one has none; None if none has any."""
+        maps = [
+            sample.given_map.data.squeeze(0) if 'given_map' in sample else None
+            for sample in samples
+        ]
+        known = next((labels for labels in maps if labels is not None), None)
+        if known is None:
+            return None
+        nothing = torch.full_like(known, IGNORE)
+        maps = [nothing if labels is None else labels for labels in maps]
+        return torch.stack(maps).to(device).long()

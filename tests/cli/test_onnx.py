@@ -1,0 +1,125 @@
+"""ONNX export of what tools/publish.py writes, by PyTorch's current exporter; onnxruntime gives the same logits."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmseg.apis import init_model
+from PIL import Image
+from tiny_semi import tiny_data, tiny_model
+
+ROOT = Path(__file__).resolve().parents[2]
+MISSING = [
+    name for name in ('onnx', 'onnxruntime', 'onnxscript') if not importlib.util.find_spec(name)
+]
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f'not installed: {", ".join(MISSING)}')
+SIZE = (64, 64)
+
+
+def run_tool(monkeypatch, name, *arguments) -> None:
+    path = ROOT / f'tools/{name}.py'
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, 'argv', [str(path), *map(str, arguments)])
+    module.main()
+
+
+@pytest.fixture
+def published(request, tmp_path, monkeypatch):
+    """Config and checkpoint of a plain network, whose norms and classifier are not those of its first day."""
+    method = getattr(request, 'param', 'ddfp')
+    model = tiny_model(method, num_classes=11)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for key, value in model.state_dict().items():
+            if key.endswith(('running_mean', 'running_var')):
+                value += 0.2 * torch.rand(value.shape, generator=generator)
+            if key.endswith('conv_seg.weight'):
+                value *= 50
+            if key.endswith('conv_seg.project.weight'):
+                value *= 5
+    torch.save({'state_dict': model.state_dict(), 'meta': {}}, tmp_path / 'run.pth')
+    cfg = tiny_data(tmp_path, method)
+    run_tool(
+        monkeypatch, 'publish', cfg.filename, tmp_path / 'run.pth', '--out', tmp_path / 'plain'
+    )
+    (checkpoint,) = (tmp_path / 'plain').glob('*.pth')
+    return checkpoint.with_suffix('.py'), checkpoint
+
+
+def answer(path, image) -> torch.Tensor:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    name = session.get_inputs()[0].name
+    return torch.from_numpy(session.run(None, {name: image.numpy()})[0])
+
+
+def test_the_plain_model_exports_as_it_is(published, tmp_path):
+    model = init_model(*map(str, published), device='cpu')
+    assert type(model).__module__.startswith('mmseg.')
+    image = torch.randn(1, 3, *SIZE, generator=torch.Generator().manual_seed(1))
+    path = tmp_path / 'plain.onnx'
+    torch.onnx.export(model, (image,), str(path), dynamo=True, verbose=False)
+    with torch.no_grad():
+        expected = model(image, mode='tensor')
+    assert expected.std() > 0.1
+    torch.testing.assert_close(answer(path, image), expected, rtol=0, atol=1e-4)
+
+
+def test_the_tool_writes_a_graph_for_images_of_any_size(published, tmp_path, monkeypatch, capsys):
+    path = tmp_path / 'deployed/model.onnx'
+    run_tool(monkeypatch, 'export_onnx', *published, path, '--size', *SIZE, '--dynamic')
+    assert 'any size, channels red, green, blue' in capsys.readouterr().out
+    assert [file.name for file in path.parent.iterdir()] == ['model.onnx']
+    model = init_model(*map(str, published), device='cpu')
+    picture = sorted((tmp_path / 'data/images/val').iterdir())[0]
+    colours = np.asarray(Image.open(picture).convert('RGB')).astype(np.float32)
+    image = torch.from_numpy(colours).permute(2, 0, 1)[None]
+    assert image.shape[2:] != SIZE
+    # mmseg's own way: its preprocessor, its logits at the image's size
+    data = model.data_preprocessor({'inputs': [image[0].flip(0)], 'data_samples': None})
+    meta = [dict(img_shape=image.shape[2:], ori_shape=image.shape[2:])]
+    with torch.no_grad():
+        expected = model.encode_decode(data['inputs'], meta)
+    found = answer(path, image)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+    assert len(found.argmax(dim=1).unique()) > 1
+
+
+@pytest.mark.parametrize('published', ['cct'], indirect=True)
+def test_an_answer_that_reaches_over_the_image_is_cropped(published, tmp_path, monkeypatch, capsys):
+    """As MMSegmentation's own way crops it. The pyramid of CCT's head pools by the size of its image: one graph a size."""
+    path = tmp_path / 'model.onnx'
+    size = (36, 44)
+    run_tool(monkeypatch, 'export_onnx', *published, path, '--size', *size)
+    model = init_model(*map(str, published), device='cpu')
+    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1)) * 255
+    data = model.data_preprocessor({'inputs': [image[0].flip(0)], 'data_samples': None})
+    with torch.no_grad():
+        expected = model.encode_decode(data['inputs'], [dict(img_shape=size, ori_shape=size)])
+    assert expected.std() > 0.01 and expected.shape[2:] == size
+    torch.testing.assert_close(answer(path, image), expected, rtol=0, atol=1e-4)
+    with pytest.raises(SystemExit):
+        run_tool(monkeypatch, 'export_onnx', *published, path, '--size', *size, '--dynamic')
+    assert 'CCTHead' in capsys.readouterr().err
+
+
+def test_what_cannot_be_exported_is_said_in_one_sentence(published, tmp_path, monkeypatch, capsys):
+    config, checkpoint = published
+    for arguments, sentence in (
+        ((config, checkpoint, 'x.onnx', '--network', 'teacher'), 'is a plain segmentor'),
+        ((config, tmp_path / 'none.pth', 'x.onnx'), 'does not exist'),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            run_tool(monkeypatch, 'export_onnx', *arguments)
+        printed = capsys.readouterr().err
+        assert stopped.value.code == 2 and printed.count('\n') == 1 and sentence in printed
+    monkeypatch.setitem(sys.modules, 'onnxscript', None)
+    with pytest.raises(SystemExit):
+        run_tool(monkeypatch, 'export_onnx', config, checkpoint, 'x.onnx')
+    assert 'onnxscript is not installed' in capsys.readouterr().err

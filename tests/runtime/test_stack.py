@@ -1,0 +1,265 @@
+"""The adaptations of the OpenMMLab stack: above all, that a checkpoint cannot run code."""
+
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.model import PretrainedInit
+from mmengine.runner import CheckpointLoader, load_checkpoint
+from torch import nn
+
+from mmseg_semi.errors import SetupError
+from mmseg_semi.runtime import stack
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Payload:
+    """Runs a command while it is unpickled."""
+
+    def __init__(self, function, *args):
+        self.call = function, args
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.fixture(params=[True, False], ids=['zip', 'legacy'])
+def malicious(request, tmp_path):
+    """A checkpoint with whole weights that would create the file 'ran'."""
+    path = tmp_path / 'nice.pth'
+    ran = tmp_path / 'ran'
+    weights = nn.Linear(2, 2).state_dict()
+    content = {'state_dict': weights, 'meta': Payload(os.system, f'touch {ran}')}
+    torch.save(content, path, _use_new_zipfile_serialization=request.param)
+    return path, ran
+
+
+def test_the_payload_works_where_it_is_allowed(malicious):
+    path, ran = malicious
+    torch.load(path, weights_only=False)
+    assert ran.exists()  # else the tests below would prove nothing
+
+
+def test_a_malicious_checkpoint_is_refused(malicious):
+    path, ran = malicious
+    for load in (
+        lambda: stack.safe_load(path),
+        lambda: load_checkpoint(nn.Linear(2, 2), str(path)),
+        lambda: CheckpointLoader.load_checkpoint(str(path)),
+        lambda: PretrainedInit(str(path))(nn.Linear(2, 2)),
+    ):
+        with pytest.raises(SetupError, match=r'nice\.pth.*(posix|os)\.system.*--trust'):
+            load()
+    assert not ran.exists()
+
+
+def test_an_environment_variable_does_not_open_the_door(malicious, monkeypatch):
+    path, ran = malicious
+    monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
+    with pytest.raises(SetupError, match='system'):
+        load_checkpoint(nn.Linear(2, 2), str(path))
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize('scheme', ['open-mmlab://resnet101_v1c', 'https://host.invalid/nice.pth'])
+def test_downloads_go_through_the_safe_loader(malicious, scheme, tmp_path, monkeypatch):
+    path, ran = malicious
+    fetched = []
+
+    def download(url, target, *args, **kwargs):
+        fetched.append(url)
+        shutil.copy(path, target)
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    with pytest.raises(SetupError, match='system'):
+        CheckpointLoader.load_checkpoint(scheme)
+    assert len(fetched) == 1 and not ran.exists()
+    torch.save({'state_dict': {'weight': torch.ones(1)}}, path)
+    shutil.rmtree(tmp_path / 'hub')
+    assert CheckpointLoader.load_checkpoint(scheme)['state_dict']['weight'] == 1
+
+
+def test_no_network(tmp_path, monkeypatch):
+    def download(*args, **kwargs):
+        raise OSError('no route to host')
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    with pytest.raises(
+        SetupError, match=r'cannot be downloaded \(no route to host\).*put it at .*\.pth'
+    ):
+        CheckpointLoader.load_checkpoint('open-mmlab://resnet50_v1c')
+    assert not any(tmp_path.rglob('*.pth'))
+
+
+@pytest.mark.parametrize(
+    'attribute',
+    [(HistoryBuffer, '__init__'), (np.ndarray, 'tofile'), (HistoryBuffer, '__globals__')],
+)
+def test_getattr_reaches_nothing_but_the_statistics(attribute, tmp_path):
+    path = tmp_path / 'a.pth'
+    torch.save({'x': Payload(getattr, *attribute)}, path)
+    with pytest.raises(SetupError, match=r'builtins\.getattr'):
+        stack.safe_load(path)
+
+
+def test_a_stock_mmengine_checkpoint_loads(tmp_path):
+    hub = MessageHub('stock')
+    hub.update_scalar('train/loss', np.float64(0.5))
+    hub.update_info('iter', np.int64(3))
+    hub.update_info('array', np.zeros(2, np.float32))
+    content = {
+        'meta': {'iter': 3, 'dataset_meta': {'classes': ('a', 'b')}},
+        'state_dict': nn.Linear(2, 2).state_dict(),
+        'message_hub': hub.state_dict(),
+    }
+    torch.save(content, tmp_path / 'stock.pth')
+    loaded = CheckpointLoader.load_checkpoint(str(tmp_path / 'stock.pth'))
+    buffer = loaded['message_hub']['log_scalars']['train/loss']
+    assert isinstance(buffer, HistoryBuffer) and buffer.mean() == 0.5
+    assert loaded['message_hub']['runtime_info']['iter'] == 3
+    assert loaded['meta'] == content['meta']
+
+
+@pytest.mark.parametrize('damage', ['cut', 'empty', 'html'])
+def test_a_damaged_checkpoint_is_a_sentence(damage, tmp_path):
+    path = tmp_path / 'a.pth'
+    torch.save({'x': torch.zeros(1000)}, path)
+    data = path.read_bytes()
+    path.write_bytes({'cut': data[:-300], 'empty': b'', 'html': b'<!doctype html>'}[damage])
+    with pytest.raises(SetupError, match=r"a\.pth' cannot be read"):
+        load_checkpoint(nn.Linear(1, 1), str(path))
+
+
+def test_unknown_names_are_sentences(tmp_path):
+    with pytest.raises(SetupError, match="'.*gone.pth' does not exist"):
+        CheckpointLoader.load_checkpoint(str(tmp_path / 'gone.pth'))
+    with pytest.raises(SetupError, match='resnet999.* is not in MMEngine'):
+        CheckpointLoader.load_checkpoint('open-mmlab://resnet999')
+
+
+def test_complete_weights(tmp_path):
+    from mmengine.model import BaseModel
+
+    class Model(BaseModel):
+        def __init__(self, width):
+            super().__init__()
+            self.first = nn.Linear(2, 2)
+            self.second = nn.Linear(2, width)
+
+        def forward(self, inputs, data_samples=None, mode='tensor'):
+            return inputs
+
+    torch.save({'state_dict': Model(3).state_dict()}, tmp_path / 'three.pth')
+    path = str(tmp_path / 'three.pth')
+    with stack.complete_weights():
+        load_checkpoint(Model(3), path)
+        with pytest.raises(SetupError, match=r'fills 2 of the 4 tensors of Model.*second\.weight'):
+            load_checkpoint(Model(4), path)
+    load_checkpoint(Model(4), path)  # outside, MMEngine's own rule
+
+
+def test_configs_inherit_from_mmseg(tmp_path):
+    path = tmp_path / 'config.py'
+    path.write_text("_base_ = 'mmseg::_base_/models/fcn_r50-d8.py'")
+    assert Config.fromfile(path).model.type == 'EncoderDecoder'
+    path.write_text("_base_ = 'mmseg_semi::nothing.py'")
+    with pytest.raises(Exception) as info:  # noqa: B017
+        Config.fromfile(path)
+    assert 'does not support' not in str(info.value)  # the package is known, the file is not
+
+
+@pytest.mark.parametrize(
+    ('installed', 'sentence'),
+    [
+        ([], r'neither onedl-mmsegmentation nor mmsegmentation .*pip install'),
+        (['mmsegmentation', 'onedl-mmsegmentation', 'torch'], r'both installed.*pip uninstall'),
+    ],
+)
+def test_exactly_one_distribution(installed, sentence):
+    with pytest.raises(SetupError, match=sentence):
+        stack.check_distributions(installed)
+    assert stack.check_distributions(['torch', 'mmsegmentation']) == 'mmsegmentation'
+    assert stack.check_distributions() in stack.DISTRIBUTIONS
+
+
+def test_quiet_imports_drop_one_line():
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        with stack.quiet_imports():
+            print('Could not import OneDL')
+            print('something else')
+    assert said.getvalue() == 'something else\n'
+
+
+def test_a_torchvision_of_another_torch(tmp_path):
+    (tmp_path / 'torchvision.py').write_text(
+        "raise RuntimeError('operator torchvision::nms does not exist')"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    command = [sys.executable, f'{ROOT}/tools/train.py', 'config.py']
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {'PYTHONPATH': path}
+    )
+    assert done.returncode == 2 and 'Traceback' not in done.stderr
+    assert 'error: the installed torchvision was not built for torch' in done.stderr
+
+
+def test_import_prints_nothing():
+    code = 'import mmseg_semi'
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, env=os.environ
+    )
+    assert (done.returncode, done.stdout) == (0, '')
+    assert 'MultiScaleDeformableAttention' not in done.stderr
+
+
+def test_yapf_is_imported_although_another_process_is_writing_its_grammar(monkeypatch):
+    seen = []
+
+    def half_written(name):
+        seen.append(name)
+        if len(seen) < 3:
+            raise EOFError('Ran out of input')
+
+    monkeypatch.setattr(stack.importlib, 'import_module', half_written)
+    monkeypatch.setattr(stack, 'sys', SimpleNamespace(modules={}))  # the suite's yapf stays
+    monkeypatch.setattr(stack.time, 'sleep', lambda seconds: None)
+    stack.import_yapf()
+    assert seen == ['yapf.yapflib.yapf_api'] * 3
+    seen.clear()
+    with pytest.raises(EOFError):
+        stack.import_yapf(attempts=2)
+
+
+def test_yapf_is_whole_after_a_failed_import():
+    """Another attempt starts over: a part that an earlier one has left would hang on no package."""
+    code = (
+        'import sys\n'
+        'from mmseg_semi import stack\n'
+        'for name in [n for n in sys.modules if n.split(".")[0] == "yapf"]:\n'
+        '    del sys.modules[name]\n'
+        'class Once:\n'
+        '    failed = False\n'
+        '    def find_spec(self, name, path=None, target=None):\n'
+        '        if name == "yapf.yapflib.yapf_api" and not self.failed:\n'
+        '            self.failed = True\n'
+        '            raise EOFError\n'
+        'finder = Once()\n'
+        'sys.meta_path.insert(0, finder)\n'
+        'stack.import_yapf()\n'
+        'import yapf\n'
+        'assert finder.failed and yapf.yapflib.yapf_api.FormatCode("a=1")[0] == "a = 1\\n"\n'
+    )
+    subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)

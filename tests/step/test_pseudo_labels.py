@@ -1,0 +1,152 @@
+import math
+
+import pytest
+import torch
+
+from mmseg_semi.errors import SetupError
+from mmseg_semi.labels import IGNORE
+from mmseg_semi.step.pseudo_labels import (
+    ConfidenceThreshold,
+    EntropyPercentile,
+    entropy,
+    label_and_confidence,
+    masked_quantile,
+)
+
+
+def maps(seed: int = 0, scale: float = 3.0) -> tuple[torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    logits = scale * torch.randn(2, 4, 9, 11, generator=draw)
+    return logits, torch.rand(2, 9, 11, generator=draw) > 0.2
+
+
+def probabilities(logits: torch.Tensor) -> torch.Tensor:
+    exponentials = logits.double().exp()
+    return exponentials / exponentials.sum(dim=1, keepdim=True)
+
+
+def test_labels_and_confidence_pixel_by_pixel():
+    logits, valid = maps()
+    pseudo = label_and_confidence(logits, valid)
+    expected = probabilities(logits)
+    for n, y, x in valid.logical_or(~valid).nonzero().tolist():
+        row = expected[n, :, y, x].tolist()
+        if valid[n, y, x]:
+            assert pseudo.labels[n, y, x] == row.index(max(row))
+            assert pseudo.confidence[n, y, x] == pytest.approx(max(row), abs=1e-6)
+        else:
+            assert pseudo.labels[n, y, x] == IGNORE and pseudo.confidence[n, y, x] == 0
+
+
+def test_half_precision_logits_give_float32_confidence():
+    logits, valid = maps()
+    pseudo = label_and_confidence(logits.half(), valid)
+    expected = probabilities(logits.half()).amax(dim=1)
+    assert pseudo.confidence.dtype == torch.float32
+    assert (pseudo.confidence - expected * valid).abs().max() < 1e-6
+
+
+def test_threshold_is_exclusive_and_padding_is_ignored():
+    # two equal logits of 2 classes have probability 1/2 exactly; 5 / 8 by ln(5/3)
+    logits = torch.zeros(1, 2, 1, 4)
+    logits[0, 1, 0] = torch.tensor([0.0, 0.1, 30.0, 30.0])
+    valid = torch.tensor([[[True, True, True, False]]])
+    pseudo = ConfidenceThreshold(0.5)(logits, valid, time=0.0)
+    assert pseudo.confidence[0, 0, 0] == 0.5
+    assert pseudo.labels.tolist() == [[[IGNORE, 1, 1, IGNORE]]]
+    # a probability of exactly the threshold as a float32 number
+    exact = float(pseudo.confidence[0, 0, 1])
+    assert ConfidenceThreshold(exact)(logits, valid, 0.0).labels.tolist() == [
+        [[IGNORE, IGNORE, 1, IGNORE]]
+    ]
+
+
+def test_the_pixel_on_the_threshold_is_the_first_one_ignored():
+    logits, valid = maps(scale=1.0)
+    pseudo = label_and_confidence(logits, valid)
+    level = float(pseudo.confidence.flatten().sort().values[-20])
+    kept = ConfidenceThreshold(level)(logits, valid, 0.0).labels != IGNORE
+    assert torch.equal(kept, (pseudo.confidence.double() > level) & valid)
+    assert kept.sum() == 19
+
+
+def test_threshold_zero_keeps_every_valid_pixel_and_one_none():
+    logits, valid = maps(scale=40.0)
+    assert torch.equal(ConfidenceThreshold(0)(logits, valid, 0.0).labels != IGNORE, valid)
+    assert not (ConfidenceThreshold(1)(logits, valid, 0.0).labels != IGNORE).any()
+
+
+def test_a_teacher_without_an_answer_labels_nothing():
+    logits, valid = maps()
+    logits[0, :, 0, 0] = math.nan
+    valid[0, 0, 0] = True
+    assert ConfidenceThreshold(0.5)(logits, valid, 0.0).labels[0, 0, 0] == IGNORE
+    assert EntropyPercentile(20)(logits, valid, 0.0).labels[0, 0, 0] == IGNORE
+
+
+def test_entropy_is_the_sum_over_classes():
+    logits, _ = maps(scale=5.0)
+    p = probabilities(logits)
+    expected = -(p * p.log()).sum(dim=1)
+    assert (entropy(logits) - expected).abs().max() < 2e-6
+    assert entropy(torch.zeros(1, 7, 1, 1)).item() == pytest.approx(math.log(7))
+    # certain to the last bit: no 0 * log 0
+    assert entropy(torch.tensor([200.0, -200.0]).view(1, 2, 1, 1)).item() == 0
+    assert entropy(logits.half()).dtype == torch.float32
+
+
+@pytest.mark.parametrize('level', [0, 0.1, 0.25, 0.5, 0.8, 0.999, 1])
+def test_masked_quantile_is_torchs_on_the_masked_values(level):
+    for seed in range(5):
+        draw = torch.Generator().manual_seed(seed)
+        values = torch.randn(3, 17, 5, generator=draw)
+        mask = torch.rand(3, 17, 5, generator=draw) < 0.6
+        found = masked_quantile(values, mask, level)
+        expected = torch.quantile(values[mask].double(), level)
+        assert found.item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_masked_quantile_of_one_value_and_of_none():
+    values = torch.tensor([3.0, -1.0, 7.0])
+    assert masked_quantile(values, torch.tensor([False, True, False]), 0.3) == -1
+    assert masked_quantile(values, torch.zeros(3, dtype=torch.bool), 0.3) == math.inf
+
+
+@pytest.mark.parametrize('drop', [1, 20, 50, 80, 99.5])
+def test_entropy_percentile_drops_its_share(drop):
+    for seed in range(5):
+        logits, valid = maps(seed)
+        pseudo = EntropyPercentile(drop)(logits, valid, time=0.0)
+        kept = pseudo.labels != IGNORE
+        assert not (kept & ~valid).any()
+        assert abs(int(kept.sum()) - (1 - drop / 100) * int(valid.sum())) <= 1
+        # the dropped ones are the most uncertain
+        p = probabilities(logits)
+        uncertainty = -(p * p.log()).sum(dim=1)
+        assert uncertainty[kept].max() <= uncertainty[valid & ~kept].min() + 1e-6
+        assert torch.equal(pseudo.labels[kept], logits.argmax(dim=1)[kept])
+
+
+def test_entropy_percentile_zero_hundred_and_schedule():
+    logits, valid = maps()
+    assert torch.equal(EntropyPercentile(0)(logits, valid, 0.0).labels != IGNORE, valid)
+    assert not (EntropyPercentile(100)(logits, valid, 0.0).labels != IGNORE).any()
+    falling = EntropyPercentile(dict(type='Steps', values=[60, 20], milestones=[5]))
+    early, late = (falling(logits, valid, t).labels != IGNORE for t in (4.9, 5.0))
+    total = int(valid.sum())
+    assert abs(int(early.sum()) - 0.4 * total) <= 1 and abs(int(late.sum()) - 0.8 * total) <= 1
+
+
+def test_entropy_percentile_of_padding_alone():
+    logits, valid = maps()
+    pseudo = EntropyPercentile(20)(logits, torch.zeros_like(valid), 0.0)
+    assert (pseudo.labels == IGNORE).all() and (pseudo.confidence == 0).all()
+
+
+def test_wrong_settings_are_refused():
+    for threshold in (-0.1, 1.1, math.nan):
+        with pytest.raises(SetupError, match='pseudo_label.threshold'):
+            ConfidenceThreshold(threshold)
+    for drop in (101, dict(type='Steps', values=[20, 120], milestones=[1])):
+        with pytest.raises(SetupError, match='pseudo_label.drop'):
+            EntropyPercentile(drop)
