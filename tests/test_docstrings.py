@@ -4,6 +4,7 @@ import ast
 import doctest
 import importlib
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +90,18 @@ def test_examples_run_as_printed(name):
             runner.run(case, out=report.append)
     assert runner.tries, f'{name} holds prompts, but none of them in a docstring'
     assert not runner.failures, ''.join(report)
+
+
+@pytest.mark.parametrize(
+    'path', sorted(SOURCE.rglob('README.md')), ids=lambda path: path.parent.name
+)
+def test_examples_of_a_readme_run(path):
+    """Blocks that begin with an import are programs; the others are parts of a config."""
+    blocks = re.findall(r'```python\n(import .*?)```', path.read_text(encoding='utf-8'), re.DOTALL)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for block in blocks:
+            exec(block, {})
 
 
 def public_mathematics(room: str) -> dict[str, object]:
