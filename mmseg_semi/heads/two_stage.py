@@ -66,7 +66,7 @@ class NoFirstLayer:
 
 
 class PlainHead(NoFirstLayer):
-    """View another head in two stages. It refers to the head and has no state of its own.
+    """View another head in two stages; the view refers to the head and has no state.
 
     Args:
         head: A decode head whose ``forward`` returns ``cls_seg(features)``.

@@ -1,8 +1,8 @@
 """DDFP's head: DeepLabV3+ whose two decoder norms have auxiliary copies.
 
 The head of DDFP (X. Wang et al., CVPR 2024, https://arxiv.org/abs/2403.06462; behaviour checked
-against https://github.com/Gavinwxy/DDFP, 7956c72). Norms of their own for perturbed inputs come
-from AdvProp (C. Xie et al., https://arxiv.org/abs/1911.09665).
+against https://github.com/Gavinwxy/DDFP, 7956c72). Separate norms for perturbed inputs come from
+AdvProp (C. Xie et al., https://arxiv.org/abs/1911.09665).
 
 Departs from the authors' code in: the call says which images take which norms, where the code
 flips a mode on the modules; auxiliary batch norms keep no running statistics, which nothing reads.
