@@ -127,13 +127,13 @@ def test_mistakes_are_told_in_one_sentence(tmp_path, capsys):
         tmp_path / 'nowhere'
     )
     (tmp_path / 'empty').mkdir()
-    assert 'hold no CamVid labels; expected trainannot/NAME.png' in error(tmp_path / 'empty')
+    assert 'hold no masks of CamVid; expected trainannot/NAME.png' in error(tmp_path / 'empty')
     (tmp_path / 'broken.tar').write_bytes(b'x' * 600)
     assert 'is no complete archive' in error(tmp_path / 'broken.tar')
 
     source = arranged_tree(tmp_path / 'a')
     (source / 'images/train/0001TP_1.jpg').unlink()
-    assert '1 frames of train lack their image or their label, e.g. 0001TP_1' in error(source)
+    assert '1 frames of train lack their image or their mask, e.g. 0001TP_1' in error(source)
 
     source = arranged_tree(tmp_path / 'b')
     write_mask(source / 'labels/val/0016E5_1.png', 0, num_classes=13)

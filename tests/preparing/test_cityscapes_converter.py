@@ -174,7 +174,7 @@ def test_what_is_missing_and_where_to_get_it(tmp_path, raw, capsys):
     broken = Path(f'{stem}_polygons.json')
     broken.write_text(broken.read_text()[:50])
     message = refused(capsys, source, '--out', out, '--partial')
-    assert f'{broken.name} is no whole JSON file' in message
+    assert f'{broken.name} is no complete JSON file' in message
     broken.write_text(json.dumps(dict(imgHeight=3)))
     message = refused(capsys, source, '--out', out, '--partial')
     assert f"{broken.name} is no annotation of Cityscapes (KeyError('imgWidth'))" in message

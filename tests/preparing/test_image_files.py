@@ -43,7 +43,7 @@ def test_labels_are_written_as_indices(tmp_path):
     image_files.write_labels(labels, tmp_path / 'x.png')
     image = Image.open(tmp_path / 'x.png')
     assert image.mode == 'L' and np.array_equal(np.array(image), labels)
-    with pytest.raises(SetupError, match='x holds the value 20, expected 0 to 19 or 255'):
+    with pytest.raises(SetupError, match='x holds the value 20, expected 0 to 19, or 255'):
         image_files.check_classes(labels, 20, 'x')
     with pytest.raises(SetupError, match='x is in colour'):
         image_files.check_classes(np.zeros((2, 2, 3)), 20, 'x')

@@ -136,7 +136,7 @@ def test_what_is_missing_and_where_to_get_it(tmp_path, numbered, official, capsy
     source = shutil.copytree(numbered, tmp_path / 'source')
     (source / 'SUNRGBD-test_images/img-000002.jpg').unlink()
     message = refused(capsys, source, '--out', out)
-    assert '1 of 9 frames lack their image or their label, e.g. img-000002' in message
+    assert '1 of 9 frames lack their image or their mask, e.g. img-000002' in message
     source = shutil.copytree(numbered, tmp_path / 'other')
     path = source / 'sunrgbd_train_test_labels/img-005052.png'
     Image.fromarray(np.full((43, 56), 38, np.uint8)).save(path)

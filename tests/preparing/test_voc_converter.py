@@ -216,7 +216,7 @@ def test_an_incomplete_copy_is_refused(tmp_path, raw, capsys):
     assert 'JPEGImages/NAME.jpg' in message and 'VOCtrainval_11-May-2012.tar from http' in message
 
     message = refused(capsys, '--out', out / 'none')
-    assert 'no source is given' in message and '--download' in message
+    assert 'no source is named' in message and '--download' in message
     message = refused(capsys, tmp_path / 'nowhere', '--out', out)
     assert 'nowhere does not exist; get VOCtrainval_11-May-2012.tar from http' in message
 
@@ -239,7 +239,7 @@ def test_damaged_masks_are_named(tmp_path, raw, capsys):
     assert f'{SBD_ONLY[0]}.mat holds no GTcls.Segmentation that can be read' in message
     savemat(path, dict(GTcls=dict(Segmentation=np.full((3, 4), 21, np.uint8))))
     message = refused(capsys, raw / 'VOCdevkit', sbd, '--out', out, '--partial')
-    assert f'{SBD_ONLY[0]}.mat holds the value 21, expected 0 to 20 or 255' in message
+    assert f'{SBD_ONLY[0]}.mat holds the value 21, expected 0 to 20, or 255' in message
 
 
 def test_other_years_and_other_folders_are_passed_over():

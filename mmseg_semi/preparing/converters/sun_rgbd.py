@@ -1,15 +1,15 @@
 """Arrange SUN RGB-D, 37 classes, in data/sunrgbd/{images,labels}/{train,val}.
 
-The official test images (5,050) are val here, the other 5,285 are train. Reads one of two forms, as
-archives or as the folders that they unpack to:
+The 5,050 official test images become val, the other 5,285 images are train. Reads one of two forms,
+as archives or as the folders that they unpack to:
 
 - the images and masks of https://github.com/ankurhanda/sunrgbd-meta-data: SUNRGBD-train_images.tgz,
   SUNRGBD-test_images.tgz and sunrgbd_train_test_labels.tar.gz (img-000001.png to img-010335.png);
 - the official SUNRGBD.zip and SUNRGBDtoolbox.zip, whose masks lie in Metadata/SUNRGBD2Dseg.mat
   (needs the package h5py).
 
-Writes images as they are, and labels/SPLIT/NAME.png with the classes 0 to 36; 255 where the source has
-0, which is no class. The depth images are not used.
+Copies the images unchanged, and writes labels/SPLIT/NAME.png with the classes 0 to 36 and 255 for
+ignored pixels, which are 0 in the source. The depth images are not used.
 
 Examples:
     python tools/dataset_converters/sun_rgbd.py SUNRGBD-*_images.tgz sunrgbd_train_test_labels.tar.gz
@@ -18,8 +18,10 @@ Examples:
 
 import argparse
 import re
+from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy.io import loadmat
@@ -46,7 +48,7 @@ ARCHIVES = (
 COUNTS = dict(train=5285, val=5050)
 NUM_CLASSES = len(SUNRGBDDataset.METAINFO['classes'])
 FIRST_TRAIN = 5051
-"""Number of the first training mask among img-000001.png to img-010335.png; test comes before."""
+"""Number of the first training image of img-000001 to img-010335; the test images come before."""
 
 _NUMBERED = {
     'image': re.compile(r'(?:.*/)?img-(?P<number>\d{6})\.jpg'),
@@ -57,50 +59,69 @@ _TABLES = ('Metadata/SUNRGBDMeta.mat', 'Metadata/SUNRGBD2Dseg.mat', 'traintestSU
 _SCENE = re.compile(r'(?:.*/)?(?P<scene>(?:kv1|kv2|realsense|xtion)/.+)/image/(?P<name>[^/]+\.jpg)')
 
 
+class Frame(NamedTuple):
+    """One image of the data set.
+
+    Args:
+        split: 'train' or 'val'.
+        name: Name of its files in the result, without suffix.
+        image: File of the image.
+        labels: File of its labels.
+        make_mask: Called as ``make_mask(labels, target)``.
+    """
+
+    split: str
+    name: str
+    image: Path
+    labels: Path
+    make_mask: Callable[[Path, Path], None]
+
+
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     conversion.add_arguments(parser, 'data/sunrgbd', ARCHIVES)
     parser.add_argument(
-        '--partial', action='store_true', help='take a copy that lacks some of the images'
+        '--partial', action='store_true', help='accept a copy that lacks some of the images'
     )
     return parser.parse_args(argv)
 
 
 def wanted(path: str) -> bool:
-    """Whether a file belongs to one of the two forms."""
+    """Whether a file belongs to one of the two forms of the data set."""
     patterns = (*_NUMBERED.values(), _SCENE)
     return path.endswith(_TABLES) or any(pattern.fullmatch(path) for pattern in patterns)
 
 
 def plan(files: dict[str, Path], out: Path, partial: bool = False) -> Plan:
-    """What to make of the files found.
+    """Plan the files to make from those that were found.
 
     Args:
-        files: Files on disk, by path in their source.
+        files: Path on disk by path in the source.
         out: Folder of the result.
-        partial: Whether fewer images than published will do.
+        partial: Whether a copy with fewer images than published is accepted.
 
     Raises:
-        SetupError: If the files are not the whole data set.
+        SetupError: If files of the data set are missing.
     """
     tables = {
         table: file for table in _TABLES for path, file in files.items() if path.endswith(table)
     }
     is_official = bool(tables) or any(_SCENE.fullmatch(path) for path in files)
     frames = _official(files, tables) if is_official else _numbered(files)
-    counts = {split: sum(frame[0] == split for frame in frames) for split in COUNTS}
+    counts = {split: sum(frame.split == split for frame in frames) for split in COUNTS}
     if counts != COUNTS and not partial:
         raise SetupError(
             f'the sources hold {counts["train"]} images of train and {counts["val"]} of test, '
             f'expected {COUNTS["train"]} and {COUNTS["val"]}; the copy is incomplete, get '
-            f'{_where(is_official)}, or take it as it is by --partial'
+            f'{_where(is_official)}, or accept it with --partial'
         )
     jobs = []
-    for split, name, image, label, make in frames:
-        jobs.append(Job(place, image, out / 'images' / split / f'{name}.jpg'))
-        jobs.append(Job(make, label, out / 'labels' / split / f'{name}.png'))
+    for frame in frames:
+        image = out / 'images' / frame.split / f'{frame.name}.jpg'
+        mask = out / 'labels' / frame.split / f'{frame.name}.png'
+        jobs += [Job(place, frame.image, image), Job(frame.make_mask, frame.labels, mask)]
     return Plan(jobs, ', '.join(f'{count} {split}' for split, count in counts.items()))
 
 
@@ -108,8 +129,8 @@ def _where(is_official: bool) -> str:
     return where_to_get(ARCHIVES[3:] if is_official else ARCHIVES[:3])
 
 
-def _numbered(files: dict[str, Path]) -> list[tuple]:
-    """(split, name, image, label, function) of each frame of the numbered form."""
+def _numbered(files: dict[str, Path]) -> list[Frame]:
+    """Frames of the numbered form, from img-NUMBER.jpg and img-NUMBER.png."""
     found: dict[str, dict[int, Path]] = dict(image={}, label={})
     for path, file in files.items():
         for kind, pattern in _NUMBERED.items():
@@ -117,23 +138,23 @@ def _numbered(files: dict[str, Path]) -> list[tuple]:
             if match:
                 found[kind].setdefault(int(match['number']), file)
     if not found['image'] or not found['label']:
-        lacking = ' and '.join(
+        missing = ' and '.join(
             f'{kind}s img-NUMBER.{"jpg" if kind == "image" else "png"}'
-            for kind, there in found.items()
-            if not there
+            for kind, numbers in found.items()
+            if not numbers
         )
         raise SetupError(
-            f'the sources hold no {lacking}; name also {_where(False)}; or the official '
+            f'the sources hold no {missing}; name also {_where(False)}; or the official '
             f'{where_to_get(ARCHIVES[3:])}'
         )
-    lonely = sorted(set(found['image']) ^ set(found['label']))
-    if lonely:
+    unpaired = sorted(set(found['image']) ^ set(found['label']))
+    if unpaired:
         raise SetupError(
-            f'{len(lonely)} of {len(found["label"])} frames lack their image or their label, e.g. '
-            f'img-{lonely[0]:06d}; the copy is incomplete, get {_where(False)}'
+            f'{len(unpaired)} of {len(found["label"])} frames lack their image or their mask, e.g. '
+            f'img-{unpaired[0]:06d}; the copy is incomplete, get {_where(False)}'
         )
     return [
-        (
+        Frame(
             'val' if number < FIRST_TRAIN else 'train',
             f'img-{number:06d}',
             found['image'][number],
@@ -144,12 +165,12 @@ def _numbered(files: dict[str, Path]) -> list[tuple]:
     ]
 
 
-def _official(files: dict[str, Path], tables: dict[str, Path]) -> list[tuple]:
-    """The same of the official form; a frame is named by its folder, e.g. kv1_NYUdata_NYU0034."""
-    lacking = [table for table in _TABLES if table not in tables]
-    if lacking:
+def _official(files: dict[str, Path], tables: dict[str, Path]) -> list[Frame]:
+    """Frames of the official form, named after their folders, e.g. kv1_NYUdata_NYU0034."""
+    missing_tables = [table for table in _TABLES if table not in tables]
+    if missing_tables:
         raise SetupError(
-            f'the sources hold no {", ".join(lacking)}; name also {where_to_get(ARCHIVES[4:])}'
+            f'the sources hold no {", ".join(missing_tables)}; name also {where_to_get(ARCHIVES[4:])}'
         )
     images = {}
     for path, file in files.items():
@@ -161,15 +182,15 @@ def _official(files: dict[str, Path], tables: dict[str, Path]) -> list[tuple]:
     meta = np.atleast_1d(_load(info, 'SUNRGBDMeta'))
     train = {_scene(str(folder)) for folder in np.atleast_1d(_load(split_table, 'alltrain'))}
     frames, missing = [], []
-    for index, frame in enumerate(meta):
-        scene = _scene(str(frame.rgbpath).rpartition('/image/')[0])
-        image = images.get((scene, str(frame.rgbname)))
+    for index, entry in enumerate(meta):
+        scene = _scene(str(entry.rgbpath).rpartition('/image/')[0])
+        image = images.get((scene, str(entry.rgbname)))
         if image is None:
             missing.append(scene)
             continue
-        make = partial(write_table_label, index=index)
         split = 'train' if scene in train else 'val'
-        frames.append((split, scene.replace('/', '_'), image, masks, make))
+        make_mask = partial(write_table_label, index=index)
+        frames.append(Frame(split, scene.replace('/', '_'), image, masks, make_mask))
     if missing:
         raise SetupError(
             f'{len(missing)} of {len(meta)} frames lack their image, e.g. {missing[0]}; name also '
@@ -179,14 +200,14 @@ def _official(files: dict[str, Path], tables: dict[str, Path]) -> list[tuple]:
 
 
 def _scene(folder: str) -> str:
-    """Folder of a frame below SUNRGBD; the tables name it as it was on its authors' disk."""
+    """Folder of a frame below SUNRGBD; the tables hold its path on the authors' disk."""
     return folder.replace('//', '/').rpartition('SUNRGBD/')[2].strip('/')
 
 
 def _load(path: Path, name: str):
     try:
         return loadmat(path, squeeze_me=True, struct_as_record=False, variable_names=[name])[name]
-    except Exception as error:  # whatever a damaged file makes the reader stumble over
+    except Exception as error:  # a damaged file raises many kinds
         reason = ' '.join(str(error).split())
         raise SetupError(
             f'{path} holds no {name} that can be read ({reason}); get it again'
@@ -205,10 +226,18 @@ def _h5py():
 
 
 def to_classes(labels: np.ndarray, name: str | Path) -> np.ndarray:
-    """Classes 0 to 36, 255 where the label is 0, of labels 0 to 37 of shape (H, W).
+    """Map labels 0 to 37 to class indices 0 to 36, and label 0 to 255.
+
+    Args:
+        labels: (H, W) integers.
+        name: Name of the file, for the error.
 
     Raises:
         SetupError: If there is another label.
+
+    Example:
+        >>> to_classes(np.array([[0, 1, 37]]), 'mask.png').tolist()
+        [[255, 0, 36]]
     """
     if labels.ndim == 2 and labels.max(initial=0) > NUM_CLASSES:
         raise SetupError(
@@ -221,18 +250,18 @@ def to_classes(labels: np.ndarray, name: str | Path) -> np.ndarray:
 
 
 def write_label(source: Path, target: Path) -> None:
-    """Write the classes of a numbered mask."""
+    """Write the class indices of a numbered mask."""
     labels = np.array(decode(source.read_bytes(), source))
     write_labels(to_classes(labels, source), target)
 
 
 def write_table_label(source: Path, target: Path, index: int) -> None:
-    """Write the classes of a frame in SUNRGBD2Dseg.mat.
+    """Write the class indices of a frame in SUNRGBD2Dseg.mat.
 
     Args:
-        source: The table, 10,335 references to label images that MATLAB stores by columns.
+        source: The table: 10,335 references to label images, which MATLAB stores by columns.
         target: File to make.
-        index: Of the frame, which is the same as in SUNRGBDMeta.mat.
+        index: Index of the frame, the same as in SUNRGBDMeta.mat.
     """
     try:
         table = _table(source)

@@ -1,11 +1,11 @@
 """Prepare PASCAL VOC 2012 with the extra masks of SBD in data/VOCdevkit/VOC2012.
 
-Reads VOCtrainval_11-May-2012.tar and benchmark.tgz (SBD), or the folders that they unpack to. Instead
-of SBD, the folder SegmentationClassAug that many repositories pass around will do.
+Reads VOCtrainval_11-May-2012.tar and benchmark.tgz (SBD), or the folders that they unpack to. The folder
+SegmentationClassAug, which many repositories distribute, may replace SBD.
 
 Writes, beside VOC's own folders,
-- SegmentationClassAug/NAME.png: class indices (one channel, no palette; 255 is void) of the training
-  images and of val: VOC's own mask where there is one, else SBD's;
+- SegmentationClassAug/NAME.png: the masks of the training images and of val, as class indices (one
+  channel, no palette, 255 for ignored pixels); VOC's mask where it exists, else that of SBD;
 - ImageSets/Segmentation/train_aug.txt: the 10,582 training images, which are VOC's train and all of
   SBD without VOC's val.
 
@@ -18,7 +18,7 @@ Examples:
 
 import argparse
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Container, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,13 +76,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     conversion.add_arguments(parser, 'data/VOCdevkit/VOC2012', ARCHIVES)
     parser.add_argument(
-        '--partial', action='store_true', help='take a copy that lacks some of the images'
+        '--partial', action='store_true', help='accept a copy that lacks some of the images'
     )
     return parser.parse_args(argv)
 
 
 def kind_of(path: str) -> tuple[str, str] | None:
-    """Kind ('image', 'own', 'aug', 'sbd' or 'list') and name of a file, None for any other.
+    """Kind ('image', 'own', 'aug', 'sbd' or 'list') and name of a file.
+
+    None for a file that the converter does not read.
 
     Example:
         >>> kind_of('VOCdevkit/VOC2012/JPEGImages/2007_000032.jpg')
@@ -104,20 +106,24 @@ def train_aug(train: Collection[str], val: Collection[str], extra: Collection[st
         train: Names of VOC's train.
         val: Names of VOC's val.
         extra: Names of the images that have an extra mask; some are in train, some in val.
+
+    Example:
+        >>> train_aug(['a', 'b'], ['v'], ['b', 'c', 'v'])
+        ['a', 'b', 'c']
     """
     return sorted((set(train) | set(extra)) - set(val))
 
 
 def plan(files: dict[str, Path], out: Path, partial: bool = False) -> Plan:
-    """What to make of the files found.
+    """Plan the files to make from those that were found.
 
     Args:
-        files: Files on disk, by path in their source.
+        files: Path on disk by path in the source.
         out: Folder of the result.
-        partial: Whether fewer images than published will do.
+        partial: Whether a copy with fewer images than published is accepted.
 
     Raises:
-        SetupError: If the files are not the whole data set.
+        SetupError: If files of the data set are missing.
     """
     found: dict[str, dict[str, Path]] = {kind: {} for kind in _KINDS}
     for path, file in files.items():
@@ -129,16 +135,8 @@ def plan(files: dict[str, Path], out: Path, partial: bool = False) -> Plan:
     if not partial:
         _check_counts(dict(train=train, val=val, train_aug=aug), found)
     needed = aug + val
-    for kind, masks in (
-        ('image', [found['image']]),
-        ('mask', [found['own'], found['sbd'], found['aug']]),
-    ):
-        missing = [name for name in needed if not any(name in group for group in masks)]
-        if missing:
-            raise SetupError(
-                f'{len(missing)} of {len(needed)} images lack their {kind}, e.g. {missing[0]}; the '
-                f'copy is incomplete, get {where_to_get(ARCHIVES)}'
-            )
+    _check_files('image', needed, found['image'])
+    _check_files('mask', needed, {*found['own'], *found['sbd'], *found['aug']})
     jobs = [
         Job(place, file, out / 'JPEGImages' / f'{name}.jpg')
         for name, file in found['image'].items()
@@ -152,7 +150,7 @@ def plan(files: dict[str, Path], out: Path, partial: bool = False) -> Plan:
         for name, file in found['list'].items()
     ]
     for name in needed:
-        # VOC's masks first: they are finer than SBD's, and mark void
+        # VOC's masks first: they are finer than SBD's, and mark ignored pixels
         kind = next(kind for kind in ('own', 'sbd', 'aug') if name in found[kind])
         make = write_sbd_mask if kind == 'sbd' else write_voc_mask
         jobs.append(Job(make, found[kind][name], out / 'SegmentationClassAug' / f'{name}.png'))
@@ -164,27 +162,39 @@ def plan(files: dict[str, Path], out: Path, partial: bool = False) -> Plan:
 
 
 def _check_parts(found: dict[str, dict[str, Path]]) -> None:
+    """Raise an error that names the missing parts and their archives."""
     voc, sbd = ARCHIVES
-    lacking = [
-        (what, archive)
-        for what, archive, there in (
+    missing = [
+        (part, archive)
+        for part, archive, is_found in (
             ('JPEGImages/NAME.jpg', voc, found['image']),
             ('SegmentationClass/NAME.png', voc, found['own']),
             ('ImageSets/Segmentation/train.txt', voc, 'train' in found['list']),
             ('ImageSets/Segmentation/val.txt', voc, 'val' in found['list']),
             ('cls/NAME.mat (or SegmentationClassAug/NAME.png)', sbd, found['sbd'] or found['aug']),
         )
-        if not there
+        if not is_found
     ]
-    if lacking:
-        names = {archive.name for _, archive in lacking}
+    if missing:
+        names = {archive.name for _, archive in missing}
         raise SetupError(
-            f'the sources hold no {", ".join(what for what, _ in lacking)}; name also '
+            f'the sources hold no {", ".join(part for part, _ in missing)}; name also '
             f'{where_to_get(ARCHIVES, names)}, or use --download'
         )
 
 
+def _check_files(kind: str, needed: Sequence[str], names: Container[str]) -> None:
+    """Raise an error if an image of the lists has no image file or no mask."""
+    missing = [name for name in needed if name not in names]
+    if missing:
+        raise SetupError(
+            f'{len(missing)} of {len(needed)} images lack their {kind}, e.g. {missing[0]}; the '
+            f'copy is incomplete, get {where_to_get(ARCHIVES)}'
+        )
+
+
 def _check_counts(lists: dict[str, list[str]], found: dict[str, dict[str, Path]]) -> None:
+    """Raise an error if a list has not the published number of images."""
     for name, expected in COUNTS.items():
         if len(lists[name]) != expected:
             how = ''
@@ -193,7 +203,7 @@ def _check_counts(lists: dict[str, list[str]], found: dict[str, dict[str, Path]]
                 how = f' (train {len(lists["train"])}, {len(extra)} with extra masks)'
             raise SetupError(
                 f'{name} has {len(lists[name])} images{how}, expected {expected}; the copy is '
-                f'incomplete, get {where_to_get(ARCHIVES)}, or take it as it is by '
+                f'incomplete, get {where_to_get(ARCHIVES)}, or accept it with '
                 '--partial'
             )
 
@@ -206,7 +216,7 @@ def _read_ids(path: Path) -> list[str]:
 
 
 def voc_palette(size: int = 256) -> np.ndarray:
-    """VOC's colours (size, 3) uint8: the bits of an index dealt to red, green, blue, high bits first.
+    """VOC's colours (size, 3) uint8: the bits of an index go to red, green, blue, high bits first.
 
     Example:
         >>> voc_palette()[[0, 1, 15, 255]].tolist()
@@ -221,12 +231,15 @@ def voc_palette(size: int = 256) -> np.ndarray:
 
 
 def class_indices(path: Path) -> np.ndarray:
-    """Class indices (H, W) uint8 of a mask in any of the forms in circulation.
+    """Read the class indices of a mask, in any of the forms that are in circulation.
 
-    - colours with a palette, as VOC publishes them: the *colour* counts, since tools that rewrite a
-      PNG renumber its palette; where the palette is none of VOC's, the index counts;
-    - one channel of class indices;
-    - plain RGB in VOC's colours.
+    - Colours with a palette, as VOC publishes them: the *colour* counts, since tools that rewrite a
+      PNG renumber its palette; the index counts if the palette is not that of VOC.
+    - One channel of class indices.
+    - Plain RGB in VOC's colours.
+
+    Returns:
+        np.ndarray: (H, W) uint8.
 
     Raises:
         SetupError: If a colour or an index is no class.
@@ -260,23 +273,23 @@ def class_indices(path: Path) -> np.ndarray:
 
 
 def _key(colour: np.ndarray) -> np.ndarray | int:
-    """One number for a colour, or for each pixel of an image (..., 3)."""
+    """One number for each colour of an array (..., 3): red, green and blue, 8 bits each."""
     colour = np.asarray(colour).astype(np.int64)
     key = (colour[..., 0] << 16) | (colour[..., 1] << 8) | colour[..., 2]
     return int(key) if key.ndim == 0 else key
 
 
 def write_voc_mask(source: Path, target: Path) -> None:
-    """Write a PNG mask in whatever form as class indices."""
+    """Write a PNG mask of any form as class indices."""
     write_labels(class_indices(source), target)
 
 
 def write_sbd_mask(source: Path, target: Path) -> None:
-    """Write the segmentation of an SBD file as class indices; SBD marks no void."""
+    """Write the mask of an SBD file as class indices; SBD has no ignored pixels."""
     try:
         mat = loadmat(source, variable_names=['GTcls'], squeeze_me=True, struct_as_record=False)
         labels = np.atleast_2d(mat['GTcls'].Segmentation)
-    except Exception as error:  # whatever a damaged file makes the reader stumble over
+    except Exception as error:  # a damaged file raises many kinds
         reason = ' '.join(str(error).split())
         raise SetupError(
             f'{source} holds no GTcls.Segmentation that can be read ({reason}); get SBD again'
