@@ -40,8 +40,8 @@ class Archive:
             login or states no licence.
         md5: MD5 checksum of the file; needed with ``urls``.
         size: Size in bytes, for messages.
-        markers: Parts of a path. A folder that has a file with any of them holds the contents of this
-            archive, so the archive is not downloaded.
+        markers: Parts of a path. A folder that has a file with any of them holds the contents of
+            this archive, so the archive is not downloaded.
     """
 
     name: str
@@ -85,15 +85,15 @@ def open_sources(
 ) -> Iterator[dict[str, Path]]:
     """Give the wanted files of folders and archives as files on disk.
 
-    Archives are unpacked into ``scratch``, wanted files only, and ``scratch`` is removed at the end.
-    When a run is killed, the next one continues with what is unpacked already. Hidden folders are
-    skipped.
+    Archives are unpacked into ``scratch``, wanted files only, and ``scratch`` is removed at the
+    end. When a run is killed, the next one continues with what is unpacked already. Hidden folders
+    are skipped.
 
     Args:
         sources: Folders or archives; where two hold the same path, the first one counts.
         scratch: Folder to unpack into.
-        wanted: Whether a file is wanted, by its path in the source. A path in a folder begins with the
-            folder's own name, as a path in an archive usually does.
+        wanted: Whether a file is wanted, by its path in the source. A path in a folder begins with
+            the folder's own name, as a path in an archive usually does.
         archives: Published archives that may lie, still packed, in one of the folders.
 
     Yields:

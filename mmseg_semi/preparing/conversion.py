@@ -1,11 +1,12 @@
 """Convert a published data set into the folders and masks that the configs read.
 
-A converter, one of :mod:`mmseg_semi.preparing.converters`, names the files that it reads and makes a
-:class:`Plan` from those that it finds. :func:`run` does the rest: it downloads archives, opens folders
-and archives alike, makes the files in several processes, and does nothing that is done already.
+A converter, one of :mod:`mmseg_semi.preparing.converters`, names the files that it reads and makes
+a :class:`Plan` from those that it finds. :func:`run` does the rest: it downloads archives, opens
+folders and archives alike, makes the files in several processes, and does nothing that is done
+already.
 
-Two rules hold throughout: a file gets its name when it is complete, and an existing file is not made
-again.
+Two rules hold throughout: a file gets its name when it is complete, and an existing file is not
+made again.
 """
 
 from __future__ import annotations
@@ -191,7 +192,7 @@ def prepare(
 
 
 def _is_due(job: Job, out: Path, stale: set[str]) -> bool:
-    """Whether a file is missing or changed; in a folder converted in place, it may be its source."""
+    """Whether a file is missing or changed; a file may be its own source, in a converted folder."""
     if not job.target.exists():
         return True
     if job.target.relative_to(out).as_posix() not in stale:

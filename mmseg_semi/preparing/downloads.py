@@ -65,9 +65,9 @@ def download(
 ) -> Path:
     """Download a file, continue where a broken transfer stopped, and check its MD5.
 
-    The received part lies in ``target`` + '.part', and the next attempt or the next run continues it
-    (HTTP Range); a server without ranges sends the file from its beginning. The file gets its name
-    once its checksum is right.
+    The received part lies in ``target`` + '.part', and the next attempt or the next run continues
+    it (HTTP Range); a server without ranges sends the file from its beginning. The file gets its
+    name once its checksum is right.
 
     Args:
         url: http or https address.
@@ -90,7 +90,8 @@ def download(
         found = _md5(target)
         if found != md5:
             raise SetupError(
-                f'{target} is damaged or another file: its MD5 is {found}, expected {md5}; remove it'
+                f'{target} is damaged or another file: its MD5 is {found}, expected {md5}; '
+                'remove it'
             )
         return target
     target.parent.mkdir(parents=True, exist_ok=True)

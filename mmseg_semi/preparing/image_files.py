@@ -1,7 +1,7 @@
 """Read and write the single images and masks of a data set that is being converted.
 
-Every file is written with :func:`mmseg_semi.files.whole_file`, without ``fsync``: a conversion makes
-thousands of files, and the next run makes those again that a power failure damaged.
+Every file is written with :func:`mmseg_semi.files.whole_file`, without ``fsync``: a conversion
+makes thousands of files, and the next run makes those again that a power failure damaged.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def check_classes(labels: np.ndarray, num_classes: int, name: str | Path) -> Non
         name: Name of the file, for the error.
 
     Raises:
-        SetupError: If there is such a value, or the mask has several channels; the message names the
-            file and the first wrong value.
+        SetupError: If there is such a value, or the mask has several channels; the message names
+            the file and the first wrong value.
 
     Example:
         >>> check_classes(np.array([[0, 20, 255]]), 21, 'mask.png')

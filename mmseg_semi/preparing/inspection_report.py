@@ -127,7 +127,7 @@ class Survey:
         return float(self.pixels[IGNORE] / max(int(self.pixels.sum()), 1))
 
     def size_row(self) -> dict:
-        """Number of sizes, the most frequent one, and least, median and largest width and height."""
+        """Number of sizes, the most frequent size, and least, median and largest side lengths."""
         if not self.sizes:
             return {}
         (common, count), *_ = self.sizes.most_common(1)

@@ -61,8 +61,8 @@ def sources_of(cfg: Config) -> list[Source]:
         cfg: A complete config. Its lists and folders must exist; single files need not.
 
     Raises:
-        SetupError: If a list or a folder is missing or empty, the lists do not match their protocol,
-            or the sources have different classes.
+        SetupError: If a list or a folder is missing or empty, the lists do not match their
+            protocol, or the sources have different classes.
     """
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     train = DATASETS.build({**cfg.train_dataloader.dataset, 'lazy_init': True})
@@ -105,8 +105,8 @@ def dataset_source(dataset: BaseDataset, name: str, role: str, key: str) -> Sour
     """
     if not isinstance(dataset, BaseDataset):
         raise SetupError(
-            f'{key}.type={type(dataset).__name__} is no BaseDataset and cannot be inspected; set the '
-            'data set that it wraps'
+            f'{key}.type={type(dataset).__name__} is no BaseDataset and cannot be inspected; set '
+            'the data set that it wraps'
         )
     read_names(dataset, key)
     classes = dataset.metainfo.get('classes') or ()

@@ -1,7 +1,7 @@
 """``prepared.json``: the list of all files of a prepared data set, with their sizes.
 
-It is written last, so a folder that has it was prepared to the end; a later run compares it with the
-folder and makes only those files again that are missing or have another size.
+It is written last, so a folder that has it was prepared to the end; a later run compares it with
+the folder and makes only those files again that are missing or have another size.
 """
 
 from __future__ import annotations

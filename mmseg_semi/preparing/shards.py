@@ -37,8 +37,8 @@ def write_shards(
         read: Returns the content of an image, by its name.
         out: Folder of the shards.
         per_shard: Number of images in a shard; the last shard has the rest.
-        seed: Seed of the order in which images are packed, which makes a shard a random sample. None
-            keeps the order of the names.
+        seed: Seed of the order in which images are packed, which makes a shard a random sample.
+            None keeps the order of the names.
         source: Origin of the images, for the manifest.
         advance: Called with the number of images of each finished shard, for a progress bar.
 
@@ -87,8 +87,8 @@ def _claim(out: Path, plan: dict) -> None:
             )
     elif any(out.glob('*.tar')):
         raise SetupError(
-            f'{out} holds tar files but no {MANIFEST}; name an empty folder (--out), or index these '
-            f'files: python tools/shards.py index {out}'
+            f'{out} holds tar files but no {MANIFEST}; name an empty folder (--out), or index '
+            f'these files: python tools/shards.py index {out}'
         )
     else:
         write_whole(manifest, json.dumps(plan, indent=1) + '\n')
@@ -126,8 +126,8 @@ def index_shard(shard: str | Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> 
         int: Number of images.
 
     Raises:
-        SetupError: If the file is no complete tar file, holds no image, or holds two images with one
-            key (name up to its first dot), one of which may be a mask.
+        SetupError: If the file is no complete tar file, holds no image, or holds two images with
+            one key (name up to its first dot), one of which may be a mask.
     """
     lines, keys = [], {}
     try:
@@ -138,8 +138,8 @@ def index_shard(shard: str | Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> 
             key = (folder, last.partition('.')[0])
             if key in keys:
                 raise SetupError(
-                    f'{shard} holds {keys[key]} and {name}, two images with one key; name the suffix '
-                    'of the images (--suffixes), so that no mask is indexed as an image'
+                    f'{shard} holds {keys[key]} and {name}, two images with one key; name the '
+                    'suffix of the images (--suffixes), so that no mask is indexed as an image'
                 )
             keys[key] = name
             lines.append(f'{offset} {size} {name}\n')

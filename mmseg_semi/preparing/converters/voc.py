@@ -1,7 +1,7 @@
 """Prepare PASCAL VOC 2012 with the extra masks of SBD in data/VOCdevkit/VOC2012.
 
-Reads VOCtrainval_11-May-2012.tar and benchmark.tgz (SBD), or the folders that they unpack to. The folder
-SegmentationClassAug, which many repositories distribute, may replace SBD.
+Reads VOCtrainval_11-May-2012.tar and benchmark.tgz (SBD), or the folders that they unpack to. The
+folder SegmentationClassAug, which many repositories distribute, may replace SBD.
 
 Writes, beside VOC's own folders,
 - SegmentationClassAug/NAME.png: the masks of the training images and of val, as class indices (one
