@@ -103,8 +103,8 @@ def run(
         options: As in :func:`prepare`.
 
     Raises:
-        SetupError: If no source is named and the result does not exist, or the disk fails; moreover
-            as in :func:`prepare`.
+        SetupError: If no source is named and the result does not exist, the disk fails, or as in
+            :func:`prepare`.
     """
     stale = check_prepared(args.out, options)
     if stale == []:
@@ -192,7 +192,7 @@ def prepare(
 
 
 def _is_due(job: Job, out: Path, stale: set[str]) -> bool:
-    """Whether a file is missing or changed; a file may be its own source, in a converted folder."""
+    """Whether a file must be made; in a folder converted in place, it may be its own source."""
     if not job.target.exists():
         return True
     if job.target.relative_to(out).as_posix() not in stale:

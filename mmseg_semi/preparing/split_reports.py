@@ -163,12 +163,12 @@ def of_config(cfg: Config) -> Lists:
         SetupError: If the config has no SemiDataset, or a list or folder of it is missing.
     """
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    train = cfg.get('train_dataloader', {}).get('dataset', {})
-    if train.get('type') != 'SemiDataset':
+    whole = cfg.get('train_dataloader', {}).get('dataset', {})
+    if whole.get('type') != 'SemiDataset':
         raise SetupError(
-            f"{semi_dataset.KEY}.type is {train.get('type')!r}, expected 'SemiDataset'"
+            f"{semi_dataset.KEY}.type is {whole.get('type')!r}, expected 'SemiDataset'"
         )
-    labeled, *pools = semi_dataset.build_sources(train['labeled'], train.get('unlabeled'))
+    labeled, *pools = semi_dataset.build_sources(whole['labeled'], whole.get('unlabeled'))
     for dataset in (labeled, *pools):
         read_names(dataset, semi_dataset.KEY)
     sources = dict(labeled=[labeled], unlabeled=pools)
@@ -184,10 +184,10 @@ def of_config(cfg: Config) -> Lists:
         *(list(files.get(kind, {})) for kind in ('labeled', 'unlabeled', 'val')),
         manifest=read_manifest(Path(ann_file).parent) if ann_file else None,
         files=files,
-        protocol=train.get('protocol'),
+        protocol=whole.get('protocol'),
         classes=labeled.metainfo['classes'],
         masks=[lambda i=i: load_class_indices(labeled, i) for i in range(len(labeled))],
-        allow_overlap=train.get('allow_overlap', False),
+        allow_overlap=whole.get('allow_overlap', False),
         by_path=True,
     )
 

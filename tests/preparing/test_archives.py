@@ -72,7 +72,7 @@ def test_an_archive_cannot_write_outside(tmp_path, name, suffix):
     assert not list(tmp_path.rglob('escaped')) and not Path('/tmp/escaped').exists()
 
 
-def test_links_in_archives_are_left_out(tmp_path):
+def test_links_in_archives_are_skipped(tmp_path):
     with tarfile.open(tmp_path / 'links.tar', 'w') as file:
         for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE):
             info = tarfile.TarInfo(f'link{ord(kind)}')
@@ -96,7 +96,7 @@ def test_an_archive_that_is_cut_off_is_named(tmp_path, folder, suffix):
     assert not (tmp_path / 's').exists()
 
 
-def test_sources_that_are_none(tmp_path):
+def test_sources_that_cannot_be_opened(tmp_path):
     with pytest.raises(SetupError, match='nowhere does not exist; get a.tar from the museum'):
         contents(
             tmp_path / 'nowhere', scratch=tmp_path / 's', archives=[Archive('a.tar', 'the museum')]

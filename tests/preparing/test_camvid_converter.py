@@ -114,7 +114,7 @@ def test_a_write_that_fails_leaves_no_file(tmp_path, monkeypatch):
     assert not [path for path in out.rglob('*') if path.is_file()]
 
 
-def test_mistakes_are_told_in_one_sentence(tmp_path, capsys):
+def test_a_mistake_is_one_sentence(tmp_path, capsys):
     def error(source) -> str:
         with pytest.raises(SystemExit) as info:
             convert(source, Path(f'{source}_out'))

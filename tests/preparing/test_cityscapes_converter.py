@@ -102,7 +102,7 @@ def test_masks(tmp_path, raw, form):
     assert len(dataset) == 6 and dataset[5]['gt_seg_map'].shape == (48, 96)
 
 
-def test_running_again_does_nothing_and_says_so(tmp_path, raw, capsys):
+def test_running_again_does_nothing_and_prints_it(tmp_path, raw, capsys):
     out = tmp_path / 'cityscapes'
     convert(out, raw)  # a folder with both archives, and both folders
     assert '6 of train, 3 of val (' in capsys.readouterr().out
@@ -120,7 +120,7 @@ def test_running_again_does_nothing_and_says_so(tmp_path, raw, capsys):
     }
 
 
-def test_masks_that_are_there_already_are_kept(tmp_path, raw):
+def test_existing_masks_are_kept(tmp_path, raw):
     source = shutil.copytree(raw / 'raw', tmp_path / 'source')
     name = FRAMES['train'][0]
     own = write_mask(source / f'gtFine/train/{name}_gtFine_labelTrainIds.png', 3, (96, 48), 19)

@@ -51,7 +51,7 @@ def converter(out: Path, make=upper):
 
 
 @pytest.mark.parametrize('workers', [1, 2])
-def test_whole_then_continued_then_nothing_to_do(tmp_path, folder, workers):
+def test_a_run_is_complete_continued_or_has_nothing_to_do(tmp_path, folder, workers):
     out = tmp_path / 'out'
     args = ([folder], out, everything, converter(out))
     assert check_prepared(out) is None

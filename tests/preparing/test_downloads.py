@@ -21,14 +21,14 @@ MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
 class Server:
-    """A local HTTP server that behaves as badly as it is told to.
+    """A local HTTP server with the faults of real ones.
 
     Args:
         files: Content by path.
-        drop_after: Bytes after which a response breaks off; None for never.
-        drops: How many responses break off.
-        ranges: Whether it knows ranges, or sends everything to whoever asks for a part.
-        length: Whether it says how long a file is.
+        drop_after: Number of bytes after which a response breaks off; None for never.
+        drops: Number of responses that break off.
+        ranges: Whether it supports ranges; otherwise it sends the complete file.
+        length: Whether it sends the length of a file.
     """
 
     def __init__(self, files, drop_after=None, drops=10**9, ranges=True, length=True) -> None:
@@ -92,7 +92,7 @@ def get(url: str, target: Path, md5: str = MD5, **changes) -> Path:
     return downloads.download(url, target, md5, pause=0, timeout=5, **changes)
 
 
-def test_a_download_goes_on_where_the_connection_dropped(tmp_path):
+def test_a_download_continues_where_the_connection_dropped(tmp_path):
     target = tmp_path / 'down/file.tar'
     with Server({'/file': CONTENT}, drop_after=70_000) as server:
         assert get(f'{server.url}/file', target) == target
@@ -123,7 +123,7 @@ def test_another_run_continues_the_part(tmp_path):
     assert target.read_bytes() == CONTENT
 
 
-def test_a_part_that_was_complete_is_taken(tmp_path):
+def test_a_complete_part_is_used(tmp_path):
     (tmp_path / 'file.tar.part').write_bytes(CONTENT)
     with Server({'/file': CONTENT}) as server:
         assert get(f'{server.url}/file', tmp_path / 'file.tar').read_bytes() == CONTENT
@@ -131,13 +131,13 @@ def test_a_part_that_was_complete_is_taken(tmp_path):
 
 
 @pytest.mark.parametrize('old', [b'x' * 100_000, b'x' * 400_000])
-def test_a_part_of_another_file_is_thrown_away(tmp_path, old):
+def test_a_part_of_another_file_is_removed(tmp_path, old):
     (tmp_path / 'file.tar.part').write_bytes(old)
     with Server({'/file': CONTENT}) as server:
         assert get(f'{server.url}/file', tmp_path / 'file.tar').read_bytes() == CONTENT
 
 
-def test_a_file_of_unknown_length_is_judged_by_its_checksum(tmp_path):
+def test_a_file_of_unknown_length_is_checked_by_its_checksum(tmp_path):
     with Server({'/file': CONTENT}, length=False) as server:
         get(f'{server.url}/file', tmp_path / 'whole')
     with Server({'/file': CONTENT}, drop_after=1000, length=False) as server:
@@ -146,7 +146,7 @@ def test_a_file_of_unknown_length_is_judged_by_its_checksum(tmp_path):
     assert os.listdir(tmp_path) == ['whole']
 
 
-def test_a_server_that_is_busy_is_asked_again_and_a_missing_file_is_not(tmp_path):
+def test_a_busy_server_is_tried_again_and_a_missing_file_is_not(tmp_path):
     with Server({'/file': CONTENT}) as server:
         get(f'{server.url}/busy', tmp_path / 'file')
         assert len(server.requests) == 2
@@ -155,7 +155,7 @@ def test_a_server_that_is_busy_is_asked_again_and_a_missing_file_is_not(tmp_path
         assert len(server.requests) == 3
 
 
-def test_what_is_there_is_kept_if_it_is_the_file(tmp_path):
+def test_an_existing_file_is_kept_if_its_checksum_is_right(tmp_path):
     target = tmp_path / 'file'
     target.write_bytes(CONTENT)
     assert get('http://127.0.0.1:9/file', target) == target
@@ -164,7 +164,7 @@ def test_what_is_there_is_kept_if_it_is_the_file(tmp_path):
         get('http://127.0.0.1:9/file', target)
 
 
-def test_a_full_disk_is_told_before_the_transfer(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_before_the_transfer(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage)
     with Server({'/file': CONTENT}) as server:

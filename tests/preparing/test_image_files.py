@@ -10,7 +10,7 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing import image_files
 
 
-def test_files_appear_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_an_interrupted_write_leaves_no_file(tmp_path, monkeypatch):
     target = tmp_path / 'folder/file'
 
     def interrupt(*args):

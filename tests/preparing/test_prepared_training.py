@@ -57,7 +57,7 @@ SEMI = {
     'train_dataloader.batch_size': 4,
     'train_dataloader.sampler.batch_size': 4,
     'train_dataloader.sampler.source_ratio': '[2,2]',
-    # an untrained network is sure of nothing
+    # an untrained network has no confident pixels
     'model.pseudo_label.threshold': 0.04,
 }
 SUPERVISED = {

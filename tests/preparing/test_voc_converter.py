@@ -119,7 +119,7 @@ def test_masks_and_lists(tmp_path, raw, form):
             assert np.array_equal(dataset[i]['gt_seg_map'], labels(name, voc_size(name)))
 
 
-def test_running_again_does_nothing_and_says_so(tmp_path, raw, capsys):
+def test_running_again_does_nothing_and_prints_it(tmp_path, raw, capsys):
     out = tmp_path / 'VOC2012'
     args = [raw / 'VOCtrainval_11-May-2012.tar', raw / 'benchmark.tgz']
     convert(out, *args)
@@ -242,7 +242,7 @@ def test_damaged_masks_are_named(tmp_path, raw, capsys):
     assert f'{SBD_ONLY[0]}.mat holds the value 21, expected 0 to 20, or 255' in message
 
 
-def test_other_years_and_other_folders_are_passed_over():
+def test_other_years_and_other_folders_are_skipped():
     assert voc.kind_of('VOCdevkit/VOC2007/JPEGImages/000005.jpg') is None
     assert voc.kind_of('VOCdevkit/VOC2010/JPEGImages/2007_000032.jpg') is None
     assert voc.kind_of('VOCdevkit/VOC2012/SegmentationObject/2007_000032.png') is None
@@ -292,7 +292,7 @@ def test_every_form_of_a_mask_gives_the_same_indices(tmp_path, image):
     assert written.mode == 'L' and np.array_equal(written, LABELS)
 
 
-def test_masks_that_are_none_of_vocs(tmp_path):
+def test_masks_with_other_values_are_refused(tmp_path):
     Image.new('RGB', (4, 4), (1, 2, 3)).save(tmp_path / 'colour.png')
     with pytest.raises(ValueError, match='holds the colour #010203, which is no class of VOC'):
         voc.class_indices(tmp_path / 'colour.png')

@@ -28,7 +28,7 @@ from mmseg_semi.preparing.archives import Archive, where_to_get
 from mmseg_semi.preparing.conversion import Plan
 from mmseg_semi.preparing.image_files import check_classes, decode, place, write_labels
 from mmseg_semi.preparing.jobs import Job
-from mmseg_semi.runtime import launch
+from mmseg_semi.runtime.launch import tool
 
 ARCHIVES = (
     Archive(
@@ -166,7 +166,7 @@ def write_label(source: Path, target: Path, void: int) -> None:
         write_labels(labels, target)
 
 
-@launch.tool
+@tool
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     conversion.run(

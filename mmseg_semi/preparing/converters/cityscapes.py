@@ -29,7 +29,7 @@ from mmseg_semi.preparing.archives import Archive, where_to_get
 from mmseg_semi.preparing.conversion import Plan
 from mmseg_semi.preparing.image_files import check_classes, decode, place, write_labels
 from mmseg_semi.preparing.jobs import Job
-from mmseg_semi.runtime import launch
+from mmseg_semi.runtime.launch import tool
 
 _LOGIN = 'https://www.cityscapes-dataset.com/downloads/ (needs a login)'
 ARCHIVES = (
@@ -254,7 +254,7 @@ def write_from_polygons(source: Path, target: Path) -> None:
     write_labels(draw_polygons(annotation, source), target)
 
 
-@launch.tool
+@tool
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     conversion.run(
