@@ -10,7 +10,7 @@ close as well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -97,16 +97,7 @@ def near_pairs(
     parts = _parts(prints, radius + 1)
     words = prints.view(np.uint64)
     for number in range(parts.shape[1]):
-        part = parts[:, number]
-        order = np.argsort(part, kind='stable')
-        ends = np.searchsorted(part[order], part[order], side='right')  # of the run of each place
-        places, offset = np.arange(len(order)), 0
-        while True:
-            offset += 1
-            places = places[places + offset < ends[places]]
-            if not len(places):
-                break
-            first, second = order[places], order[places + offset]
+        for first, second in _equal_pairs(parts[:, number]):
             wanted = groups[first] != groups[second]
             if contents is not None:
                 wanted &= contents[first] != contents[second]
@@ -123,6 +114,19 @@ def near_pairs(
                 found = found[np.argsort(found[:, 2], kind='stable')[:limit]]
     found = found[np.lexsort((found[:, 1], found[:, 0], found[:, 2]))][:limit]
     return NearPairs(found[:, :2], found[:, 2], touched)
+
+
+def _equal_pairs(keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """All pairs of indices with equal keys, in batches of pairs with one distance in the order."""
+    order = np.argsort(keys, kind='stable')
+    ends = np.searchsorted(keys[order], keys[order], side='right')  # of the run of each place
+    places, offset = np.arange(len(order)), 0
+    while True:
+        offset += 1
+        places = places[places + offset < ends[places]]
+        if not len(places):
+            return
+        yield order[places], order[places + offset]
 
 
 def _parts(prints: np.ndarray, count: int) -> np.ndarray:

@@ -63,12 +63,18 @@ def write_page(report: Report, path: Path, title: str) -> None:
 
 def _verdict(report: Report) -> str:
     errors, warnings = report.count('error'), report.count('warning')
-    if not errors + warnings:
-        return 'No errors and no warnings.'
-    return (
-        f'<span class="error">error</span> {errors}: training stops at these files, or the score '
-        f'is wrong. <span class="warning">warning</span> {warnings}: training goes on.'
-    )
+    sentences = []
+    if errors:
+        sentences.append(
+            f'<span class="error">error</span> {errors}: training stops at these files, or the score '
+            'is wrong.'
+        )
+    if warnings:
+        sentences.append(
+            f'<span class="warning">warning</span> {warnings}: training runs with these files; check '
+            'whether you want that.'
+        )
+    return ' '.join(sentences) or 'No errors and no warnings.'
 
 
 def _source_table(surveys: Sequence[Survey]) -> str:

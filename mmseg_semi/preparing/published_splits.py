@@ -53,13 +53,7 @@ def import_splits(
         SetupError: If there is no such list, a list cannot be read, or a list differs from the
             published one; the message then holds both hashes.
     """
-    protocols = load_protocols()
-    family_info = protocols['families'].get(family)
-    if family_info is None or dataset not in family_info['datasets']:
-        known = [f'{f} {d}' for f, i in protocols['families'].items() for d in i['datasets']]
-        raise SetupError(
-            f'--family {family} --dataset {dataset} is unknown; expected one of: {", ".join(known)}'
-        )
+    family_info = _family_info(family, dataset)
     expected = family_info['datasets'][dataset]
     names = _file_names(family, expected['splits'])
     source = source or _published_at(family_info['source'])
@@ -91,6 +85,17 @@ def import_splits(
     if val:
         write_lines(Path(out) / family / dataset / 'val.txt', val)
     return splits
+
+
+def _family_info(family: str, dataset: str) -> dict:
+    """Source and expected lists of a family, which must have lists of the data set."""
+    families = load_protocols()['families']
+    if family not in families or dataset not in families[family]['datasets']:
+        known = [f'{name} {d}' for name, info in families.items() for d in info['datasets']]
+        raise SetupError(
+            f'--family {family} --dataset {dataset} is unknown; expected one of: {", ".join(known)}'
+        )
+    return families[family]
 
 
 def _find(

@@ -71,15 +71,7 @@ def generate(
         )
     if _holds(root, wanted):
         return False
-    if (
-        root.exists()
-        and not (root / MANIFEST).is_file()
-        and (root.is_file() or any(root.iterdir()))
-    ):
-        raise SetupError(
-            f'{root} exists and is no quickstart data (it has no {MANIFEST}); remove it or name '
-            'another folder'
-        )
+    _refuse_other_files(root)
 
     root.parent.mkdir(parents=True, exist_ok=True)
     # In the parent folder, so that the new folder can be renamed.
@@ -95,6 +87,17 @@ def generate(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return True
+
+
+def _refuse_other_files(root: Path) -> None:
+    """Raise an error if ``root`` is a file, or a folder with files but without our manifest."""
+    if not root.exists() or (root / MANIFEST).is_file():
+        return
+    if root.is_file() or any(root.iterdir()):
+        raise SetupError(
+            f'{root} exists and is no quickstart data (it has no {MANIFEST}); remove it or name '
+            'another folder'
+        )
 
 
 def _draw_all(root: Path, wanted: dict, progress: bool) -> None:
