@@ -1,4 +1,4 @@
-"""Prepare CamVid in data/camvid; the code is mmseg_semi/preparing/converters/camvid.py."""
+"""Prepare CamVid: the command line of mmseg_semi.preparing.converters.camvid."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Prepare Cityscapes in data/cityscapes; the code is mmseg_semi/preparing/converters/cityscapes.py."""
+"""Prepare Cityscapes: the command line of mmseg_semi.preparing.converters.cityscapes."""
 
 import sys
 

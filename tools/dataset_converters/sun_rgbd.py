@@ -1,4 +1,4 @@
-"""Prepare SUN RGB-D in data/sunrgbd; the code is mmseg_semi/preparing/converters/sun_rgbd.py."""
+"""Prepare SUN RGB-D: the command line of mmseg_semi.preparing.converters.sun_rgbd."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Prepare PASCAL VOC 2012 with SBD in data/VOCdevkit/VOC2012; the code is mmseg_semi/preparing/converters/voc.py."""
+"""Prepare PASCAL VOC 2012 with SBD: the command line of mmseg_semi.preparing.converters.voc."""
 
 import sys
 
