@@ -38,7 +38,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     'datasets.made_splits': ('preparing.made_splits',),
     'datasets.names': ('data.names',),
     'datasets.own_data': ('data.own_data',),
-    'datasets.png': ('data.png',),
+    'datasets.png': ('data.decoding.png',),
     'datasets.pools': ('data.pools',),
     'datasets.preparation': ('preparing.preparation',),
     'datasets.published_splits': ('preparing.published_splits',),

@@ -27,7 +27,7 @@ from mmseg.registry import TRANSFORMS
 from PIL import Image, UnidentifiedImageError
 
 from mmseg_semi.data.names import read_bytes
-from mmseg_semi.data.png import PlainPNG
+from mmseg_semi.data.decoding.png import PlainPNG
 from mmseg_semi.errors import SetupError, UnreadableFileError
 from mmseg_semi.labels import IGNORE
 

@@ -1,0 +1,41 @@
+"""The pipeline of one sample."""
+
+from mmseg_semi.data.transforms.loading import (
+    DeferredImage,
+    EvaluateAtThisSize,
+    InitValidMap,
+    LoadImage,
+    LoadSegLabels,
+    MultiBranch,
+    PackSemiInputs,
+    PadAllMaps,
+    RandomRelativeResize,
+    RandomScaleCrop,
+    _read,
+    _unreadable,
+    decode_image,
+    read_labels,
+    resize_labels,
+    resize_window,
+    to_class_indices,
+)
+
+__all__ = [
+    'DeferredImage',
+    'EvaluateAtThisSize',
+    'InitValidMap',
+    'LoadImage',
+    'LoadSegLabels',
+    'MultiBranch',
+    'PackSemiInputs',
+    'PadAllMaps',
+    'RandomRelativeResize',
+    'RandomScaleCrop',
+    '_read',
+    '_unreadable',
+    'decode_image',
+    'read_labels',
+    'resize_labels',
+    'resize_window',
+    'to_class_indices',
+]
