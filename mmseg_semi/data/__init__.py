@@ -7,7 +7,7 @@ from mmseg_semi.data.colour.images import (
     PILGaussianBlur,
     PILGrayscale,
 )
-from mmseg_semi.data.folder_dataset import FolderDataset, LoadAnyImage, LoadAnyLabels
+from mmseg_semi.data.folder_dataset import FolderDataset
 from mmseg_semi.data.pools import ShardedImages
 from mmseg_semi.data.quickstart import QuickstartDataset
 from mmseg_semi.data.samplers import MultiSourceSampler, SampleKey
@@ -16,6 +16,8 @@ from mmseg_semi.data.sun_rgbd import SUNRGBDDataset
 from mmseg_semi.data.transforms import (
     EvaluateAtThisSize,
     InitValidMap,
+    LoadAnyImage,
+    LoadAnyLabels,
     LoadImage,
     LoadSegLabels,
     MultiBranch,

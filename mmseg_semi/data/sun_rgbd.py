@@ -5,6 +5,8 @@ from __future__ import annotations
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from mmseg_semi.data.palette import voc_color
+
 
 @DATASETS.register_module()
 class SUNRGBDDataset(BaseSegDataset):
@@ -60,14 +62,7 @@ class SUNRGBDDataset(BaseSegDataset):
             'bathtub',
             'bag',
         ),
-        # the colours of VOC's colour map from 1 on
-        palette=[
-            [
-                sum((i >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3))
-                for channel in range(3)
-            ]
-            for i in range(1, 38)
-        ],
+        palette=[voc_color(index) for index in range(1, 38)],  # 0 is black there
     )
 
     def __init__(

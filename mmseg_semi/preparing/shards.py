@@ -9,11 +9,11 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from mmseg_semi.data.decoding import IMAGE_SUFFIXES
 from mmseg_semi.data.pools import shard_index
 from mmseg_semi.data.randomness import seeded_permutation
 from mmseg_semi.errors import SetupError
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.tif', '.tiff')
 MANIFEST = 'pool.json'
 
 

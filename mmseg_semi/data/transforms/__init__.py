@@ -1,29 +1,35 @@
-"""The pipeline of one sample."""
+"""Transforms of one sample, in the order of a pipeline.
 
-from mmseg_semi.data.transforms.loading import (
-    DeferredImage,
+- ``loading``: read an image and its label map.
+- ``geometry``: resize, pad and crop the image and all of its maps; ``resizing`` holds the arithmetic.
+- ``packing``: one pipeline per view, and the sample that the model receives.
+
+Colour, which the strong view alone has, stands in :mod:`mmseg_semi.data.colour`.
+"""
+
+from mmseg_semi.data.decoding import DeferredImage, decode_image, read_labels, to_class_indices
+from mmseg_semi.data.transforms.geometry import (
     EvaluateAtThisSize,
     InitValidMap,
-    LoadImage,
-    LoadSegLabels,
-    MultiBranch,
-    PackSemiInputs,
     PadAllMaps,
     RandomRelativeResize,
     RandomScaleCrop,
-    _read,
-    _unreadable,
-    decode_image,
-    read_labels,
-    resize_labels,
-    resize_window,
-    to_class_indices,
 )
+from mmseg_semi.data.transforms.loading import (
+    LoadAnyImage,
+    LoadAnyLabels,
+    LoadImage,
+    LoadSegLabels,
+)
+from mmseg_semi.data.transforms.packing import MultiBranch, PackSemiInputs
+from mmseg_semi.data.transforms.resizing import resize_labels, resize_window
 
 __all__ = [
     'DeferredImage',
     'EvaluateAtThisSize',
     'InitValidMap',
+    'LoadAnyImage',
+    'LoadAnyLabels',
     'LoadImage',
     'LoadSegLabels',
     'MultiBranch',
@@ -31,8 +37,6 @@ __all__ = [
     'PadAllMaps',
     'RandomRelativeResize',
     'RandomScaleCrop',
-    '_read',
-    '_unreadable',
     'decode_image',
     'read_labels',
     'resize_labels',
