@@ -15,11 +15,11 @@ from collections.abc import Sequence
 _ROOT = 'mmseg_semi'
 
 MOVED: dict[str, tuple[str, ...]] = {
-    'batch_colour': ('data.colour.hsv',),
+    'batch_colour': ('data.colour.after_mixing', 'data.colour.hsv'),
     'checkpoints': ('runtime.checkpoints',),
     'datasets': (
         'data.camvid',
-        'data.colour.images',
+        'data.colour.transforms',
         'data.folder_dataset',
         'data.pools',
         'data.quickstart',
@@ -30,7 +30,11 @@ MOVED: dict[str, tuple[str, ...]] = {
     ),
     'datasets.camvid': ('data.camvid',),
     'datasets.checks': ('data.checks',),
-    'datasets.colour': ('data.colour.images',),
+    'datasets.colour': (
+        'data.colour.transforms',
+        'data.colour.images',
+        'data.colour.operations',
+    ),
     'datasets.duplicates': ('preparing.duplicates',),
     'datasets.folder_dataset': ('data.folder_dataset', 'data.transforms'),
     'datasets.inspection': ('preparing.inspection',),

@@ -1,7 +1,7 @@
 """What training reads: data sets, sampling and transforms of labelled and unlabelled images."""
 
 from mmseg_semi.data.camvid import CamVidDataset
-from mmseg_semi.data.colour.images import (
+from mmseg_semi.data.colour import (
     DeferColour,
     PILColorJitter,
     PILGaussianBlur,
