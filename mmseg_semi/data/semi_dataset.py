@@ -26,7 +26,7 @@ from mmseg_semi.data.pools import ImageList
 from mmseg_semi.data.randomness import derive_seed, seeded_rng
 from mmseg_semi.data.samplers import SampleKey
 from mmseg_semi.data.splits import KINDS, identify
-from mmseg_semi.data.transforms.loading import LoadSegLabels
+from mmseg_semi.data.transforms import LoadSegLabels
 from mmseg_semi.errors import SetupError, UnreadableFileError
 
 KEY = 'train_dataloader.dataset'

@@ -31,7 +31,6 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmseg_semi.data.checks import read_names, resolve_source
-from mmseg_semi.data.decoding import IMAGE_SUFFIXES
 from mmseg_semi.data.names import read_bytes
 from mmseg_semi.data.semi_dataset import KEY, SemiDataset
 from mmseg_semi.data.transforms import LoadImage, LoadSegLabels, read_labels
@@ -39,6 +38,7 @@ from mmseg_semi.errors import SetupError, UnreadableFileError
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.preparing.duplicates import content_numbers, fingerprint, near_pairs, repeated
 
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 ROLES = ('labeled', 'unlabeled', 'val')
 
 ERROR, WARNING = 'error', 'warning'

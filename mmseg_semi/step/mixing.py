@@ -193,7 +193,7 @@ class ColourAfterMixing(nn.Module):
     """A mixing, then colour jitter and blur of the mixed images: the strong view of ClassMix's and MLLC's code.
 
     Unlabelled pipelines for it make no strong view of their own. One coin a batch for the jitter, with factors for each image
-    and one order, and one for the blur, with one width; see :mod:`mmseg_semi.data.colour.after_mixing`. Labels, confidence and validity
+    and one order, and one for the blur, with one width; see :mod:`mmseg_semi.data.colour.hsv`. Labels, confidence and validity
     move with the mixing only.
 
     Args:
