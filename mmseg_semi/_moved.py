@@ -58,11 +58,12 @@ MOVED: dict[str, tuple[str, ...]] = {
     'datasets.transforms': ('data.transforms', 'labels'),
     'density': (
         'methods.dgcl.class_bank',
+        'methods.dgcl.class_order',
         'methods.ddfp.flow',
         'methods.dgcl.knn',
         'methods.ddfp.mixture',
     ),
-    'density.class_bank': ('methods.dgcl.class_bank',),
+    'density.class_bank': ('methods.dgcl.class_bank', 'methods.dgcl.class_order'),
     'density.flow': ('methods.ddfp.flow',),
     'density.knn': ('methods.dgcl.knn',),
     'density.mixture': ('methods.ddfp.mixture',),

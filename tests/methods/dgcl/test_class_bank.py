@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.methods.dgcl import class_bank
-from mmseg_semi.methods.dgcl.class_bank import UNKNOWN_DENSITY, ClassBank, order_by_class
+from mmseg_semi.methods.dgcl.class_bank import UNKNOWN_DENSITY, ClassBank
+from mmseg_semi.methods.dgcl.class_order import order_by_class
 from mmseg_semi.methods.dgcl.knn import knn_density
 
 K, M, C, D, R = 4, 20, 6, 5, 7
