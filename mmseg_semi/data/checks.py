@@ -1,7 +1,7 @@
 """Checks of images, masks and lists before the first iteration.
 
-Each function raises :class:`SetupError` with one sentence that says what it found and how to fix it. The
-checks read names and, for labelled images, label values; only training decodes images.
+Each function raises :class:`SetupError` with one sentence that says what it found and how to fix
+it. The checks read names and, for labelled images, label values; only training decodes images.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def resolve_source(cfg: dict, key: str) -> dict:
 
     Args:
         cfg: Config of one data set; left as it is.
-        key: Place of ``cfg`` in the config, e.g. 'train_dataloader.dataset.labeled'; errors name it.
+        key: Place of ``cfg`` in the config, e.g. 'train_dataloader.dataset.labeled'; errors name
+            it.
 
     Returns:
         dict: Copy of ``cfg``; the path of the list is absolute if it was found from the working
@@ -140,8 +141,8 @@ def read_names(dataset: BaseDataset, key: str) -> None:
         empty = len(dataset) == 0
     if empty:
         raise SetupError(
-            f'{key}: folder {dataset.data_prefix.get("img_path")} holds no image whose name ends in '
-            f'{getattr(dataset, "img_suffix", "")!r}; put the data there, or set img_suffix'
+            f'{key}: folder {dataset.data_prefix.get("img_path")} holds no image whose name ends '
+            f'in {getattr(dataset, "img_suffix", "")!r}; put the data there, or set img_suffix'
         )
 
 
@@ -172,8 +173,8 @@ def check_files(dataset: BaseDataset, key: str, file: str = 'img_path') -> Seque
         if len(missing):
             shard, _, _, name = dataset.paths.entry(int(missing[0]))
             raise SetupError(
-                f'{key}.shards: {shard} is cut short, {name} lies beyond its end ({len(missing)} images '
-                'in all); write or copy the shard again'
+                f'{key}.shards: {shard} is cut short, {name} lies beyond its end ({len(missing)} '
+                'images in all); write or copy the shard again'
             )
         return dataset.paths
     if isinstance(dataset, ImageList):
@@ -250,9 +251,9 @@ def check_disjoint(
         pool, index = both[0]
         raise SetupError(
             f'{key}.unlabeled names {pool[index]}, which {key}.labeled names too ({len(both)} of '
-            f'{sum(map(len, pools))} unlabelled images); remove it from the unlabelled list (python '
-            'tools/splits.py make writes disjoint lists), or set allow_overlap=True to train on '
-            'lists that were published so'
+            f'{sum(map(len, pools))} unlabelled images); remove it from the unlabelled list '
+            '(python tools/splits.py make writes disjoint lists), or set allow_overlap=True to '
+            'train on lists that were published so'
         )
     return len(both)
 

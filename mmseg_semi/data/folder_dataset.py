@@ -27,7 +27,8 @@ class FolderDataset(BaseSegDataset):
         **kwargs: Other arguments of :class:`mmseg.datasets.BaseSegDataset`, such as ``pipeline``.
 
     Raises:
-        SetupError: If the file, a key of it or a folder is missing or wrong; if ``ann_file`` is set.
+        SetupError: If the file, a key of it or a folder is missing or wrong; if ``ann_file`` is
+            set.
     """
 
     def __init__(self, data_file: str | Mapping, part: str = 'labeled', **kwargs) -> None:

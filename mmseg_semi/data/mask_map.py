@@ -23,7 +23,8 @@ _SHOWN = 8  # values that an error lists
 class UnmappedValues(SetupError):
     """A mask holds values that belong to no class and are not ignored.
 
-    A data loader's worker pickles it by its message alone; :meth:`of` makes one that knows the counts.
+    A data loader's worker pickles it by its message alone; :meth:`of` makes one that knows the
+    counts.
     """
 
     found: Counter = Counter()
@@ -69,11 +70,12 @@ class MaskMap:
     """Maps the values or the colours of masks to class indices.
 
     Args:
-        classes: A sequence of names, if masks hold the indices of the classes. Else name -> what the class
-            is in the masks: a value (int), a range of values ('1-20', both ends included), a colour
-            ('#rrggbb' or [[r, g, b]]), or a list of them. Values and colours do not mix.
-        ignore: What becomes the ignored label 255, written likewise. Defaults to the value 255 if values
-            are mapped and no class has it, and to no colour if colours are mapped.
+        classes: A sequence of names, if masks hold the indices of the classes. Else name -> what
+            the class is in the masks: a value (int), a range of values ('1-20', both ends
+            included), a colour ('#rrggbb' or [[r, g, b]]), or a list of them. Values and colours do
+            not mix.
+        ignore: What becomes the ignored label 255, written likewise. Defaults to the value 255 if
+            values are mapped and no class has it, and to no colour if colours are mapped.
         source: The file or the config; errors name it.
 
     Attributes:
@@ -103,8 +105,8 @@ class MaskMap:
             names, specs = [], ()
         if not names:
             raise SetupError(
-                f"{source}: 'classes' is {classes!r}, expected a list of names, or names with what each "
-                "class is in the masks, such as {road: 0, car: '1-20'}"
+                f"{source}: 'classes' is {classes!r}, expected a list of names, or names with what "
+                "each class is in the masks, such as {road: 0, car: '1-20'}"
             )
         self.names = tuple(names)
         if len(set(self.names)) < len(self.names) or len(self.names) > IGNORE:
@@ -139,8 +141,8 @@ class MaskMap:
                 if taken:
                     shown = entry if self.by_color else _range_text(entry)
                     raise SetupError(
-                        f'{source}: {shown} stands in {taken[0]} and in {key}; each value belongs to '
-                        "one of them (a colour is written '#rrggbb' or [[r, g, b]])"
+                        f'{source}: {shown} stands in {taken[0]} and in {key}; each value belongs '
+                        "to one of them (a colour is written '#rrggbb' or [[r, g, b]])"
                     )
                 owners[code] = key
                 if self.by_color:
@@ -160,8 +162,8 @@ class MaskMap:
         for entry in spec if isinstance(spec, list | tuple) else [spec]:
             if entry is None:
                 raise SetupError(
-                    f"{self.source}: {key} is empty; a colour stands in quotes ('#00ff00'), because # "
-                    'starts a comment in YAML'
+                    f"{self.source}: {key} is empty; a colour stands in quotes ('#00ff00'), "
+                    'because # starts a comment in YAML'
                 )
             color = parse_color(entry)
             if color:
@@ -186,16 +188,16 @@ class MaskMap:
                 kinds = ('colours', 'values') if self.by_color else ('values', 'colours')
                 shown = other[0] if isinstance(other[0], str) else _range_text(other[0])
                 raise SetupError(
-                    f'{self.source}: {key} has {shown}, but the classes before it are {kinds[0]} and not '
-                    f'{kinds[1]}; write all of them the same way'
+                    f'{self.source}: {key} has {shown}, but the classes before it are {kinds[0]} '
+                    f'and not {kinds[1]}; write all of them the same way'
                 )
 
     def read(self, path: str, backend_args: dict | None = None) -> np.ndarray:
         """Read a mask file as class indices.
 
         Args:
-            path: Any format that Pillow or OpenCV reads. An alpha channel is dropped. A palette gives
-                its indices if values are mapped, its colours if colours are mapped.
+            path: Any format that Pillow or OpenCV reads. An alpha channel is dropped. A palette
+                gives its indices if values are mapped, its colours if colours are mapped.
             backend_args: File backend of MMEngine, None for the local disk.
 
         Returns:
@@ -228,7 +230,7 @@ class MaskMap:
         return labels.astype(np.uint8)
 
     def _single_channel(self, path: str, values: np.ndarray) -> np.ndarray:
-        """(H, W) integers of a mask that may have three equal channels, or integers stored as floats."""
+        """(H, W) integers of a mask that has three equal channels or stores floats."""
         if values.ndim == 3:
             if (values[..., 0] != values[..., 1]).any() or (values[..., 0] != values[..., 2]).any():
                 code = values.astype(np.int64) @ (1 << 16, 1 << 8, 1)

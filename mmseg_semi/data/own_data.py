@@ -1,13 +1,14 @@
-"""A user's own data, described by one small file: folders, classes, and what the values of masks mean.
+"""A user's own data, described by one small file: folders, classes, and the meaning of masks.
 
-A YAML or JSON file (or the same dict in a config) says where images and masks are and what is in them::
+A YAML or JSON file (or the same dict in a config) gives the folders of images and masks, and what
+the masks contain::
 
     labeled: {images: photos, masks: annotations}
     unlabeled: [more_photos, /mnt/archive]
     val: 0.2                       # a share of the labelled images, or {images: ..., masks: ...}
     classes:
       background: "#000000"        # a colour,
-      leaf: ["#00ff00", "#008000"] # or several; or grey values and ranges: 1, "2-100", [101, "110-120"]
+      leaf: ["#00ff00", "#008000"] # or several; or values and ranges: 1, "2-100", [101, "110-120"]
     ignore: "#ffffff"
 
 ``docs/custom_data.md`` describes every key.
@@ -40,8 +41,8 @@ class OwnData:
     """Reads the description of a user's own data and finds its files.
 
     Args:
-        description: YAML or JSON file, or its content as a dict. Relative folders are looked up from
-            the file's folder, those of a dict from the working directory.
+        description: YAML or JSON file, or its content as a dict. Relative folders are looked up
+            from the file's folder, those of a dict from the working directory.
 
     Attributes:
         source: The file, or 'data_file' for a dict; errors name it.
@@ -54,7 +55,8 @@ class OwnData:
             :meth:`files` checks the folders.
 
     Example:
-        >>> own = OwnData(dict(labeled=dict(images='photos', masks='masks'), classes=['road', 'car']))
+        >>> folders = dict(images='photos', masks='masks')
+        >>> own = OwnData(dict(labeled=folders, classes=['road', 'car']))
         >>> own.mask_map.names, own.palette
         (('road', 'car'), [[0, 0, 0], [128, 0, 0]])
     """
@@ -111,8 +113,8 @@ class OwnData:
         folder = self.folder / osp.expanduser(value)
         if not folder.is_dir():
             raise SetupError(
-                f'{self.source}: {key} is {value!r}, but the folder {folder} does not exist; fix the '
-                f'path (it is relative to {osp.abspath(self.folder)})'
+                f'{self.source}: {key} is {value!r}, but the folder {folder} does not exist; fix '
+                f'the path (it is relative to {osp.abspath(self.folder)})'
             )
         return folder
 
@@ -138,8 +140,8 @@ class OwnData:
         if images.resolve() == masks.resolve():
             if not suffix:
                 raise SetupError(
-                    f'{self.source}: {part}.images and {part}.masks are one folder; separate them by '
-                    'mask_suffix, such as _mask for NAME_mask.png'
+                    f'{self.source}: {part}.images and {part}.masks are one folder; separate them '
+                    'by mask_suffix, such as _mask for NAME_mask.png'
                 )
             image_files = {n: p for n, p in image_files.items() if not n.endswith(suffix)}
         lost = [name for name in image_files if name not in mask_files]
@@ -150,9 +152,10 @@ class OwnData:
             there = next(iter(mask_files), None)
             seen = f'found there is {mask_files[there].name}' if there else f'none ends in {suffix}'
             raise SetupError(
-                f'{self.source}: {len(lost)} of {len(image_files)} images in {images} have no mask, the '
-                f'first is {image_files[lost[0]].name}, expected {lost[0]}{suffix} with any ending in '
-                f'{masks} ({seen}); add the masks, set {part}.mask_suffix, or name {entry["images"]} '
+                f'{self.source}: {len(lost)} of {len(image_files)} images in {images} have no '
+                f'mask, the first is {image_files[lost[0]].name}, expected {lost[0]}{suffix} with '
+                f'any ending in {masks} ({seen}); add the masks, set {part}.mask_suffix, or name '
+                f'{entry["images"]} '
                 "in 'unlabeled' too, to train on these images without masks"
             )
         return [
@@ -164,8 +167,8 @@ class OwnData:
         folders = self._pools()
         if not folders:
             raise SetupError(
-                f"{self.source} has no 'unlabeled'; add the folders of images without masks, or set "
-                'train_dataloader.dataset.unlabeled=None to train on labelled images alone'
+                f"{self.source} has no 'unlabeled'; add the folders of images without masks, or "
+                'set train_dataloader.dataset.unlabeled=None to train on labelled images alone'
             )
         known = set()
         for part in ('labeled', 'val', 'test'):
@@ -218,15 +221,15 @@ class OwnData:
             name = Path(osp.relpath(stem, folder)).as_posix()
             if name in found:
                 raise SetupError(
-                    f'{self.source}: {key} holds {found[name].name} and {osp.basename(path)}; keep one '
-                    'file a name'
+                    f'{self.source}: {key} holds {found[name].name} and {osp.basename(path)}; keep '
+                    'one file a name'
                 )
             found[name] = Path(path)
         if not found:
             seen = ', '.join(f'{n} x {suffix}' for suffix, n in others.most_common(3)) or 'nothing'
             raise SetupError(
-                f'{self.source}: {key}, the folder {folder}, holds no image (found: {seen}); expected '
-                'files such as .jpg, .png or .tif'
+                f'{self.source}: {key}, the folder {folder}, holds no image (found: {seen}); '
+                'expected files such as .jpg, .png or .tif'
             )
         return found
 
@@ -235,8 +238,8 @@ class OwnData:
         number = round(share * count)
         if isinstance(share, bool) or not 0 < share < 1 or not 0 < number < count:
             raise SetupError(
-                f"{self.source}: 'val' is {share}, a share of {count} labelled images; expected a number "
-                'between 0 and 1 that leaves at least one image on either side'
+                f"{self.source}: 'val' is {share}, a share of {count} labelled images; expected a "
+                'number between 0 and 1 that leaves at least one image on either side'
             )
         return set(seeded_permutation(count, 0)[:number].tolist())
 
@@ -254,8 +257,8 @@ class OwnData:
             color = parse_color(entry)
             if color is None:
                 raise SetupError(
-                    f"{self.source}: palette.{name} is {entry!r}, expected a colour such as '#00ff00' "
-                    '(in quotes) or [0, 255, 0]'
+                    f'{self.source}: palette.{name} is {entry!r}, expected a colour such as '
+                    "'#00ff00' (in quotes) or [0, 255, 0]"
                 )
             colors[name] = color
         return [
@@ -273,8 +276,8 @@ class OwnData:
             or given[0] >= given[1]
         ):
             raise SetupError(
-                f"{self.source}: 'value_range' is {given!r}, expected [low, high], such as [0, 4095] for "
-                '12-bit images'
+                f"{self.source}: 'value_range' is {given!r}, expected [low, high], such as [0, "
+                '4095] for 12-bit images'
             )
         return float(given[0]), float(given[1])
 

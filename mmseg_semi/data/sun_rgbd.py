@@ -10,15 +10,18 @@ from mmseg_semi.data.palette import voc_color
 
 @DATASETS.register_module()
 class SUNRGBDDataset(BaseSegDataset):
-    """The colour images of SUN RGB-D with the 37 classes of its benchmark; unlabelled is 255.
+    """Colour images of SUN RGB-D with the 37 classes of its benchmark; unlabelled is 255 (ignored).
 
     ``tools/dataset_converters/sun_rgbd.py`` arranges the files (images/{train,val}/NAME.jpg and
     labels/{train,val}/NAME.png); val is the official test set.
 
+    Writes for the pipeline: the keys of BaseSegDataset: ``img_path``, ``seg_map_path``,
+    ``label_map``, ``reduce_zero_label``, ``seg_fields``.
+
     Args:
         img_suffix: Ending of image names. Defaults to '.jpg'.
         seg_map_suffix: Ending of label names. Defaults to '.png'.
-        reduce_zero_label: Label 0 is a class (wall). Defaults to False.
+        reduce_zero_label: Keep False: label 0 is a class (wall). Defaults to False.
         **kwargs: Other arguments of :class:`mmseg.datasets.BaseSegDataset`.
     """
 

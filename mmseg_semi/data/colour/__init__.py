@@ -1,6 +1,6 @@
 """Colour of the strong view, which the weak view of an image does not have.
 
-=================  =====================================================================================
+=================  ===============================================================================
 ``transforms``     what a config names: draws the operations per image, and applies them or leaves
                    them to the device
 ``images``         the operations on one image (NumPy), for ``transforms``
@@ -8,7 +8,7 @@
 ``after_mixing``   another jitter and blur, of mixed images (ClassMix, MLLC), for the mixing
 ``operations``     what ``transforms``, ``images`` and ``batches`` share: names, amounts, constants
 ``hsv``            hue, saturation and value of tensors, for ``batches`` and ``after_mixing``
-=================  =====================================================================================
+=================  ===============================================================================
 """
 
 from mmseg_semi.data.colour.batches import apply_operations

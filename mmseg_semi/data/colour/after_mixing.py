@@ -1,9 +1,9 @@
 """Colour jitter and blur of mixed images: the strong view of ClassMix and MLLC.
 
-ClassMix: arXiv 2007.07936; MLLC: arXiv 2404.02065. Their code draws once per batch, after mixing, and the
-jitter is that of their version of kornia: brightness is added, contrast multiplies, saturation
-multiplies and hue turns in HSV; values are clipped to [0, 1] after each. That differs from torchvision's
-jitter in :mod:`.images`. These functions change images only, never labels.
+ClassMix: arXiv 2007.07936; MLLC: arXiv 2404.02065. Their code draws once per batch, after mixing,
+and the jitter is that of their version of kornia: brightness is added, contrast multiplies,
+saturation multiplies and hue turns in HSV; values are clipped to [0, 1] after each. That differs
+from torchvision's jitter in :mod:`.images`. These functions change images only, never labels.
 """
 
 import math
@@ -24,7 +24,8 @@ def colour_jitter(images: Tensor, amounts: dict[str, Tensor], order: list[str]) 
 
     Args:
         images: (N, 3, H, W) RGB in [0, 1].
-        amounts: Operation -> (N,): brightness, added; contrast and saturation, factors; hue, in turns.
+        amounts: Operation -> (N,): brightness, added; contrast and saturation, factors; hue, in
+            turns.
         order: Names of operations, in the order in which they are applied.
 
     Returns:
@@ -73,7 +74,8 @@ def gaussian_blur(images: Tensor, sigma: float, sizes: tuple[int, int] | None = 
     Args:
         images: (N, C, H, W) float.
         sigma: Standard deviation in pixels.
-        sizes: Odd kernel lengths down and across. Defaults to :func:`blur_kernel_size` of the sides.
+        sizes: Odd kernel lengths down and across. Defaults to :func:`blur_kernel_size` of the
+            sides.
 
     Returns:
         Tensor: (N, C, H, W).

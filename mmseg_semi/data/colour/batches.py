@@ -1,8 +1,8 @@
 """Colour operations on a batch of images (PyTorch), on any device; the same as in :mod:`.images`.
 
-Each image has its own sequence of operations and amounts. Images that have the same operation next are
-computed together. Levels are rounded after each operation, as for one image, so that both ways differ
-by rounding only.
+Each image has its own sequence of operations and amounts. Images that have the same operation next
+are computed together. Levels are rounded after each operation, as for one image, so that both ways
+differ by rounding only.
 """
 
 from collections.abc import Sequence
@@ -59,7 +59,8 @@ def adjust_brightness(images: Tensor, factors: Tensor) -> Tensor:
         Tensor: (N, 3, H, W), whole levels again.
 
     Example:
-        >>> adjust_brightness(torch.full((1, 3, 1, 1), 101.0), torch.tensor([1.5])).flatten().tolist()
+        >>> images = torch.full((1, 3, 1, 1), 101.0)
+        >>> adjust_brightness(images, torch.tensor([1.5])).flatten().tolist()
         [151.0, 151.0, 151.0]
     """
     return (_per_image(factors, images) * images).clamp(0, 255).floor()

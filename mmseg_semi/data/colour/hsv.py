@@ -1,7 +1,7 @@
 """Hue, saturation and value of colour tensors, on any device.
 
-The hue is counted in sixths of a turn: red lies at 0, green at 2, blue at 4. The span is the difference
-of the largest and the smallest channel.
+The hue is counted in sixths of a turn: red lies at 0, green at 2, blue at 4. The span is the
+difference of the largest and the smallest channel.
 """
 
 import torch
@@ -18,8 +18,8 @@ def split_hue(images: Tensor, channels: str = 'rgb') -> tuple[Tensor, Tensor, Te
         channels: Order of the channels, 'rgb' or 'bgr'. Defaults to 'rgb'.
 
     Returns:
-        tuple[Tensor, Tensor, Tensor]: Each (N, H, W): hue in sixths of a turn, in [-1, 5]; value and
-        span, in the unit of ``images``. The hue of a grey pixel is any.
+        tuple[Tensor, Tensor, Tensor]: Each (N, H, W): hue in sixths of a turn, in [-1, 5]; value
+        and span, in the unit of ``images``. The hue of a grey pixel is any.
 
     Example:
         >>> yellow_and_blue = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).view(1, 3, 1, 2)

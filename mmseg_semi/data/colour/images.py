@@ -9,8 +9,8 @@ blur                                three levels at most
 hue                                 0.1 levels on average on photographs, up to 12 in strong colours
 ==================================  ===========================================================
 
-The hue differs because Pillow's HSV has 8 bits: ours is within half a level of the definition, Pillow's
-within 14.
+The hue differs because Pillow's HSV has 8 bits: ours is within half a level of the definition,
+Pillow's within 14.
 """
 
 import cv2

@@ -1,6 +1,7 @@
 """What the colour operations on one image and on a batch share: names, amounts, constants.
 
-Colour jitter, greyscale and Gaussian blur follow torchvision and Pillow, which the authors' code uses.
+Colour jitter, greyscale and Gaussian blur follow torchvision and Pillow, which the authors' code
+uses.
 """
 
 from __future__ import annotations

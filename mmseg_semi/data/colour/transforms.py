@@ -1,8 +1,8 @@
 """Registered transforms of the strong view's colour; each draws its operations per image.
 
-Colour jitter, greyscale and Gaussian blur follow torchvision and Pillow, and so does the authors' code.
-Each transform draws its operations first and applies them second, so that :class:`DeferColour` can leave
-the second half to the device (:mod:`.batches`).
+Colour jitter, greyscale and Gaussian blur follow torchvision and Pillow, and so does the authors'
+code. Each transform draws its operations first and applies them second, so that
+:class:`DeferColour` can leave the second half to the device (:mod:`.batches`).
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class ColourTransform(BaseTransform):
 class PILColorJitter(ColourTransform):
     """Jitter brightness, contrast, saturation and hue in random order (torchvision's ColorJitter).
 
-    The factors are uniform in [max(0, 1 - v), 1 + v], v being the argument of that name; the hue shift is
-    uniform in [-hue, hue] turns.
+    The factors are uniform in [max(0, 1 - v), 1 + v], v being the argument of that name; the hue
+    shift is uniform in [-hue, hue] turns.
 
     Reads and changes: ``img`` (H, W, 3) uint8 BGR.
 
@@ -137,7 +137,8 @@ class PILGaussianBlur(ColourTransform):
 
     Args:
         prob: Probability that the image is changed. Defaults to 0.5.
-        radius: (low, high) of the standard deviation in pixels, which is uniform. Defaults to (0.1, 2.0).
+        radius: (low, high) of the standard deviation in pixels, which is uniform. Defaults to
+            (0.1, 2.0).
 
     Raises:
         SetupError: If an argument is out of range.
@@ -171,10 +172,10 @@ class DeferColour(BaseTransform):
     """Draw the colour operations of the strong view, and leave their arithmetic to the device.
 
     Put it at the head of the *weak* view, in a ``MultiBranch`` without a strong one:
-    ``weak=[dict(type='DeferColour', transforms=[...]), dict(type='PackSemiInputs')]``. The batch then
-    carries every unlabelled image once, as uint8, and :class:`.SemiDataPreprocessor` makes the strong
-    view from it on the device. The draws are those that the transforms would make, so a sample has the
-    same strong view either way, up to rounding.
+    ``weak=[dict(type='DeferColour', transforms=[...]), dict(type='PackSemiInputs')]``. The batch
+    then carries every unlabelled image once, as uint8, and :class:`.SemiDataPreprocessor` makes the
+    strong view from it on the device. The draws are those that the transforms would make, so a
+    sample has the same strong view either way, up to rounding.
 
     Writes: ``colour``, the list of (operation, amount) in order; ``img`` stays.
 

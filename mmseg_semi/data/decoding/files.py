@@ -9,7 +9,7 @@ from mmseg_semi.data.names import read_bytes
 from mmseg_semi.errors import UnreadableFileError
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
-"""Usual endings of photographs, in lower case: what the tools look for in a folder of images."""
+"""Usual endings of images, in lower case; the tools look for them in a folder of images."""
 
 Image.init()  # registers all of Pillow's formats
 ANY_IMAGE_SUFFIXES = frozenset(
@@ -19,7 +19,7 @@ ANY_IMAGE_SUFFIXES = frozenset(
     # only OpenCV reads these
     | {'.exr', '.hdr', '.pic', '.pxm', '.sr', '.jp2'}
 )
-"""Endings of all files that Pillow or OpenCV reads, in lower case: what counts as an image in own data."""
+"""Endings of all images that Pillow or OpenCV reads, in lower case; own data may have any."""
 
 
 def read_file(
@@ -34,8 +34,8 @@ def read_file(
         path: The file; errors name it.
         kind: 'image' or 'mask'; errors name it.
         backend_args: File backend of MMEngine, None for the local disk.
-        span: (file, start, stop) where the image is a part of a larger file, such as a tar shard. None
-            reads all of ``path``.
+        span: (file, start, stop) where the image is a part of a larger file, such as a tar shard.
+            None reads all of ``path``.
 
     Raises:
         UnreadableFileError: If the file does not exist or cannot be read.

@@ -21,8 +21,8 @@ def decode_image(content: bytes) -> np.ndarray:
     """Decode a file's bytes as Pillow does, in less time.
 
     OpenCV decodes 8-bit colour JPEG and PNG directly to BGR, with the same pixels as Pillow. But it
-    fills the missing part of a truncated file with grey, where Pillow raises an error. OpenCV therefore
-    gets complete files of these two kinds only, and Pillow decodes all others.
+    fills the missing part of a truncated file with grey, where Pillow raises an error. OpenCV
+    therefore gets complete files of these two kinds only, and Pillow decodes all others.
 
     Args:
         content: The file.
@@ -109,8 +109,8 @@ def decode_with_opencv(content: bytes) -> np.ndarray | None:
 class DeferredImage:
     """A PNG that is decoded once the crop is known, so that the rest of it is never decoded.
 
-    :class:`.LoadImage` makes it with ``defer=True``, and :class:`.RandomScaleCrop` decodes it. Any other
-    use of its pixels raises SetupError.
+    :class:`.LoadImage` makes it with ``defer=True``, and :class:`.RandomScaleCrop` decodes it. Any
+    other use of its pixels raises SetupError.
 
     Args:
         path: Path of the file; errors name it.

@@ -1,10 +1,12 @@
 """Decoding the part of a PNG file that a crop shows.
 
-The rows of a PNG are one compressed stream, and each pixel is coded as its difference from pixels to
-the left and above. A decoder therefore need not inflate the rows below a crop, nor compute the pixels
-below or to the right of it. The pixels equal those of the completely decoded file, bit for bit.
+The rows of a PNG are one compressed stream, and each pixel is coded as its difference from pixels
+to the left and above. A decoder therefore need not inflate the rows below a crop, nor compute the
+pixels below or to the right of it. The pixels equal those of the completely decoded file, bit for
+bit.
 
-The library isal inflates in less than half of zlib's time; this module uses it where it is installed.
+The library isal inflates in less than half of zlib's time; this module uses it where it is
+installed.
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ class PlainPNG:
         """Open a file's bytes.
 
         Returns:
-            PlainPNG: The file, not yet decoded; None if it is another kind of file, or its checksums
+            PlainPNG: The file, not yet decoded; None if it is another kind of file, or its
+                checksums
             are wrong.
         """
         if content[:8] != _SIGNATURE:
@@ -83,8 +86,8 @@ class PlainPNG:
             width: Likewise.
 
         Returns:
-            np.ndarray: (height, width, 3) uint8 BGR; None if the complete file decodes as fast, or if
-            the compressed rows are damaged.
+            np.ndarray: (height, width, 3) uint8 BGR; None if the complete file decodes as fast, or
+            if the compressed rows are damaged.
         """
         # with zlib, a part of more than three quarters costs more than it saves
         if fast_zlib is zlib and 4 * height * width > 3 * self.height * self.width:

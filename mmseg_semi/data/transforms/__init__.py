@@ -1,7 +1,8 @@
 """Transforms of one sample, in the order of a pipeline.
 
 - ``loading``: read an image and its label map.
-- ``geometry``: resize, pad and crop the image and all of its maps; ``resizing`` holds the arithmetic.
+- ``geometry``: resize, pad and crop the image and all of its maps; ``resizing`` holds the
+  arithmetic.
 - ``packing``: one pipeline per view, and the sample that the model receives.
 
 Colour, which the strong view alone has, stands in :mod:`mmseg_semi.data.colour`.

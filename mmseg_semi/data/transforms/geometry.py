@@ -2,8 +2,8 @@
 
 The recipe is the one that DDFP and UniMatch share: relative random resize, padding on the right and
 at the bottom, random crop and flip for every image. Geometry happens once, before
-:class:`.MultiBranch` splits an unlabelled sample into its weak and its strong view, so the two views
-match pixel by pixel.
+:class:`.MultiBranch` splits an unlabelled sample into its weak and its strong view, so the two
+views match pixel by pixel.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from mmseg_semi.labels import IGNORE
 class RandomRelativeResize(BaseTransform):
     """Resize an image and its maps relative to the image's own size, keeping the aspect ratio.
 
-    The long side becomes a uniform integer in [int(low * L), int(high * L)], L being its length now;
-    the short side is rounded. Pillow's bilinear filter (antialiased) resamples the image, the nearest
-    pixel gives labels and validity. (MMCV's RandomResize draws relative to a fixed scale.)
+    The long side becomes a uniform integer in [int(low * L), int(high * L)], L being its length
+    now; the short side is rounded. Pillow's bilinear filter (antialiased) resamples the image, the
+    nearest pixel gives labels and validity. (MMCV's RandomResize draws relative to a fixed scale.)
 
     Where a crop follows, :class:`RandomScaleCrop` does both in less time.
 
@@ -64,38 +64,39 @@ class RandomScaleCrop(BaseTransform):
     """Resize by a random factor, pad to the crop size and crop at random, computing only the crop.
 
     The defaults equal :class:`RandomRelativeResize`, then :class:`PadAllMaps` and MMSegmentation's
-    RandomCrop, draw by draw; an image's pixels differ by one level at most. Image, labels and validity
-    share the draw.
+    RandomCrop, draw by draw; an image's pixels differ by one level at most. Image, labels and
+    validity share the draw.
 
     Other settings give further published pipelines:
 
-    ========================  ==========================================================================
-    DDFP, UniMatch            the defaults
-    DGCL                      ``factor='halves', interpolation='bilinear_plain', padding='centre'``, mean
-                              colour
-    CCT                       ``base=400, interpolation='bicubic'``, mean colour
-    MLLC, scaled              ``factor='tenths', ratio_range=(0.5, 1.6)``
-    ========================  ==========================================================================
+    ==============  ===============================================================================
+    DDFP, UniMatch  the defaults
+    DGCL            ``factor='halves', interpolation='bilinear_plain', padding='centre'``, mean
+                    colour
+    CCT             ``base=400, interpolation='bicubic'``, mean colour
+    MLLC, scaled    ``factor='tenths', ratio_range=(0.5, 1.6)``
+    ==============  ===============================================================================
 
     Reads and changes: ``img`` (H, W, 3) uint8 or a :class:`.DeferredImage`, and every map in
     ``seg_fields``, (H, W); all then have the size of the crop.
 
-    Writes: ``img_shape``, ``scale`` (width, height) before the crop, ``scale_factor``, ``keep_ratio``.
+    Writes: ``img_shape``, ``scale`` (width, height) before the crop, ``scale_factor``,
+    ``keep_ratio``.
 
     Args:
         crop_size: (height, width) or the side of a square, in pixels.
         ratio_range: (low, high), 0 < low <= high. Defaults to (0.5, 2.0).
         factor: Distribution of the factor. 'long_side': the long side becomes a uniform integer in
             [int(low * L), int(high * L)], the short side is rounded half up. 'halves': with
-            probability 1/2 the factor is uniform in [low, 1], else in [1, high], and sides are rounded
-            down. 'tenths': the factor is one of low, low + 0.1, ..., high, and sides are rounded down.
-            Defaults to 'long_side'.
+            probability 1/2 the factor is uniform in [low, 1], else in [1, high], and sides are
+            rounded down. 'tenths': the factor is one of low, low + 0.1, ..., high, and sides are
+            rounded down. Defaults to 'long_side'.
         base: Length L of 'long_side' in pixels; None: the image's own long side. Defaults to None.
         interpolation: Of the image: 'bilinear' and 'bicubic' are Pillow's (antialiased when they
             shrink), 'bilinear_plain' reads four pixels at any scale. Labels and validity take the
             nearest pixel. Defaults to 'bilinear'.
-        padding: 'corner' pads on the right and at the bottom, 'centre' equally on both sides. Defaults to
-            'corner'.
+        padding: 'corner' pads on the right and at the bottom, 'centre' equally on both sides.
+            Defaults to 'corner'.
         pad_val: ``img``: one value, or the blue, green and red one; ``seg``: value of all maps.
             Defaults to 0 and 255 (ignored).
 
@@ -201,7 +202,7 @@ def _check_range(name: str, ratio_range: Sequence[float]) -> tuple[float, float]
 def _draw_long_side(
     width: int, height: int, ratio_range: tuple[float, float], base: int | None
 ) -> tuple[int, int]:
-    """(width, height) with a long side that is a uniform integer between the two ratios of the base."""
+    """(width, height) with a long side that is uniform between the two ratios of the base."""
     low, high = (int(ratio * (base or max(width, height))) for ratio in ratio_range)
     return _keep_aspect(width, height, np.random.randint(max(low, 1), max(high, 1) + 1))
 
@@ -234,12 +235,13 @@ def _note_size(
 class InitValidMap(BaseTransform):
     """Start the map that separates real pixels from padding, for images without labels.
 
-    Padding, crop and flip then change it with the image. Put it before the first transform that pads.
+    Padding, crop and flip then change it with the image. Put it before the first transform that
+    pads.
 
     Reads: ``img``.
 
-    Writes: ``gt_valid_map`` (H, W) uint8, 0 where the pixel is real; padding will be 255. Its name is
-    appended to ``seg_fields``.
+    Writes: ``gt_valid_map`` (H, W) uint8, 0 where the pixel is real; padding will be 255. Its name
+    is appended to ``seg_fields``.
     """
 
     def transform(self, results: dict) -> dict:
@@ -256,7 +258,7 @@ class InitValidMap(BaseTransform):
 class PadAllMaps(Pad):
     """Pad an image and every map in ``seg_fields`` on the right and at the bottom.
 
-    MMCV's Pad, which it is otherwise, pads the labels alone.
+    MMCV's Pad pads only the labels; the other settings are its own.
 
     Reads and changes: ``img`` (H, W, 3), and every map in ``seg_fields``, (H, W).
 

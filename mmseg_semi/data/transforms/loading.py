@@ -1,7 +1,7 @@
-"""Loading images and label maps; a file that cannot be read or does not fit raises an error that names it.
+"""Loading of images and label maps, with errors that name a file that cannot be used.
 
-``LoadImage`` and ``LoadSegLabels`` read the usual data sets, ``LoadAnyImage`` and ``LoadAnyLabels`` the
-images and masks of :class:`.FolderDataset`, whatever their format is.
+``LoadImage`` and ``LoadSegLabels`` read the usual data sets, ``LoadAnyImage`` and ``LoadAnyLabels``
+the images and masks of :class:`.FolderDataset`, whatever their format is.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class LoadImage(LoadImageFromFile):
 
     It obeys orientation tags, and turns grey and palette images into colour images.
 
-    Reads: ``img_path``; ``img_span``, (file, start, stop), if the image is a part of a file such as a
-    tar shard; ``img_bytes``, the file's bytes, if they are read already (removed).
+    Reads: ``img_path``; ``img_span``, (file, start, stop), if the image is a part of a file such as
+    a tar shard; ``img_bytes``, the file's bytes, if they are read already (removed).
 
     Writes: ``img`` (H, W, 3) uint8 BGR, ``img_shape`` and ``ori_shape``, both (H, W).
 
@@ -36,10 +36,10 @@ class LoadImage(LoadImageFromFile):
         imdecode_backend: 'auto' (see :func:`.decode_image`) or a decoder of
             :func:`mmcv.imfrombytes`. Defaults to 'auto'.
         backend_args: File backend of MMEngine, None for the local disk. Defaults to None.
-        defer: Whether to leave a PNG to :class:`.RandomScaleCrop`, which then decodes the part that it
-            crops, with the same pixels. ``img`` is a :class:`.DeferredImage` until then, and no transform
-            between the two may need pixels. Other files are decoded here, and with another decoder than
-            'auto' all files. Defaults to False.
+        defer: Whether to leave a PNG to :class:`.RandomScaleCrop`, which then decodes the part that
+            it crops, with the same pixels. ``img`` is a :class:`.DeferredImage` until then, and no
+            transform between the two may need pixels. Other files are decoded here, and with
+            another decoder than 'auto' all files. Defaults to False.
 
     Raises:
         UnreadableFileError: If the file is missing, truncated or no image.
@@ -90,8 +90,8 @@ class LoadImage(LoadImageFromFile):
 class LoadSegLabels(LoadAnnotations):
     """Read a label map of class indices.
 
-    Reads: ``seg_map_path``; ``reduce_zero_label`` and ``label_map`` of the data set; ``img``, for the
-    comparison of sizes, and ``img_path``, for errors.
+    Reads: ``seg_map_path``; ``reduce_zero_label`` and ``label_map`` of the data set; ``img``, for
+    the comparison of sizes, and ``img_path``, for errors.
 
     Writes: ``gt_seg_map`` (H, W) uint8, a class or 255 (ignored); its name is appended to
     ``seg_fields``.
@@ -133,11 +133,11 @@ class LoadAnyImage(LoadImage):
     """Read an image of any format that Pillow or OpenCV reads, as uint8 BGR.
 
     - An image of 8 bits per channel keeps its values, as with ``LoadImage``.
-    - More bits, or fractions: ``value_range`` (low, high) is mapped linearly to 0 .. 255 and rounded;
-      values outside of it are clipped. The data set's range comes first, then the argument, then
-      0 .. 65535 for integers; fractions have no default.
-    - A single channel is repeated three times; an alpha channel is dropped; of several pages the first
-      is read.
+    - More bits, or fractions: ``value_range`` (low, high) is mapped linearly to 0 .. 255 and
+      rounded; values outside of it are clipped. The data set's range comes first, then the
+      argument, then 0 .. 65535 for integers; fractions have no default.
+    - A single channel is repeated three times; an alpha channel is dropped; of several pages the
+      first is read.
 
     Reads: the keys of ``LoadImage``, and ``value_range`` of :class:`.FolderDataset` (removed).
 
@@ -171,16 +171,17 @@ class LoadAnyImage(LoadImage):
             return super().transform(dict(results, img_bytes=content))
         if deep.ndim == 3 and deep.shape[2] not in (1, 3, 4):
             raise SetupError(
-                f'image {path} has {deep.shape[2]} channels, expected 1, 3 or 4; export three of them'
+                f'image {path} has {deep.shape[2]} channels, expected 1, 3 or 4; export three of '
+                'them'
             )
         if deep.dtype == np.uint8:
             value_range = (0, 255)
         if value_range is None:
             if deep.dtype.kind == 'f' or deep.min() < 0 or deep.max() > 65535:
                 raise SetupError(
-                    f'image {path} holds {deep.dtype} values of {deep.min():.4g} to {deep.max():.4g}; '
-                    'say which become black and white: value_range: [LOW, HIGH] in the data file, or '
-                    'value_range=(LOW, HIGH) of LoadAnyImage'
+                    f'image {path} holds {deep.dtype} values of {deep.min():.4g} to '
+                    f'{deep.max():.4g}; say which become black and white: value_range: [LOW, HIGH] '
+                    'in the data file, or value_range=(LOW, HIGH) of LoadAnyImage'
                 )
             value_range = (0, 65535)
         low, high = value_range
@@ -198,7 +199,7 @@ class LoadAnyImage(LoadImage):
 
 @TRANSFORMS.register_module()
 class LoadAnyLabels(LoadAnnotations):
-    """Read a mask of a :class:`.FolderDataset` as class indices, as its file maps values or colours.
+    """Read a mask of a :class:`.FolderDataset` as class indices; its file maps values or colours.
 
     Reads: ``seg_map_path``; ``mask_map``, the :class:`.MaskMap` of the data set (removed);
     ``ori_shape``, for the comparison of sizes, and ``img_path``, for errors.
@@ -210,8 +211,8 @@ class LoadAnyLabels(LoadAnnotations):
         backend_args: File backend of MMEngine, None for the local disk. Defaults to None.
 
     Raises:
-        SetupError: If the mask cannot be read, holds values that belong to no class and are not ignored,
-            or has another size than its image; if the data set has no ``mask_map``.
+        SetupError: If the mask cannot be read, holds values that belong to no class and are not
+            ignored, or has another size than its image; if the data set has no ``mask_map``.
     """
 
     def __init__(self, backend_args: dict | None = None) -> None:

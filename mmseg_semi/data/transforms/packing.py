@@ -21,8 +21,9 @@ from mmseg_semi.labels import IGNORE
 class PackSemiInputs(PackSegInputs):
     """Pack a sample as MMSegmentation's PackSegInputs does, with what an unlabelled image adds.
 
-    Reads: ``img`` (H, W, 3) uint8; ``gt_seg_map`` (H, W), if the image is labelled; ``gt_valid_map``
-    (H, W) uint8, 255 for padding; ``gt_given_map`` (H, W) uint8, noisy labels of an unlabelled image;
+    Reads: ``img`` (H, W, 3) uint8; ``gt_seg_map`` (H, W), if the image is labelled;
+    ``gt_valid_map`` (H, W) uint8, 255 for padding; ``gt_given_map`` (H, W) uint8, noisy labels of
+    an unlabelled image;
     ``colour``, the operations that :class:`.DeferColour` has drawn.
 
     Writes a new dict: ``inputs`` (3, H, W) uint8, and ``data_samples`` with
@@ -47,7 +48,7 @@ class PackSemiInputs(PackSegInputs):
         """Pack one sample into ``inputs`` and ``data_samples``."""
         img = results['img']
         if img.dtype == np.uint8 and img.ndim == 3 and img.shape[2] == 3:
-            # The parent class needs channels first. It takes a third of the time if they are so already.
+            # channels first in memory: the parent class then takes a third of the time
             planes = np.empty((3, *img.shape[:2]), np.uint8)
             cv2.split(img, list(planes))
             results['img'] = planes.transpose(1, 2, 0)
@@ -67,8 +68,9 @@ class PackSemiInputs(PackSegInputs):
 class MultiBranch(BaseTransform):
     """Send a sample through one pipeline per view (same role as in MMDetection).
 
-    The views share what comes before this transform: put geometry there and colour into the branches.
-    Every sample, labelled or not, lists all views of the batch; a view that it does not fill is None.
+    The views share what comes before this transform: put geometry there and colour into the
+    branches. Every sample, labelled or not, lists all views of the batch; a view that it does not
+    fill is None.
 
     Reads: what the pipelines read; each works on its own copy of the sample.
 
@@ -83,7 +85,8 @@ class MultiBranch(BaseTransform):
         SetupError: If no pipeline is given, or one for a view that ``branch_field`` does not name.
 
     Example:
-        >>> split = MultiBranch(['labeled', 'weak'], weak=[dict(type='PackSemiInputs', meta_keys=())])
+        >>> pack = dict(type='PackSemiInputs', meta_keys=())
+        >>> split = MultiBranch(['labeled', 'weak'], weak=[pack])
         >>> packed = split.transform(dict(img=np.zeros((2, 4, 3), np.uint8)))
         >>> packed['inputs']['labeled'], packed['inputs']['weak'].shape
         (None, torch.Size([3, 2, 4]))

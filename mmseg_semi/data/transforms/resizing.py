@@ -1,4 +1,4 @@
-"""Resizing of images and label maps as pure functions: only the window that a crop keeps is computed.
+"""Resizing of images and label maps as pure functions that compute only the window of a crop.
 
 Pillow resamples images, as in the authors' code: its filters are antialiased when they shrink.
 """
@@ -23,15 +23,16 @@ def resize_window(
     """Compute a window of the resized image from the pixels that the window needs.
 
     Args:
-        img: (H, W, 3) uint8, or a :class:`.DeferredImage`, of which only the needed part is decoded.
+        img: (H, W, 3) uint8, or a :class:`.DeferredImage`, of which only the needed part is
+            decoded.
         size: (width, height) of the complete resized image.
         window: (left, top, right, bottom) in the resized image.
-        interpolation: 'bilinear' or 'bicubic' (Pillow's, antialiased), or 'bilinear_plain' (four pixels
-            at any scale).
+        interpolation: 'bilinear' or 'bicubic' (Pillow's, antialiased), or 'bilinear_plain' (four
+            pixels at any scale).
 
     Returns:
-        np.ndarray: (bottom - top, right - left, 3) uint8. It differs from the window of the complete
-        resized image by one level at most (rounding).
+        np.ndarray: (bottom - top, right - left, 3) uint8. It differs from the window of the
+        complete resized image by one level at most (rounding).
 
     Example:
         >>> img = np.uint8([[[0] * 3, [100] * 3], [[0] * 3, [100] * 3]])
@@ -49,8 +50,8 @@ def resize_window(
         return img[top:bottom, left:right]
     shrinks = size[0] < width or size[1] < height
     pixels = (right - left) * (bottom - top)
-    # Where nothing shrinks, OpenCV interpolates as Pillow does. It is five times faster, but it has to
-    # resize the complete image.
+    # Where nothing shrinks, OpenCV interpolates as Pillow does. It is five times faster, but it has
+    # to resize the complete image.
     if interpolation == 'bilinear_plain' or (
         interpolation == 'bilinear' and not shrinks and size[0] * size[1] < 4 * pixels
     ):
@@ -67,7 +68,7 @@ def resize_window(
 
 
 def _source(low: int, high: int, length: int, resized: int) -> tuple[tuple[float, float], slice]:
-    """Where [low, high) of the resized axis lies in the image, and the pixels that its filter reads."""
+    """Where [low, high) of a resized axis lies in the image, and the pixels the filter reads."""
     scale = length / resized
     reach = math.ceil(2 * max(scale, 1.0)) + 1  # of the bicubic filter, the wider one
     start, stop = low * scale, min(high * scale, length)
