@@ -25,7 +25,7 @@ from mmseg_semi.data.names import ListedPaths
 from mmseg_semi.data.pools import ImageList
 from mmseg_semi.data.randomness import derive_seed, seeded_rng
 from mmseg_semi.data.samplers import SampleKey
-from mmseg_semi.data.splits import KINDS, identify
+from mmseg_semi.data.splits import KINDS, find_split, identify, published_protocols
 from mmseg_semi.data.transforms import LoadSegLabels
 from mmseg_semi.errors import SetupError, UnreadableFileError
 
@@ -49,9 +49,13 @@ class SemiDataset(ConcatDataset):
     Args:
         labeled: Config of a MMSegmentation data set.
         unlabeled: The same, or a list of them, or None to train on labelled images alone.
-        protocol: Name of the protocol that the lists must be, such as 'voc classic 732': they are
-            compared with the published hashes, or with the manifest beside them. None: the manifest
-            beside the labelled list, if there is one, tells the name. Defaults to None.
+        split: Name of the split that both lists belong to, in place of the sources' ``ann_file`` and of
+            ``protocol``: a published one ('voc classic 732'), a folder of lists, or that folder below
+            ``data/splits`` or ``configs/splits`` ('camvid 46 seed0'). Published lists are compared with
+            their hashes, others with the manifest beside them. See :func:`with_lists`. Defaults to None.
+        protocol: Without a split: name of the protocol that the lists must be, such as 'voc classic 732':
+            they are compared with the published hashes, or with the manifest beside them. None: the
+            manifest beside the labelled list, if there is one, tells the name. Defaults to None.
         separate: Whether each unlabelled data set is a source of its own, with an entry of its own in
             the sampler's ``source_ratio``: a step then has a fixed number of images of each. Defaults to
             False.
@@ -84,10 +88,16 @@ class SemiDataset(ConcatDataset):
         check_masks: int = 2000,
         on_unreadable: str = 'stop',
         lazy_init: bool = False,
+        split: str | None = None,
     ) -> None:
         if on_unreadable not in ('stop', 'skip'):
             raise SetupError(f"{KEY}.on_unreadable={on_unreadable!r}, expected 'stop' or 'skip'")
-        datasets = build_sources(labeled, unlabeled)
+        config = with_lists(
+            dict(labeled=labeled, unlabeled=unlabeled, protocol=protocol, split=split)
+        )
+        datasets = build_sources(config['labeled'], config['unlabeled'])
+        protocol = config['protocol']
+        self.split = split
         self.protocol: str | dict | None = protocol
         self.separate = separate
         self.allow_overlap = allow_overlap
@@ -177,6 +187,7 @@ class SemiDataset(ConcatDataset):
             _list_file(labeled) or image_names(labeled),
             [_list_file(pool) for pool in pools],
             KEY,
+            'protocol' if self.split is None else 'split',
         )
 
     def __getitem__(self, key: int | SampleKey) -> dict:
@@ -257,6 +268,60 @@ def note_skipped(sample: dict, skipped: Sequence[str]) -> None:
     for data in samples.values() if isinstance(samples, dict) else [samples]:
         if data is not None:
             data.set_metainfo(dict(skipped=list(skipped)))
+
+
+def with_lists(config: dict) -> dict:
+    """A :class:`SemiDataset`'s config whose sources name their lists, in place of its ``split``.
+
+    The split gives both lists. An unlabelled source that has images of its own (shards, a data file, or
+    ``ann_file=''`` for the complete folder) keeps them, beside the split's labelled list.
+
+    Args:
+        config: Has ``labeled``, and optionally ``unlabeled``, ``protocol`` and ``split``.
+
+    Returns:
+        dict: Copy without ``split``: with an ``ann_file`` in each source, and with the split's name as
+        ``protocol`` if the split is published and nothing but its lists is read. A config without a
+        split as it is.
+
+    Raises:
+        SetupError: If the split does not exist, or a source or ``protocol`` names lists beside it.
+    """
+    config = dict(config)
+    split = config.pop('split', None)
+    if split is None:
+        return config
+    labeled, unlabeled = config.get('labeled'), config.get('unlabeled')
+    pools = [unlabeled] if isinstance(unlabeled, dict) else list(unlabeled or [])
+    named = [f'protocol={config["protocol"]!r}'] if config.get('protocol') else []
+    for i, source in enumerate([labeled, *pools]):
+        if isinstance(source, dict) and source.get('ann_file'):
+            place = f'{KEY}.labeled' if i == 0 else _pool_key(i - 1, len(pools))
+            named.append(f'{place.removeprefix(KEY + ".")}.ann_file={source["ann_file"]!r}')
+    if named:
+        raise SetupError(
+            f'{KEY} has split={split!r} and {named[0]}, which both name lists; remove one of them '
+            "(split=None keeps the others; split='FOLDER' reads both lists of a folder)"
+        )
+    open_pools = [
+        i
+        for i, pool in enumerate(pools)
+        if isinstance(pool, dict) and not pool.keys() & {'ann_file', 'shards', 'data_file'}
+    ]
+    if len(open_pools) > 1:
+        raise SetupError(
+            f'{KEY}.split={split!r} names one unlabelled list, but {len(open_pools)} unlabelled data sets '
+            "have no images of their own; give the others an ann_file, '' for a complete folder"
+        )
+    lists = find_split(split, KEY, unlabeled=bool(open_pools))
+    config['labeled'] = {**labeled, 'ann_file': str(lists[0])} if labeled else labeled
+    for i in open_pools:
+        pools[i] = {**pools[i], 'ann_file': str(lists[1])}
+    if pools:
+        config['unlabeled'] = pools[0] if isinstance(unlabeled, dict) else pools
+    published = split in published_protocols() and len(open_pools) == len(pools)
+    config['protocol'] = split if published else None
+    return config
 
 
 def build_sources(labeled: dict, unlabeled: dict | Sequence[dict] | None) -> list[BaseDataset]:
