@@ -31,8 +31,8 @@ from mmseg_semi.errors import SetupError, UnreadableFileError
 
 KEY = 'train_dataloader.dataset'
 MAX_SKIPPED = 10
-"""Unreadable images in a row, after which something else than an image is wrong."""
-_REPLACEMENT = 3  # beside the sampler's purposes of a seed
+"""Number of unreadable images in a row that stops a run."""
+_REPLACEMENT = 3  # first part of a derived seed; the sampler has 1 and 2
 
 
 @DATASETS.register_module()
@@ -40,11 +40,13 @@ class SemiDataset(ConcatDataset):
     """Labelled images, then unlabelled ones, with checks of both before training.
 
     It has one source of labelled and one of unlabelled images (several unlabelled data sets make one
-    pool, or with ``separate`` a source each), which :class:`MultiSourceSampler` mixes. A relative ``ann_file`` is looked up from the
-    working directory first, then under ``data_root``.
+    pool, or with ``separate`` a source each), which :class:`.MultiSourceSampler` mixes. A relative
+    ``ann_file`` is looked up from the working directory first, then under ``data_root``.
 
-    Masks of unlabelled images are never opened: a ``seg_map_path`` in their ``data_prefix`` is
-    dropped, so that a labelled config can be reused as it stands.
+    It never opens masks of unlabelled images: it drops a ``seg_map_path`` in their ``data_prefix``, so
+    that the config of labelled images serves for them, too.
+
+    The sample of an index, or of a :class:`.SampleKey`, is what the pipeline of its data set returns.
 
     Args:
         labeled: Config of a MMSegmentation data set.
@@ -56,16 +58,16 @@ class SemiDataset(ConcatDataset):
         protocol: Without a split: name of the protocol that the lists must be, such as 'voc classic 732':
             they are compared with the published hashes, or with the manifest beside them. None: the
             manifest beside the labelled list, if there is one, tells the name. Defaults to None.
-        separate: Whether each unlabelled data set is a source of its own, with an entry of its own in
-            the sampler's ``source_ratio``: a step then has a fixed number of images of each. Defaults to
+        separate: Whether each unlabelled data set is a separate source, with its own entry in the
+            sampler's ``source_ratio``: a step then has a fixed number of images of each. Defaults to
             False.
         allow_overlap: Whether an image may be labelled and unlabelled. Some published lists overlap.
             Defaults to False.
         check_masks: Number of labelled masks whose values are checked at the start, spread evenly;
             0 for none (each is checked again when it is loaded). Defaults to 2000.
-        on_unreadable: What happens to an image that cannot be read while training. 'stop' ends the run
-            with the file's name. 'skip' takes another image of the same source in its place, one that
-            follows from the sample's seed; ``SemiStepHook`` writes every such case to the log and to
+        on_unreadable: What happens if an image cannot be read during training. 'stop' ends the run
+            with the file's name. 'skip' replaces it by another image of the same source, which follows
+            from the sample's seed; ``SemiStepHook`` writes every such case to the log and to
             ``skipped_images.txt`` in the work folder, and counts them at the end. Defaults to 'stop'.
         lazy_init: Whether to read lists and check files later, in ``full_init``. Defaults to False.
 
@@ -194,8 +196,15 @@ class SemiDataset(ConcatDataset):
         """Load and augment one image.
 
         Args:
-            key: A plain index (draws come from the process's generators), or a :class:`SampleKey`,
-                whose seed alone decides every draw.
+            key: An index (draws then come from the process's generators), or a :class:`.SampleKey`,
+                whose seed decides every draw.
+
+        Returns:
+            dict: What the pipeline of the image's data set returns.
+
+        Raises:
+            UnreadableFileError: If the image cannot be read and ``on_unreadable`` is 'stop'.
+            SetupError: If it is 'skip' and 10 images in a row cannot be read.
         """
         if isinstance(key, SampleKey):
             with seeded_rng(key.seed):
@@ -204,7 +213,7 @@ class SemiDataset(ConcatDataset):
         return self._load(index, index)
 
     def _load(self, index: int, seed: int) -> dict:
-        """One image, or, if that cannot be read and may be skipped, another one in its place."""
+        """Load an image; if it cannot be read and may be skipped, load another one instead."""
         skipped: list[str] = []
         wanted = index
         while True:
@@ -225,7 +234,7 @@ class SemiDataset(ConcatDataset):
             index = self._replacement(wanted, seed, len(skipped))
 
     def _replacement(self, index: int, seed: int, attempt: int) -> int:
-        """Another image of the same source, by the sample's seed."""
+        """Index of another image of the same source, derived from the sample's seed."""
         first = 0
         for size in self.source_sizes:
             if index < first + size:
@@ -263,7 +272,12 @@ class SemiDataset(ConcatDataset):
 
 
 def note_skipped(sample: dict, skipped: Sequence[str]) -> None:
-    """Let a sample tell which images it replaces, in ``skipped`` of its data samples."""
+    """Write into a sample which images it replaces.
+
+    Args:
+        sample: Packed sample; ``skipped`` is added to the metainfo of its data samples.
+        skipped: Errors of the images that could not be read.
+    """
     samples = sample['data_samples']
     for data in samples.values() if isinstance(samples, dict) else [samples]:
         if data is not None:
@@ -374,7 +388,7 @@ def _build(cfg: dict, key: str) -> BaseDataset:
             f'{key}.type={cfg["type"]} is no BaseDataset; wrappers cannot stand here (several '
             'unlabelled data sets go into a list)'
         )
-    # a transform that returns None must not be answered by another random image
+    # MMEngine must not draw another image if a transform returns None
     cfg.setdefault('max_refetch', 0)
     cfg['lazy_init'] = True  # full_init reads the lists, with better errors
     return DATASETS.build(cfg)

@@ -32,6 +32,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.files import write_whole
 
 FAMILIES = ('u2pl', 'cps', 'cct')
 DATASETS = ('voc', 'cityscapes')
@@ -288,7 +289,7 @@ def identify(
         beside = f'the manifest beside {labeled}' if is_file else 'a manifest (there is no list)'
         raise SetupError(
             f'{key}.{named_by} is {protocol!r}, which is neither a published protocol nor the one of '
-            f'{beside}; {f"did you mean {near[0]!r}?" if near else "mend the name, or set it to None"}'
+            f'{beside}; {f"did you mean {near[0]!r}?" if near else "fix the name, or set it to None"}'
         )
     elif manifest:
         expected = manifest
@@ -495,8 +496,5 @@ def write_lines(path: Path, names: Sequence[str]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f'{path.name}.tmp{os.getpid()}')
-    draft.write_text(text, encoding='utf-8', newline='\n')
-    os.replace(draft, path)
+    """Write a text file completely or not at all; see :func:`mmseg_semi.files.write_whole`."""
+    write_whole(path, text)
