@@ -39,14 +39,12 @@ _REPLACEMENT = 3  # first part of a derived seed; the sampler has 1 and 2
 class SemiDataset(ConcatDataset):
     """Labelled images, then unlabelled ones, with checks of both before training.
 
-    It has one source of labelled and one of unlabelled images (several unlabelled data sets make one
-    pool, or with ``separate`` a source each), which :class:`.MultiSourceSampler` mixes. A relative
-    ``ann_file`` is looked up from the working directory first, then under ``data_root``.
+    It has one source of labelled and one of unlabelled images (several unlabelled data sets make
+    one pool, or with ``separate`` a source each), which :class:`.MultiSourceSampler` mixes. A
+    relative ``ann_file`` is looked up from the working directory first, then under ``data_root``.
 
-    It never opens masks of unlabelled images: it drops a ``seg_map_path`` in their ``data_prefix``, so
-    that the config of labelled images serves for them, too.
-
-    The sample of an index, or of a :class:`.SampleKey`, is what the pipeline of its data set returns.
+    It never opens masks of unlabelled images: it drops a ``seg_map_path`` in their ``data_prefix``,
+    so that the config of labelled images serves for them, too.
 
     Args:
         labeled: Config of a MMSegmentation data set.
@@ -59,16 +57,17 @@ class SemiDataset(ConcatDataset):
             they are compared with the published hashes, or with the manifest beside them. None: the
             manifest beside the labelled list, if there is one, tells the name. Defaults to None.
         separate: Whether each unlabelled data set is a separate source, with its own entry in the
-            sampler's ``source_ratio``: a step then has a fixed number of images of each. Defaults to
-            False.
+            sampler's ``source_ratio``: a step then has a fixed number of images of each. Defaults
+            to False.
         allow_overlap: Whether an image may be labelled and unlabelled. Some published lists overlap.
             Defaults to False.
         check_masks: Number of labelled masks whose values are checked at the start, spread evenly;
             0 for none (each is checked again when it is loaded). Defaults to 2000.
         on_unreadable: What happens if an image cannot be read during training. 'stop' ends the run
-            with the file's name. 'skip' replaces it by another image of the same source, which follows
-            from the sample's seed; ``SemiStepHook`` writes every such case to the log and to
-            ``skipped_images.txt`` in the work folder, and counts them at the end. Defaults to 'stop'.
+            with the file's name. 'skip' replaces it by another image of the same source, which
+            follows from the sample's seed; ``SemiStepHook`` writes every such case to the log and
+            to ``skipped_images.txt`` in the work folder, and counts them at the end. Defaults to
+            'stop'.
         lazy_init: Whether to read lists and check files later, in ``full_init``. Defaults to False.
 
     Attributes:
