@@ -15,11 +15,11 @@ from collections.abc import Sequence
 _ROOT = 'mmseg_semi'
 
 MOVED: dict[str, tuple[str, ...]] = {
-    'batch_colour': ('data.colour.hsv',),
+    'batch_colour': ('data.colour.after_mixing', 'data.colour.hsv'),
     'checkpoints': ('runtime.checkpoints',),
     'datasets': (
         'data.camvid',
-        'data.colour.images',
+        'data.colour.transforms',
         'data.folder_dataset',
         'data.pools',
         'data.quickstart',
@@ -30,19 +30,24 @@ MOVED: dict[str, tuple[str, ...]] = {
     ),
     'datasets.camvid': ('data.camvid',),
     'datasets.checks': ('data.checks',),
-    'datasets.colour': ('data.colour.images',),
+    'datasets.colour': (
+        'data.colour.transforms',
+        'data.colour.images',
+        'data.colour.operations',
+    ),
     'datasets.duplicates': ('preparing.duplicates',),
-    'datasets.folder_dataset': ('data.folder_dataset',),
+    'datasets.folder_dataset': ('data.folder_dataset', 'data.transforms'),
     'datasets.inspection': (
         'preparing.inspection',
         'preparing.inspection_report',
         'preparing.inspection_sources',
+        'data.decoding',
     ),
     'datasets.inspection_page': ('preparing.inspection_page',),
     'datasets.made_splits': ('preparing.made_splits',),
     'datasets.names': ('data.names',),
-    'datasets.own_data': ('data.own_data',),
-    'datasets.png': ('data.png',),
+    'datasets.own_data': ('data.own_data', 'data.mask_map'),
+    'datasets.png': ('data.decoding.png',),
     'datasets.pools': ('data.pools',),
     'datasets.preparation': (
         'preparing.conversion',
@@ -62,7 +67,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     'datasets.split_reports': ('preparing.split_reports',),
     'datasets.splits': ('data.splits',),
     'datasets.sun_rgbd': ('data.sun_rgbd',),
-    'datasets.transforms': ('data.transforms',),
+    'datasets.transforms': ('data.transforms', 'labels'),
     'density': (
         'methods.dgcl.class_bank',
         'methods.dgcl.class_order',

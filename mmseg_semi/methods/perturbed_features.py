@@ -11,8 +11,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from mmseg_semi.methods.cct.perturbations.guided import Guidance
-from mmseg_semi.methods.cct.perturbations.modules import build_perturbation
+from mmseg_semi.methods.cct import Guidance, build_perturbation
 from mmseg_semi.step.losses import check_divisor, self_training_loss
 from mmseg_semi.step.objective import Objective, check_background
 from mmseg_semi.step.views import Needs, StepViews

@@ -12,7 +12,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_semi.data.colour.hsv import OPERATIONS, colour_jitter, gaussian_blur
+from mmseg_semi.data.colour.after_mixing import OPERATIONS, colour_jitter, gaussian_blur
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.step.views import PseudoLabels, StepViews

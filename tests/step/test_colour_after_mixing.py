@@ -9,13 +9,8 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from test_mixing import K, views
 
-from mmseg_semi.data.colour.hsv import (
-    blur_kernel_size,
-    colour_jitter,
-    gaussian_blur,
-    hsv_to_rgb,
-    rgb_to_hsv,
-)
+from mmseg_semi.data.colour.after_mixing import blur_kernel_size, colour_jitter, gaussian_blur
+from mmseg_semi.data.colour.hsv import hsv_to_rgb, rgb_to_hsv
 from mmseg_semi.errors import SetupError
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]

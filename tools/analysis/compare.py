@@ -101,16 +101,16 @@ def options_of(config: str, lists: Path, seed: int) -> list[str]:
     key = 'train_dataloader.dataset'
     if dataset.get('type') != 'SemiDataset':
         raise SetupError(f"{config}: {key}.type is {dataset.get('type')!r}, expected 'SemiDataset'")
-    options = [
-        f'randomness.seed={seed}',
-        'default_hooks.checkpoint.max_keep_ckpts=1',
-        f'{key}.protocol=None',  # of the config's own lists
-    ]
+    options = [f'randomness.seed={seed}', 'default_hooks.checkpoint.max_keep_ckpts=1']
+    by_split = dataset.get('split') is not None
+    options.append(
+        f'{key}.split={lists}' if by_split else f'{key}.protocol=None'  # of the config's own lists
+    )
     for kind in ('labeled', 'unlabeled'):
         source = dataset.get(kind)
         if source is None and kind == 'unlabeled':  # a supervised-only config
             continue
-        if not isinstance(source, dict) or 'ann_file' not in source:
+        if not isinstance(source, dict) or not (by_split or 'ann_file' in source):
             raise SetupError(
                 f'{config}: {key}.{kind} reads no list (ann_file), so --lists cannot replace it; '
                 'compare configs whose images are listed'
@@ -120,7 +120,8 @@ def options_of(config: str, lists: Path, seed: int) -> list[str]:
             raise SetupError(
                 f'--lists {lists} holds no {path.name}; python tools/splits.py make|import writes it'
             )
-        options.append(f'{key}.{kind}.ann_file={path}')
+        if not by_split:
+            options.append(f'{key}.{kind}.ann_file={path}')
     return options
 
 

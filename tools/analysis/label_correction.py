@@ -24,7 +24,7 @@ except ValueError as error:  # none or both of the distributions of mmsegmentati
 
 import numpy as np
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
@@ -33,6 +33,7 @@ from PIL import Image
 from rich.progress import track
 from torch import Tensor, nn
 
+from mmseg_semi.data.semi_dataset import with_lists
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads import two_stage
 from mmseg_semi.labels import IGNORE
@@ -107,7 +108,7 @@ def build_images(cfg: Config, on: str):
     """A data set whose items have an image for the network and a mask."""
     dataset = dict(cfg.val_dataloader.dataset)
     if on == 'unlabeled':
-        sources = cfg.train_dataloader.dataset
+        sources = ConfigDict(with_lists(cfg.train_dataloader.dataset))
         if not sources.get('unlabeled') or isinstance(sources.unlabeled, list | tuple):
             raise SetupError(
                 "--on unlabeled: train_dataloader.dataset.unlabeled must be one data set of the labelled one's kind"
