@@ -89,7 +89,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     'hooks.results_hook': ('runtime.results',),
     'hooks.skipped_images': ('data.skipped_images',),
     'hooks.step_hook': ('step.hooks',),
-    'launch': ('runtime.launch',),
+    'launch': ('runtime.configs', 'runtime.devices', 'cli.common'),
     'losses': (
         'methods.cct.bootstrapped',
         'methods.cct.consistency',
@@ -146,6 +146,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     'pseudo_labels.correction_quality': ('methods.mllc.correction_quality',),
     'pseudo_labels.graph_correction': ('methods.mllc.pseudo_labels',),
     'pseudo_labels.threshold': ('step.pseudo_labels',),
+    'runtime.launch': ('runtime.configs', 'runtime.devices', 'cli.common'),
     'schedules': ('step.schedules',),
     'seeding': ('data.randomness',),
     'segmentors': ('step.data_preprocessor', 'step.segmentor', 'step.teacher'),

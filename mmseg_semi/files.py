@@ -35,8 +35,9 @@ def whole_file(path: str | Path, sync: bool = True) -> Iterator[Path]:
     try:
         yield draft
         commit(draft, path, sync)
-    finally:
+    except BaseException:
         draft.unlink(missing_ok=True)
+        raise
 
 
 def write_whole(path: str | Path, content: str | bytes, sync: bool = True) -> None:

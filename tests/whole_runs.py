@@ -20,7 +20,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from tiny_semi import tiny_runner
 
-from mmseg_semi.runtime import launch, stack
+from mmseg_semi.runtime import configs, devices, stack
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -55,15 +55,15 @@ def train(
         hooks: Observers to be registered beside the config's own.
     """
     cfg = cfg.copy()
-    launch.set_work_dir(cfg, str(work_dir), cfg.filename)
-    launch.set_resume(cfg, 'auto' if resume else None)
+    configs.set_work_dir(cfg, str(work_dir), cfg.filename)
+    configs.set_resume(cfg, 'auto' if resume else None)
     runner = tiny_runner(cfg)
     for hook in hooks if stop is None else (*hooks, Stop(stop)):
         runner.register_hook(hook)
     ending = contextlib.nullcontext() if stop is None else pytest.raises(Stopped)
     with ending, stack.complete_weights(cfg.resume):
         runner.train()
-    launch.end_workers()
+    devices.end_workers()
     return runner
 
 
@@ -92,7 +92,7 @@ def forkserver() -> Iterator[Any]:
 def on_ranks(function: Callable, world_size: int, *arguments: Any, timeout: float = 120) -> list:
     """``[function(rank, *arguments) for rank in range(world_size)]``, each in a process of its own.
 
-    The processes have a launcher's environment, so that ``launch.init_distributed(cfg, 'pytorch')`` works there.
+    The processes have a launcher's environment, so that ``devices.init_distributed(cfg, 'pytorch')`` works there.
 
     Args:
         function: Of a module, not of a function.

@@ -1,4 +1,4 @@
-"""Pictures of what the student is taught: the unlabelled views of a step and their pseudo-labels."""
+"""Pictures of the unlabelled views of a training step and of their pseudo-labels."""
 
 import os
 import re
@@ -14,6 +14,7 @@ from PIL import Image
 from torch import nn
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.files import whole_file
 from mmseg_semi.runtime.pictures import (
     Picture,
     default_palette,
@@ -31,28 +32,28 @@ TITLES = ('weak view', 'strong, mixed', 'pseudo-label', 'pseudo-label, mixed', '
 
 @HOOKS.register_module()
 class PseudoLabelHook(Hook):
-    """Draws the unlabelled images of every ``interval``-th step, one a row.
+    """Draws the unlabelled images of every ``interval``-th step, one per row.
 
-    Columns: the weak view that the teacher saw; the mixed strong view that the student saw; the
-    pseudo-labels of either, striped where the teacher was not sure enough, black in the padding; the
-    teacher's confidence, from dark (0) to bright (1). Steps in which nothing asked for pseudo-labels
-    (a recipe's first phase) are passed over.
+    The columns are: the weak view of the teacher; the mixed strong view of the student; the
+    pseudo-labels of both, striped where the confidence is below the threshold and black in the
+    padding; the teacher's confidence, from dark (0) to bright (1). The hook skips steps without
+    pseudo-labels, such as a recipe's first phase.
 
-    The first process writes ``pseudo_labels/iter_<n>.png`` in the work_dir, and hands the picture to
-    the visualizer's backends (TensorBoard and others; LocalVisBackend, which would keep every one a
-    second time, is left out).
+    The first process writes ``pseudo_labels/iter_<n>.png`` in the work_dir and passes the picture to
+    the visualizer's backends, such as TensorBoard. LocalVisBackend is left out, because it would
+    keep every picture a second time.
 
     Args:
-        interval: Draw every so many iterations.
-        num_images: Rows of a picture at most.
-        max_keep: Files kept; older ones are removed.
-        side: The longer side of each image, in pixels, at most.
+        interval: Iterations between two pictures.
+        num_images: Largest number of rows of a picture.
+        max_keep: Number of files to keep; the hook removes older ones.
+        side: Largest length of each image's longer side, in pixels.
 
     Raises:
-        SetupError: A number below 1; a model that is no ``SemiSegmentor``, before training.
+        SetupError: If a number is below 1; before training, if the model is no ``SemiSegmentor``.
     """
 
-    # in front of SemiStepHook (NORMAL), which lets go of the step's views
+    # before SemiStepHook (NORMAL), which releases the step's views
     priority = 'HIGH'
 
     def __init__(
@@ -79,7 +80,7 @@ class PseudoLabelHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Draws, where this is one of the iterations."""
+        """Draws the step if its iteration is due."""
         views = self._segmentor.last_views
         if not self.every_n_train_iters(runner, self.interval) or not is_main_process():
             return
@@ -96,8 +97,8 @@ class PseudoLabelHook(Hook):
         """The picture of a step whose unlabelled images have pseudo-labels.
 
         Args:
-            views: The step.
-            preprocessor: What normalised its images.
+            views: The step's tensors.
+            preprocessor: The data preprocessor that normalised the images.
         """
         inner = getattr(preprocessor, 'data_preprocessor', preprocessor)
         mean, std = getattr(inner, 'mean', None), getattr(inner, 'std', None)
@@ -122,10 +123,8 @@ class PseudoLabelHook(Hook):
         return sheet(rows, TITLES, names)
 
     def _write(self, folder: Path, picture: Picture, step: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / 'unfinished'
-        Image.fromarray(picture).save(temporary, format='PNG')
-        os.replace(temporary, folder / f'iter_{step}.png')
+        with whole_file(folder / f'iter_{step}.png', sync=False) as draft:
+            Image.fromarray(picture).save(draft, format='PNG')
         files = {
             int(match[1]): path
             for path in folder.iterdir()

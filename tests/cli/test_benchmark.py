@@ -1,16 +1,14 @@
 """What is measured is right: parts, pairs, arithmetic, memory; and tools/benchmark.py, without a word on speed."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 import torch
 from tiny_semi import tiny_data
 from torch.nn import functional as F
 
+from mmseg_semi.cli import benchmark
 from mmseg_semi.methods.ddfp.mixture import UNLABELED, MixtureDensity
-from mmseg_semi.runtime import measuring
 from mmseg_semi.runtime.measuring import (
     Meter,
     Ratio,
@@ -19,9 +17,9 @@ from mmseg_semi.runtime.measuring import (
     stored_bytes,
     trace_memory,
 )
+from mmseg_semi.step import parts
 from mmseg_semi.step.parts import part
 
-ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device('cpu')
 MIB = 2**20
 
@@ -62,7 +60,7 @@ def test_a_part_that_fails_is_closed():
             raise KeyError
         clock.now += 10
     assert meter.sums == {'other': 10, 'failing': 1}
-    assert measuring._meter is None
+    assert parts._observer is None
 
 
 def test_only_one_meter_runs():
@@ -196,10 +194,7 @@ def test_the_flow_allocates_nothing_larger_than_its_features():
 
 @pytest.fixture(scope='module')
 def tool():
-    spec = importlib.util.spec_from_file_location('benchmark', ROOT / 'tools' / 'benchmark.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark
 
 
 @pytest.fixture(scope='module')

@@ -16,7 +16,7 @@ from whole_runs import ROOT, assert_same
 
 from mmseg_semi.data.samplers import MultiSourceSampler, SampleKey
 from mmseg_semi.errors import SetupError
-from mmseg_semi.runtime import launch
+from mmseg_semi.runtime import configs
 from mmseg_semi.runtime.measuring import stored_bytes, trace_memory
 from mmseg_semi.runtime.optimisers import StudentOptimWrapperConstructor
 from mmseg_semi.step.segmentor import NonFiniteLossError
@@ -591,7 +591,7 @@ def labels_loaded(pipeline: list[dict]) -> int:
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_configs_agree_with_themselves(path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    cfg = launch.load_config(path)
+    cfg = configs.load_config(path)
     init_default_scope('mmseg')
     MMLogger.get_current_instance().setLevel('ERROR')
     with torch.device('meta'):  # no memory, no random numbers
