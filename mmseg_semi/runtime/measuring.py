@@ -10,9 +10,10 @@ import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import accumulate
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from torch.utils.flop_counter import flop_registry
 from mmseg_semi.step.parts import PREFIX, observed_by, part
 
 T = TypeVar('T')
+MIB = 2**20
 
 
 class Meter:
@@ -114,6 +116,13 @@ class _FlopMode(TorchDispatchMode):
         return out
 
 
+def in_order(runs: Iterable[dict]) -> list[str]:
+    """Names of all parts in the order in which a step reaches them, then 'other'."""
+    names = dict.fromkeys(name for run in runs for name in run)
+    names.pop('other', None)
+    return [*names, 'other']
+
+
 def count_flops(step: Callable[[], object]) -> dict[str, int]:
     """Floating-point operations of one step by part.
 
@@ -178,6 +187,52 @@ class Ratio:
             f'{self.median:.3f} (median of {self.pairs} pairs, quartiles {self.low:.3f} and {self.high:.3f}; '
             f'ratio of medians {self.of_medians:.3f})'
         )
+
+
+def timed(step: Callable[[], object], device: torch.device, cpu_time: bool = False) -> float:
+    """Seconds of one call; see :func:`clock` for the arguments."""
+    read = clock(device, cpu_time)
+    start = read()
+    step()
+    return read() - start
+
+
+def measure_calls(
+    calls: dict[str, Callable[[], object]],
+    device: torch.device,
+    rounds: int,
+    warmup: int = 0,
+    cpu_time: bool = False,
+) -> dict[str, Any]:
+    """Time one or two calls, interleaved.
+
+    Args:
+        calls: Name -> call.
+        device: The device that the calls compute on.
+        rounds: Measured runs of each call.
+        warmup: Runs of each call before them.
+        cpu_time: See :func:`clock`.
+
+    Returns:
+        ``seconds`` (name -> median), ``runs`` (name -> all times) and, for two calls, ``ratio`` and
+        ``ratio_text``, the first over the second.
+
+    Example:
+        >>> calls = {'a': lambda: sum(range(1000)), 'b': lambda: sum(range(1000))}
+        >>> measured = measure_calls(calls, torch.device('cpu'), rounds=3)
+        >>> list(measured['seconds']), measured['ratio']['pairs']
+        (['a', 'b'], 3)
+    """
+    steps = [partial(timed, call, device, cpu_time) for call in calls.values()]
+    runs = dict(zip(calls, interleave(steps, rounds, warmup), strict=True))
+    result: dict[str, Any] = {
+        'seconds': {name: statistics.median(own) for name, own in runs.items()},
+        'runs': runs,
+    }
+    if len(runs) == 2:
+        ratio = Ratio.of(*runs.values())
+        result['ratio'], result['ratio_text'] = asdict(ratio), str(ratio)
+    return result
 
 
 # -- memory ------------------------------------------------------------------------------------

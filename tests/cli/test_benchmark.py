@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from mmseg_semi.cli import benchmark
 from mmseg_semi.methods.ddfp.mixture import UNLABELED, MixtureDensity
+from mmseg_semi.methods.mllc.benchmarks import graphs
 from mmseg_semi.runtime.measuring import (
     Meter,
     Ratio,
@@ -339,10 +340,10 @@ def test_graphs_beside_their_dense_form(tool, configs, capsys):
     assert 'lists / dense' in capsys.readouterr().out
     # what is compared computes the same
     torch.manual_seed(0)
-    one = tool.GraphRound(top_k=5)
-    level = tool.Level(torch.randn(1, 4, 5, 6), torch.randn(1, 8, 5, 6))
+    one = graphs.GraphRound(top_k=5)
+    level = graphs.Level(torch.randn(1, 4, 5, 6), torch.randn(1, 8, 5, 6))
     eta = torch.full((4,), 0.5).double()
-    for mine, theirs in zip(one(level, eta), tool.dense_round(one, level, eta), strict=True):
+    for mine, theirs in zip(one(level, eta), graphs.dense_form(one, level, eta), strict=True):
         assert (mine - theirs).abs().max() < 1e-4
 
 

@@ -1,6 +1,7 @@
 """CCT's objective against the plain loop over auxiliary decoders."""
 
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import cv2
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.methods.cct.benchmarks import reference
 from mmseg_semi.methods.cct.objective import PUBLISHED, CCTObjective
 from mmseg_semi.methods.cct.perturbations import guided
 from mmseg_semi.methods.cct.perturbations.guided import Guidance
@@ -97,15 +99,19 @@ def plain_loop(
     height, width = valid.shape[1:]
     target = target[:, :, :height, :width]
     counted = valid & (target.amax(dim=1) > confidence)
-    total, kinds, weights = 0.0, {}, []
-    for kind, draw, k, decoders in draws:
-        decoder = decoders.single(k)
-        weights.append(dict(decoder.named_parameters()))
-        scores = decoder(draw.apply(z, k))[:, :, :height, :width]
-        value = (distance(name, scores, target) * counted).sum() / (K * valid.sum())
+
+    def compare(scores: Tensor, target: Tensor) -> Tensor:
+        apart = distance(name, scores[:, :, :height, :width], target) * counted
+        return apart.sum() / (K * valid.sum())
+
+    own = [decoders.single(k) for _, _, k, decoders in draws]
+    seen = [partial(draw.apply, index=k) for _, draw, k, _ in draws]
+    values = reference.plain_loop(z, target, zip(seen, own, strict=True), compare)
+    kinds = {}
+    for (kind, *_), value in zip(draws, values, strict=True):
         kinds.setdefault(kind, []).append(value)
-        total = total + value
-    return total / len(draws), kinds, weights
+    weights = [dict(decoder.named_parameters()) for decoder in own]
+    return sum(values) / len(draws), kinds, weights
 
 
 SETTINGS = [
