@@ -71,9 +71,17 @@ try:
         stored_bytes,
         trace_memory,
     )
-    from mmseg_semi.step.mean_teacher_hook import MeanTeacherHook
+    from mmseg_semi.step.hooks import MeanTeacherHook
     from mmseg_semi.step.parts import part
-    from mmseg_semi.step.views import StepViews, StudentRows, TeacherRows
+    from mmseg_semi.step.views import (
+        Batch,
+        StepViews,
+        StudentOutputs,
+        StudentViews,
+        TeacherOutputs,
+        TeacherViews,
+        UnlabeledBatch,
+    )
 except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
     sys.exit(f'error: {error}')
 
@@ -696,27 +704,28 @@ def contrast_views(step: TrainingStep, args: argparse.Namespace) -> StepViews:
     def maps(number: int, channels: int) -> Tensor:
         return torch.randn(number, channels, *side, generator=generator).to(step.device)
 
-    def rows(number: int) -> StudentRows:
+    def outputs(number: int) -> StudentOutputs:
         empty = torch.empty(0)
         features = maps(number, objective.bank.features.shape[2]).relu_()
         projection = maps(number, objective.bank.embeddings.shape[2]).requires_grad_()
-        return StudentRows((), empty, empty, features, empty, projection=projection)
+        return StudentOutputs((), empty, empty, features, empty, projection=projection)
 
     logits = maps(number_u, model.num_classes)
     logits[:, present:] -= 100
     label = torch.randint(0, present, (number_l, *crop), generator=generator)
-    return StepViews(
+    valid = torch.ones(number_u, *crop, dtype=torch.bool, device=step.device)
+    batch = Batch(
+        img_l=torch.empty(0),
+        label_l=label.to(step.device),
+        unlabeled=UnlabeledBatch(torch.empty(0), torch.empty(0), valid),
         iteration=step.about['iteration'],
         time=step.about['iteration'] / model.iters_per_epoch,
         generator=generator,
-        monitor=False,
-        img_l=torch.empty(0),
-        label_l=label.to(step.device),
-        samples_l=[],
-        valid_u=torch.ones(number_u, *crop, dtype=torch.bool, device=step.device),
-        teacher_u=TeacherRows(logits),
-        student_l=rows(number_l),
-        student_w=rows(number_u),
+    )
+    return StepViews(
+        batch,
+        TeacherViews(TeacherOutputs(logits)),
+        StudentViews(labeled=outputs(number_l), weak=outputs(number_u)),
     )
 
 
@@ -729,7 +738,7 @@ def measure_contrast(step: TrainingStep, args: argparse.Namespace) -> dict:
             '--measure contrast needs a config with a DGCLObjective, such as those of configs/dgcl/'
         )
     views = contrast_views(step, args)
-    maps = (views.student_l, views.student_w)
+    maps = (views.student.labeled, views.student.weak)
 
     def contrast() -> None:
         for rows in maps:
@@ -759,7 +768,7 @@ def measure_contrast(step: TrainingStep, args: argparse.Namespace) -> dict:
         memory=asdict(trace_memory(contrast, step.device)),
         bank=[*bank.features.shape],
         bytes_bank=stored_bytes(bank.state_dict().values()),
-        grid=[*views.student_l.features.shape[2:]],
+        grid=[*views.student.labeled.features.shape[2:]],
         batch=step.about['batch'],
         present=int((pixels > 0).sum()),
         labeled_pixels=int(pixels.sum()),
@@ -771,7 +780,7 @@ def measure_contrast(step: TrainingStep, args: argparse.Namespace) -> dict:
 @torch.no_grad()
 def bfloat16_error(objective: nn.Module, views: StepViews, count: int = 1000) -> dict[str, float]:
     """What rounding the bank's rows to bfloat16 changes in the densities of one class's features."""
-    rows = views.student_l.features[0].flatten(1).T[:count].contiguous()
+    rows = views.student.labeled.features[0].flatten(1).T[:count].contiguous()
     bank = objective.bank.features[-1].float()
     exact, rounded = (
         knn_density(rows, own, objective.bank.scales) for own in (bank, bank.bfloat16())
@@ -833,17 +842,13 @@ def measure_auxiliary(step: TrainingStep, args: argparse.Namespace) -> dict:
     valid = torch.ones(count, *crop, dtype=torch.bool, device=step.device)
 
     def views() -> StepViews:
-        return StepViews(
-            iteration=0,
-            time=0.0,
-            generator=torch.Generator().manual_seed(0),
-            monitor=False,
+        batch = Batch(
             img_l=z,
             label_l=valid,
-            samples_l=[],
-            valid_u=valid,
-            student_w=StudentRows((), z, z, z, logits),
+            unlabeled=UnlabeledBatch(z, z, valid),
+            generator=torch.Generator().manual_seed(0),
         )
+        return StepViews(batch, student=StudentViews(weak=StudentOutputs((), z, z, z, logits)))
 
     def finish(loss: Tensor) -> None:
         loss.backward()
@@ -871,9 +876,9 @@ def measure_auxiliary(step: TrainingStep, args: argparse.Namespace) -> dict:
 
 def plain_loop(objective: CCTObjective, views: StepViews, crop: tuple[int, int]) -> Tensor:
     """CCT's loss as the paper writes it, for MSE without a mask: K decoders on K perturbed copies of the features."""
-    z = views.student_w.fused
-    target = views.student_w.logits.softmax(dim=1)
-    guidance = Guidance(views.student_w.logits, views.generator, crop, objective.background_classes)
+    outputs, generator = views.student.weak, views.batch.generator
+    z, target = outputs.fused, outputs.logits.softmax(dim=1)
+    guidance = Guidance(outputs.logits, generator, crop, objective.background_classes)
     total = 0.0
     for module, decoders in zip(objective.perturbations, objective.decoders, strict=True):
         draw = None

@@ -35,7 +35,8 @@ from mmseg_semi.data.randomness import derive_seed
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.runtime import pictures as draw
-from mmseg_semi.step.views import PseudoLabels, StepViews
+from mmseg_semi.step.mixing import Mixing, RandomMixing
+from mmseg_semi.step.views import Batch, MixedView, PseudoLabels, UnlabeledBatch
 
 SIDE = 320  # pixels of a picture's longer side
 ROWS = 8  # images of a kind on one sheet
@@ -81,38 +82,39 @@ def build_preprocessor(cfg: Config) -> nn.Module:
     )
 
 
-def views_of(data: dict, preprocessor: nn.Module, seed: int, iteration: int) -> StepViews:
-    """The views of a step before anything is computed, with the generator that training gives it."""
+def batch_of(data: dict, preprocessor: nn.Module, seed: int, iteration: int) -> Batch:
+    """The batch of a step, with the generator that training gives it."""
     inputs, samples = data['inputs'], data['data_samples']
     labels = [sample.gt_sem_seg.data.squeeze(0) for sample in samples['labeled']]
-    views = StepViews(
-        iteration=iteration,
-        time=0.0,
-        generator=torch.Generator().manual_seed(derive_seed(seed, 0, iteration)),
-        monitor=False,
+    unlabeled = None
+    if 'weak' in inputs:
+        weak = inputs['weak']
+        valid = preprocessor.stack_valid(samples['weak'], weak.device)
+        unlabeled = UnlabeledBatch(weak, inputs.get('strong', weak), valid)
+    return Batch(
         img_l=inputs['labeled'],
         label_l=torch.stack(labels),
+        unlabeled=unlabeled,
         samples_l=samples['labeled'],
+        iteration=iteration,
+        generator=torch.Generator().manual_seed(derive_seed(seed, 0, iteration)),
     )
-    if 'weak' in inputs:
-        views.img_u_w, views.img_u_s = inputs['weak'], inputs.get('strong', inputs['weak'])
-        views.valid_u = preprocessor.stack_valid(samples['weak'], views.img_u_w.device)
-    return views
 
 
-def mix(mixing: nn.Module, views: StepViews) -> tuple[Tensor, str]:
-    """Fill ``img_u_m`` and ``valid_m`` by a config's mixing, before there are pseudo-labels.
+def mix(mixing: Mixing, batch: Batch) -> tuple[MixedView, Tensor, str]:
+    """Mixes the unlabelled images of a batch by a config's mixing, before there are pseudo-labels.
 
     A mixing that cuts along pseudo-labels gets nine squares in their place. A batch that training would
     leave as it is is mixed none the less, and the words say so.
 
     Returns:
-        (N, H, W) int64, the number of the image that a pixel comes from, -1 where it was erased; and
-        words about the mixing.
+        The mixed view; (N, H, W) int64, the number of the image that a pixel comes from, -1 where it was
+        erased; and words about the mixing.
     """
-    count, _, height, width = views.img_u_s.shape
+    images, valid = batch.unlabeled.img_u_s, batch.unlabeled.valid_u
+    count, _, height, width = images.shape
     words = f'Mixed by {type(mixing).__name__}'
-    if hasattr(mixing, 'num_classes'):
+    if getattr(mixing, 'num_classes', None):
         rows, columns = (torch.arange(side) * 3 // side for side in (height, width))
         labels = ((3 * rows[:, None] + columns) % mixing.num_classes).repeat(count, 1, 1)
         words += ' along squares, which stand for the pseudo-labels that training will have.'
@@ -121,13 +123,13 @@ def mix(mixing: nn.Module, views: StepViews) -> tuple[Tensor, str]:
         words += '; there are no pseudo-labels before training, they will move along.'
     own = torch.arange(count).view(-1, 1, 1).expand(count, height, width)
     # the confidence moves with the image: it tells whose pixels are where
-    views.pseudo_u = PseudoLabels(labels, (own + 1) / count)
-    views.img_u_m, views.pseudo_m, views.valid_m = mixing(views)
-    if torch.equal(views.pseudo_m.confidence, views.pseudo_u.confidence):
-        if hasattr(mixing, 'apply_to'):
-            views.img_u_m, views.pseudo_m, views.valid_m = mixing.apply_to(views)
+    pseudo = PseudoLabels(labels, (own + 1) / count)
+    mixed = MixedView(*mixing(images, pseudo, valid, batch.generator))
+    if torch.equal(mixed.pseudo_m.confidence, pseudo.confidence):
+        if isinstance(mixing, RandomMixing):
+            mixed = MixedView(*mixing.apply_to(images, pseudo, valid, batch.generator))
         words += f' Training leaves this batch unmixed (prob={getattr(mixing, "prob", None)}).'
-    return (views.pseudo_m.confidence * count).round().long() - 1, words
+    return mixed, (mixed.pseudo_m.confidence * count).round().long() - 1, words
 
 
 # -- pictures ------------------------------------------------------------------------------------
@@ -154,28 +156,29 @@ def pictures(images: Tensor, preprocessor: nn.Module) -> list[np.ndarray]:
     return [fit(p) for p in draw.undo_normalization(images, mean, std, is_bgr=not swapped)]
 
 
-def labeled_part(views: StepViews, preprocessor: nn.Module, palette: Sequence) -> np.ndarray:
+def labeled_part(batch: Batch, preprocessor: nn.Module, palette: Sequence) -> np.ndarray:
     """Labelled crops, with and without their masks."""
     rows = []
-    for picture, label in zip(pictures(views.img_l, preprocessor), views.label_l, strict=True):
+    for picture, label in zip(pictures(batch.img_l, preprocessor), batch.label_l, strict=True):
         label = fit(label.numpy().astype(np.uint8), smooth=False)
         mask = draw.paint_labels(label, palette)
         rows.append([picture, draw.overlay_labels(picture, label, palette), mask])
-    captions = [caption(sample) for sample in views.samples_l]
+    captions = [caption(sample) for sample in batch.samples_l]
     titles = ['labelled crop', 'its mask laid over', 'its mask']
     return draw.sheet(rows[:ROWS], titles, captions[:ROWS])
 
 
 def unlabeled_part(
-    views: StepViews, samples: Sequence, preprocessor: nn.Module, mixing: nn.Module | None
+    batch: Batch, samples: Sequence, preprocessor: nn.Module, mixing: Mixing | None
 ) -> tuple[np.ndarray, str]:
     """Weak, strong and mixed views of the unlabelled crops; and words about the mixing."""
-    valid = [fit_mask(v) for v in views.valid_u]
+    weak, strong = batch.unlabeled.img_u_w, batch.unlabeled.img_u_s
+    valid = [fit_mask(v) for v in batch.unlabeled.valid_u]
     titles, columns = ['weak view (teacher)', 'strong view'], []
     words = 'No mixing: strong is what is learned.'
-    shown_views = [views.img_u_w, views.img_u_s]
-    if views.img_u_s is views.img_u_w:
-        titles, shown_views = ['weak view'], [views.img_u_w]
+    shown_views = [weak, strong]
+    if strong is weak:
+        titles, shown_views = ['weak view'], [weak]
         words = 'There is one view of an unlabelled image: its pipeline makes no strong one.'
     for images in shown_views:
         shown = zip(pictures(images, preprocessor), valid, strict=True)
@@ -183,11 +186,11 @@ def unlabeled_part(
     captions = [caption(sample) for sample in samples]
     if mixing is not None:
         titles += ['mixed view (student)', 'valid in it (green)']
-        owners, words = mix(mixing, views)
-        mixed = pictures(views.img_u_m, preprocessor)
+        view, owners, words = mix(mixing, batch)
+        mixed = pictures(view.img_u_m, preprocessor)
         mixed_column, valid_column = [], []
         columns += [mixed_column, valid_column]
-        for i, (picture, v, owner) in enumerate(zip(mixed, views.valid_m, owners, strict=True)):
+        for i, (picture, v, owner) in enumerate(zip(mixed, view.valid_m, owners, strict=True)):
             foreign, v = fit_mask(owner != i), fit_mask(v)
             plain = np.broadcast_to(np.uint8(VALID), picture.shape)
             mixed_column.append(draw.outline(draw.mark_padding(picture, v), foreign))
@@ -240,26 +243,28 @@ def main() -> None:
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     loader, preprocessor = build_loader(cfg, seed), build_preprocessor(cfg)
     mixing = MODELS.build(cfg.model.mixing) if cfg.model.get('mixing') else None
+    if mixing is not None:
+        mixing.bind(cfg.model.student.decode_head.num_classes)
     # a SemiDataset's classes are those of its labelled images
     metainfo = getattr(loader.dataset, 'datasets', [loader.dataset])[0].metainfo
     classes = metainfo['classes']
     palette = metainfo.get('palette') or draw.default_palette(len(classes))
 
     out.mkdir(parents=True, exist_ok=True)
-    for number, batch in track(
+    for number, loaded in track(
         enumerate(itertools.islice(loader, args.count)), 'drawing', total=args.count
     ):
-        data = preprocessor(batch, training=True)
-        views = views_of(data, preprocessor, seed, number)
-        parts, words = [labeled_part(views, preprocessor, palette)], 'Labelled images alone.'
-        if views.img_u_w is not None:
+        data = preprocessor(loaded, training=True)
+        batch = batch_of(data, preprocessor, seed, number)
+        parts, words = [labeled_part(batch, preprocessor, palette)], 'Labelled images alone.'
+        if batch.unlabeled is not None:
             samples = data['data_samples']['weak']
-            part, words = unlabeled_part(views, samples, preprocessor, mixing)
+            part, words = unlabeled_part(batch, samples, preprocessor, mixing)
             parts.append(part)
         width = max(part.shape[1] for part in parts)
         head = [f'{args.config}: batch {number} of seed {seed}', words]
         lines = draw.lines_of_text(head, width)
-        legend = draw.legend(swatches(classes, palette, views.img_u_w is not None), width)
+        legend = draw.legend(swatches(classes, palette, batch.unlabeled is not None), width)
         path = out / f'batch_{number:03d}.png'
         Image.fromarray(stack([lines, legend, *parts])).save(path)
     print(f'{args.count} sheets of {len(classes)} classes: {out}')

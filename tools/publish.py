@@ -202,7 +202,7 @@ def publish(cfg: Config, segmentor: nn.Module, checkpoint: dict, args: argparse.
         args: What the user chose; ``name`` begins the names of the files.
     """
     if hasattr(segmentor, 'network'):
-        name = args.network or segmentor.answering
+        name = args.network or segmentor.predicting_network
         network = segmentor.network(name)
     else:
         name, network = 'student', segmentor

@@ -158,7 +158,7 @@ def load(method: str, work_dir: Path) -> tuple[Config, nn.Module]:
 def predict(model: nn.Module, network: str, sample: dict) -> Tensor:
     """(H, W) labels of one validation sample by 'teacher' or 'student'."""
     batch = {'inputs': [sample['inputs']], 'data_samples': [sample['data_samples']]}
-    with model.answer_with(network):
+    with model.predict_with(network):
         return model.test_step(batch)[0].pred_sem_seg.data[0]
 
 
@@ -241,8 +241,8 @@ def sheet(methods: list[str], models: dict, samples: list[dict], palette, path: 
         row = [
             image,
             draw.paint_labels(truth, palette),
-            draw.paint_labels(predict(first, first.answering, sample), palette),
-            draw.paint_labels(predict(last, last.answering, sample), palette),
+            draw.paint_labels(predict(first, first.predicting_network, sample), palette),
+            draw.paint_labels(predict(last, last.predicting_network, sample), palette),
         ]
         if last.pseudo_label is not None:
             row.append(draw.paint_labels(pseudo_label(last, sample), palette))
@@ -250,7 +250,7 @@ def sheet(methods: list[str], models: dict, samples: list[dict], palette, path: 
             enlarged = F.interpolate(density[None, None], size=side, mode='nearest')[0, 0]
             row.append(draw.paint_values(enlarged, low, high))
         rows.append([np.kron(p, np.ones((2, 2, 1), np.uint8)) for p in row])
-    titles = ['image', 'ground truth', methods[0], f'{methods[-1]} ({last.answering})']
+    titles = ['image', 'ground truth', methods[0], f'{methods[-1]} ({last.predicting_network})']
     titles += ['pseudo-label (striped: ignored)', 'log-density (dark: sparse)']
     picture = draw.sheet(rows, titles)
     Image.fromarray(picture).save(path)

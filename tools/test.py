@@ -78,9 +78,9 @@ def write_predictions(cfg: Config, out: str) -> None:
 def choose_network(runner: Runner, name: str | None, single: bool):
     """Let one network be evaluated; returns the context in which it answers."""
     model = runner.model
-    while not hasattr(model, 'answer_with') and hasattr(model, 'module'):
+    while not hasattr(model, 'predict_with') and hasattr(model, 'module'):
         model = model.module
-    if not hasattr(model, 'answer_with'):
+    if not hasattr(model, 'predict_with'):
         if name:
             raise SetupError(
                 f"--network {name}: this config's model is a plain segmentor; leave the option out"
@@ -91,11 +91,11 @@ def choose_network(runner: Runner, name: str | None, single: bool):
             '--network both: --out and --tta take one network a run; give teacher or student'
         )
     if name in ('teacher', 'student') or single:
-        name = name or model.answering
+        name = name or model.predicting_network
         model.network(name)
         if hasattr(runner.test_loop, 'networks'):
             runner.test_loop.networks = [name]
-        return model.answer_with(name)
+        return model.predict_with(name)
     return nullcontext()
 
 

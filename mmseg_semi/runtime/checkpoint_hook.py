@@ -173,11 +173,11 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _name_metrics(self, runner: Runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        answering = getattr(model, 'answering', None)
-        if not self.save_best or answering is None:
+        predicting = getattr(model, 'predicting_network', None)
+        if not self.save_best or predicting is None:
             return
         names = {
-            key: key if '/' in key or key == 'auto' else f'{answering}/{key}'
+            key: key if '/' in key or key == 'auto' else f'{predicting}/{key}'
             for key in self.save_best
         }
         self.save_best = self.key_indicators = list(names.values())

@@ -57,10 +57,10 @@ class _BothNetworks:
                 if name is None:
                     outputs = getattr(self.runner.model, f'{stage}_step')(batch)
                 else:
-                    with model.answer_with(name):
+                    with model.predict_with(name):
                         outputs = getattr(self.runner.model, f'{stage}_step')(batch)
-            if shown is None or name == getattr(model, 'answering', None):
-                shown = outputs  # what hooks draw is the network that answers
+            if shown is None or name == getattr(model, 'predicting_network', None):
+                shown = outputs  # hooks draw the network that predicts
             evaluator.process(data_samples=outputs, data_batch=batch)
         self.runner.call_hook(
             f'after_{stage}_iter', batch_idx=index, data_batch=batch, outputs=shown

@@ -83,7 +83,7 @@ class PseudoLabelHook(Hook):
         views = self._segmentor.last_views
         if not self.every_n_train_iters(runner, self.interval) or not is_main_process():
             return
-        if views is None or views.pseudo_u is None:
+        if views is None or views.teacher is None or views.teacher.mixed is None:
             return
         step = runner.iter + 1
         picture = self.draw(views, self._segmentor.data_preprocessor)
@@ -103,22 +103,29 @@ class PseudoLabelHook(Hook):
         mean, std = getattr(inner, 'mean', None), getattr(inner, 'std', None)
         # MMCV loads BGR; the attribute's name is that of either distribution
         swapped = getattr(inner, '_channel_conversion', getattr(inner, 'channel_conversion', False))
-        count = min(self.num_images, len(views.img_u_w))
-        weak = undo_normalization(views.img_u_w[:count], mean, std, not swapped)
-        mixed = undo_normalization(views.img_u_m[:count], mean, std, not swapped)
+        unlabeled, pseudo, student = (
+            views.batch.unlabeled,
+            views.teacher.pseudo_u,
+            views.teacher.mixed,
+        )
+        count = min(self.num_images, len(unlabeled.img_u_w))
+        weak = undo_normalization(unlabeled.img_u_w[:count], mean, std, not swapped)
+        mixed = undo_normalization(student.img_u_m[:count], mean, std, not swapped)
         rows = []
         for i in range(count):
-            confidence = paint_values(views.pseudo_u.confidence[i])
-            confidence[~views.valid_u[i].cpu().numpy()] = 0
+            confidence = paint_values(pseudo.confidence[i])
+            confidence[~unlabeled.valid_u[i].cpu().numpy()] = 0
             labels = (
-                paint_labels(views.pseudo_u.labels[i], self._palette, views.valid_u[i]),
-                paint_labels(views.pseudo_m.labels[i], self._palette, views.valid_m[i]),
+                paint_labels(pseudo.labels[i], self._palette, unlabeled.valid_u[i]),
+                paint_labels(student.pseudo_m.labels[i], self._palette, student.valid_m[i]),
             )
             rows.append(
                 [shrink(picture, self.side) for picture in (weak[i], mixed[i])]
                 + [shrink(picture, self.side, smooth=False) for picture in (*labels, confidence)]
             )
-        names = [os.path.basename(path) for path in views.paths[len(views.img_l) :][:count]]
+        names = [
+            os.path.basename(path) for path in views.batch.paths[len(views.batch.img_l) :][:count]
+        ]
         return sheet(rows, TITLES, names)
 
     def _write(self, folder: Path, picture: Picture, step: int) -> None:

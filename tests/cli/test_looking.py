@@ -64,24 +64,26 @@ def test_the_views_are_those_of_training(tmp_path, iteration):
     model = MODELS.build(cfg.model).train()
     model.start_step(100 + iteration)  # past the warm-up, in which nothing is mixed
     # the same draws, at a time when there is self-training
-    model._started = 100 + iteration, views.generator.clone_state()
+    model._started = 100 + iteration, views.batch.generator.clone_state()
     model.loss(data['inputs'], data['data_samples'])
     trained = model.last_views
     owners, words = browse.mix(MODELS.build(cfg.model.mixing), views)
-    assert torch.equal(trained.img_u_w, views.img_u_w)
-    assert torch.equal(trained.label_l, views.label_l)
-    assert torch.equal(trained.valid_u, views.valid_u)
+    assert torch.equal(trained.batch.unlabeled.img_u_w, views.batch.unlabeled.img_u_w)
+    assert torch.equal(trained.batch.label_l, views.batch.label_l)
+    assert torch.equal(trained.batch.unlabeled.valid_u, views.batch.unlabeled.valid_u)
     if 'leaves this batch unmixed' in words:
-        assert torch.equal(trained.img_u_m, trained.img_u_s)
+        assert torch.equal(trained.teacher.mixed.img_u_m, trained.batch.unlabeled.img_u_s)
     else:
-        assert torch.equal(trained.img_u_m, views.img_u_m)
-        assert torch.equal(trained.valid_m, views.valid_m)
+        assert torch.equal(trained.teacher.mixed.img_u_m, views.teacher.mixed.img_u_m)
+        assert torch.equal(trained.teacher.mixed.valid_m, views.teacher.mixed.valid_m)
     # shown in any case: each image holds pixels of its neighbour, where `owners` says so
     for i, owner in enumerate(owners):
         other = (i + 1) % len(owners)
         assert set(owner.unique().tolist()) == {i, other}
-        expected = torch.where(owner == i, views.img_u_s[i], views.img_u_s[other])
-        assert torch.equal(views.img_u_m[i], expected)
+        expected = torch.where(
+            owner == i, views.batch.unlabeled.img_u_s[i], views.batch.unlabeled.img_u_s[other]
+        )
+        assert torch.equal(views.teacher.mixed.img_u_m[i], expected)
 
 
 def test_the_generator_is_that_of_the_step(tmp_path):
@@ -90,10 +92,12 @@ def test_the_generator_is_that_of_the_step(tmp_path):
     model = MODELS.build(cfg.model)
     for seed, iteration in ((0, 0), (3, 5)):
         views, *_ = views_of(cfg, 0, seed)
-        data = dict(inputs=dict(labeled=views.img_l), data_samples=dict(labeled=views.samples_l))
+        data = dict(
+            inputs=dict(labeled=views.batch.img_l), data_samples=dict(labeled=views.batch.samples_l)
+        )
         views = browse.views_of(data, model.data_preprocessor, seed, iteration)
         model.start_step(iteration, seed)
-        assert torch.equal(model._started[1].get_state(), views.generator.get_state())
+        assert torch.equal(model._started[1].get_state(), views.batch.generator.get_state())
 
 
 @pytest.mark.parametrize(
@@ -113,7 +117,7 @@ def test_every_mixing_is_shown(tmp_path, kind, erased, words):
     assert words in text
     for i, owner in enumerate(owners):
         assert set(owner.unique().tolist()) == {i, -1 if erased else (i + 1) % len(owners)}
-        assert (views.img_u_m[i][:, owner == -1] == 0).all()
+        assert (views.teacher.mixed.img_u_m[i][:, owner == -1] == 0).all()
 
 
 def test_sheets(tmp_path, monkeypatch, call):

@@ -39,7 +39,7 @@ from mmseg_semi.labels import IGNORE
 from mmseg_semi.methods.mllc import correction_quality
 from mmseg_semi.methods.mllc.correction_quality import CorrectionQuality, describe_quality
 from mmseg_semi.runtime import pictures as draw
-from mmseg_semi.step.views import TeacherRows
+from mmseg_semi.step.views import TeacherOutputs
 
 SIDE = 320  # pixels of a picture's longer side
 RIGHTED, WRONGED, OTHER, SAME = (0, 160, 70), (205, 30, 30), (235, 170, 0), (235, 235, 235)
@@ -88,9 +88,8 @@ def build(args: argparse.Namespace) -> tuple[nn.Module, Config]:
         load_checkpoint(model, args.checkpoint, map_location='cpu', logger='silent')
     if args.rounds is not None:
         counts = getattr(model.pseudo_label, 'thresholds', None)
-        model.pseudo_label = MODELS.build(
-            dict(type='GraphCorrection', num_classes=model.num_classes, rounds=args.rounds)
-        )
+        model.pseudo_label = MODELS.build(dict(type='GraphCorrection', rounds=args.rounds))
+        model.pseudo_label.bind(model.bound, model.objectives)
         if counts is not None:
             model.pseudo_label.thresholds = counts
         else:  # without counts all classes have the highest threshold, as in the authors' evaluation
@@ -133,13 +132,13 @@ def answers_of(
     stages = two_stage(head)
     features = model.teacher_network.extract_feat(image)
     features, logits, embedding = stages.finish(stages.lift(stages.embed(features)))
-    rows = TeacherRows(logits, features, embedding)
+    outputs = TeacherOutputs(logits, features, embedding)
     valid = torch.ones(1, *size, dtype=torch.bool, device=device)
-    levels = model.pseudo_label.levels(rows, valid, model)
+    levels = model.pseudo_label.levels(outputs, valid)
     # masks that were not resized with their image are compared at their own size
     labels = [
         model.upsample(corrected, truth.shape).argmax(dim=1)[0]
-        for corrected in model.pseudo_label.corrected(rows, levels)
+        for corrected in model.pseudo_label.corrected(outputs, levels)
     ]
     return image[0], labels, truth
 
