@@ -656,7 +656,7 @@ def measure_flow(step: TrainingStep, args: argparse.Namespace) -> dict:
         raise SetupError(
             '--measure flow needs a config with a density, such as those of configs/ddfp/'
         )
-    density, count = objective.estimator, objective.samples
+    density, count = objective.density, objective.samples
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(count, density.channels, generator=generator).to(step.device)
     components = torch.randint(0, density.num_components, (count,), generator=generator)

@@ -30,7 +30,7 @@ def check_hooks(hooks: Iterable[Hook], segmentor: SemiSegmentor) -> None:
             "teacher=dict(type='MeanTeacherHook', momentum=0.001) to default_hooks"
         )
     for objective in segmentor.objectives:
-        if objective.estimator is not None and 'FlowEstimatorHook' not in present:
+        if objective.get_estimator() is not None and 'FlowEstimatorHook' not in present:
             raise SetupError(
                 f"objective '{objective.name}' has a density, but no hook fits it: add "
                 "flow=dict(type='FlowEstimatorHook', epochs=...) to default_hooks"

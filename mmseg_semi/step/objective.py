@@ -37,7 +37,7 @@ class Needs:
     teacher_features: bool = False
     """The teacher's penultimate features for the same images."""
     projection: bool = False
-    """The projection of the student's features (:attr:`Objective.projection_layer`), for all segments of a call."""
+    """The projection of the student's features (:meth:`Objective.get_projection`), for all segments of a call."""
     auxiliary_half: bool = False
     """Route the last half of the student's images through the head's auxiliary norms (DDFP's released warm-up)."""
 
@@ -80,9 +80,6 @@ class Objective(nn.Module):
 
     all_needs = Needs()
     """What the objective asks for while it is active."""
-    estimator: nn.Module | None = None
-    """A density model outside the student's optimiser, which ``FlowEstimatorHook`` fits on :meth:`estimator_loss`. It has
-    a context manager ``trainable()``."""
 
     def __init__(self, weight: float | dict = 1.0, name: str = 'objective') -> None:
         super().__init__()
@@ -106,10 +103,14 @@ class Objective(nn.Module):
             SetupError: The head or the teacher cannot serve this objective.
         """
 
-    @property
-    def projection_layer(self) -> nn.Module | None:
-        """Maps the student's features (N, C, h, w) to (N, D, h, w) for ``Needs.projection``. One objective of a
-        recipe may declare one; the segmentor reads it after :meth:`bind`."""
+    def get_projection(self) -> nn.Module | None:
+        """The module that maps the student's features (N, C, h, w) to (N, D, h, w) for ``Needs.projection``, from
+        :meth:`bind` on; None by default. One objective of a recipe may give one."""
+        return None
+
+    def get_estimator(self) -> nn.Module | None:
+        """A density model outside the student's optimiser, from :meth:`bind` on; None by default. ``FlowEstimatorHook``
+        fits it on :meth:`estimator_loss`, inside its context manager ``trainable()``."""
         return None
 
     def check_data(self, dataset: Any) -> None:
@@ -154,7 +155,7 @@ class Objective(nn.Module):
     # -- after the step --------------------------------------------------------------------------------------------------
 
     def estimator_loss(self) -> Tensor | None:
-        """The loss that fits :attr:`estimator`, once after each optimiser step; None if there is nothing to fit now."""
+        """The loss that fits :meth:`get_estimator`, once after each optimiser step; None if there is nothing to fit now."""
         return None
 
     def after_step(self, views: StepViews) -> None:

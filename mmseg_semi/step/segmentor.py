@@ -151,7 +151,7 @@ class SemiSegmentor(StudentAndTeacher):
                     f"objective '{objective.name}' needs pseudo-labels, but model.pseudo_label is None: set for instance "
                     "model.pseudo_label=dict(type='ConfidenceThreshold', threshold=0.95)"
                 )
-        declaring = [o.name for o in self.objectives if o.projection_layer is not None]
+        declaring = [o.name for o in self.objectives if o.get_projection() is not None]
         if len(declaring) > 1:
             raise SetupError(
                 f'model.objectives: {declaring} each project the features of the student, but a step has one projection: '
@@ -161,7 +161,7 @@ class SemiSegmentor(StudentAndTeacher):
             if objective.all_needs.projection and not declaring:
                 raise SetupError(
                     f"objective '{objective.name}' needs a projection, but no objective declares one: override "
-                    'Objective.projection_layer'
+                    'Objective.get_projection'
                 )
 
     @property
@@ -398,8 +398,8 @@ class SemiSegmentor(StudentAndTeacher):
 
     def _project(self, features: Tensor) -> Tensor:
         """The projection that one of the objectives declares."""
-        layers = (objective.projection_layer for objective in self.objectives)
-        return next(layer for layer in layers if layer is not None)(features)
+        projections = (objective.get_projection() for objective in self.objectives)
+        return next(layer for layer in projections if layer is not None)(features)
 
     def _losses(self, views: StepViews) -> dict[str, Tensor]:
         """Losses and metrics of all objectives."""

@@ -129,7 +129,7 @@ class StudentOutputs:
     embedding: Tensor | None = None
     """(N, D, h, w): the head's embedding, if it has one."""
     projection: Tensor | None = None
-    """(N, D, h, w): ``features`` after the projection that an objective declares (``Objective.projection_layer``), if an
+    """(N, D, h, w): ``features`` after the projection that an objective declares (``Objective.get_projection``), if an
     objective asked for it."""
 
 

@@ -14,7 +14,7 @@ from mmseg_semi.step.hooks import find_segmentor
 
 @HOOKS.register_module()
 class FlowEstimatorHook(Hook):
-    """Makes one Adam step of every objective's ``estimator`` on its ``estimator_loss()``, after the student's step.
+    """Makes one Adam step of every objective's estimator on its ``estimator_loss()``, after the student's step.
 
     Adam(lr, betas) has no weight decay; the gradient, averaged over ranks, is clipped to a global norm; lr is multiplied by
     ``final_ratio ** (1 / epochs)`` each epoch (the released DDFP code: 0.01 over 80 epochs, the first included). All ranks
@@ -64,11 +64,11 @@ class FlowEstimatorHook(Hook):
         segmentor = find_segmentor(runner, self)
         self.iters_per_epoch = segmentor.iters_per_epoch
         self.objectives = [
-            objective for objective in segmentor.objectives if objective.estimator is not None
+            objective for objective in segmentor.objectives if objective.get_estimator() is not None
         ]
         self.optimizers = []
         for objective in self.objectives:
-            parameters = list(objective.estimator.parameters())
+            parameters = list(objective.get_estimator().parameters())
             for parameter in parameters:
                 broadcast(parameter.data)
             self.optimizers.append(
@@ -88,7 +88,7 @@ class FlowEstimatorHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         for objective, optimizer in zip(self.objectives, self.optimizers, strict=True):
-            estimator = objective.estimator
+            estimator = objective.get_estimator()
             with estimator.trainable():
                 loss = objective.estimator_loss()
                 if loss is None:

@@ -233,7 +233,6 @@ class DDFPObjective(Objective):
         self.nll.copy_(nll.detach())
         return nll
 
-    @property
-    def estimator(self) -> MixtureDensity:
+    def get_estimator(self) -> MixtureDensity:
         """The module that ``FlowEstimatorHook`` fits."""
         return self.density

@@ -148,13 +148,12 @@ class DGCLObjective(Objective):
 
     all_needs = Needs(labeled=True, weak=True, teacher=True, projection=True)
 
-    @property
-    def projection_layer(self) -> nn.Module:
+    def get_projection(self) -> nn.Module:
         """The head's projection, or this objective's."""
         return self._projection[0]
 
     def idle_parameters(self) -> list[nn.Parameter]:
-        return list(self.projection_layer.parameters())
+        return list(self.get_projection().parameters())
 
     def compute(self, views: StepViews) -> dict[str, Tensor]:
         labels = self.label_map(views)

@@ -15,6 +15,7 @@ labels of unlabelled images are never read; counts are integers; thresholds, pro
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -175,7 +176,7 @@ class MLLCObjective(RoundTrainer):
         if self.omega_mode == 'threshold_uniform':
             values['omega'] = weight
         if self.rounds:
-            values['loss_sup'] = self.w_sup * self.supervise(levels_l, views)
+            values['loss_sup'] = self.w_sup * self.supervise(levels_l, batch.samples_l)
         values |= self.contrasts(views, levels_l, levels_m, contrast)
         for parameter in self._unreached(contrast):
             values['loss_clg'] = values['loss_clg'] + 0.0 * parameter.sum()
@@ -226,12 +227,12 @@ class MLLCObjective(RoundTrainer):
         logits = self._networks.upsample(logits, labels.shape[1:])
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
-    def supervise(self, levels: list[Level], views: StepViews) -> Tensor:
+    def supervise(self, levels: list[Level], samples: Sequence) -> Tensor:
         """Sum over levels 1 to K of the head's losses on labelled images."""
         return sum(
             value
             for level in levels[1:]
-            for key, value in self.head.loss_by_feat(level.logits, views.batch.samples_l).items()
+            for key, value in self.head.loss_by_feat(level.logits, samples).items()
             if 'loss' in key
         )
 

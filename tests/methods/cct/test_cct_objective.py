@@ -1,6 +1,7 @@
 """CCT's objective against the plain loop over auxiliary decoders."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -18,7 +19,7 @@ from mmseg_semi.methods.cct.perturbations.guided import Guidance
 from mmseg_semi.methods.cct.perturbations.modules import VirtualAdversarial
 from mmseg_semi.runtime.measuring import trace_memory
 from mmseg_semi.step.segmentor import NonFiniteLossError
-from mmseg_semi.step.views import StepViews, StudentOutputs
+from mmseg_semi.step.views import Batch, StepViews, StudentOutputs, StudentViews, UnlabeledBatch
 
 K = 3
 LAST = 4  # of the tiny recipe: the ramp is half way
@@ -48,17 +49,17 @@ def step(model: nn.Module, size=(32, 32), cell: int = 8, seed: int = 0) -> StepV
         logits = 3 * torch.randn(logits.shape, generator=draw, dtype=dtype) + logits
     valid = torch.ones(2, *size, dtype=torch.bool)
     valid[0, :, size[1] - 5 :] = False
-    return StepViews(
+    batch = Batch(
+        torch.empty(0),
+        torch.empty(0),
+        UnlabeledBatch(torch.empty(0), torch.empty(0), valid),
         iteration=LAST,
         time=2.0,
         generator=torch.Generator().manual_seed(seed),
         monitor=True,
-        img_l=torch.empty(0),
-        label_l=torch.empty(0),
-        samples_l=[],
-        valid_u=valid,
-        student_w=StudentOutputs((), fused, fused, fused, logits),
     )
+    outputs = StudentOutputs((), fused, fused, fused, logits)
+    return StepViews(batch, student=StudentViews(weak=outputs))
 
 
 def recorded(cct: CCTObjective) -> list:
@@ -332,7 +333,7 @@ def test_the_device_is_not_waited_for(monkeypatch, monitor):
     """But for the outlines of objects: the prediction goes to the host once."""
     model, cct = build(torch.float32, confidence=0.5)
     views = step(model)
-    views.batch.monitor = monitor
+    views = replace(views, batch=replace(views.batch, monitor=monitor))
     outlined, original = [], guided.object_boxes
 
     def outline(*arguments):
@@ -375,7 +376,7 @@ def test_images_pass_in_a_call_for_each_stream():
         calls[1], views.batch.unlabeled.img_u_w
     )
     assert model.student.backbone.stem[1].num_batches_tracked == 2
-    assert model.teacher is None and views.teacher.weak is None
+    assert model.teacher is None and views.teacher is None
 
 
 def test_before_its_start_nothing_is_asked_for():
@@ -447,11 +448,10 @@ def test_memory_at_the_published_size():
     logits = 4 * F.interpolate(torch.randn(1, 21, 10, 10), (320, 320), mode='bilinear')
 
     def run() -> None:
-        views = SimpleNamespace(
-            monitor=False,
-            generator=torch.Generator().manual_seed(0),
-            valid_u=torch.ones(1, 320, 320, dtype=torch.bool),
-            student_w=SimpleNamespace(fused=z, logits=logits),
+        valid = torch.ones(1, 320, 320, dtype=torch.bool)
+        views = StepViews(
+            Batch(z, valid, UnlabeledBatch(z, z, valid)),
+            student=StudentViews(weak=StudentOutputs((), z, z, z, logits)),
         )
         cct.compute(views)['loss'].backward()
         z.grad = None
@@ -511,7 +511,7 @@ def test_classes_that_win_are_counted():
     views.student.weak.logits[:, 1] = -50
     values = cct.compute(views)
     assert values['winning'] == K - 1 and not values['winning'].requires_grad
-    views.batch.monitor = False
+    views = replace(views, batch=replace(views.batch, monitor=False))
     assert set(cct.compute(views)) == {'loss'}
 
 

@@ -1,6 +1,7 @@
 """DDFP's objective against its formulas, written out in float64."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,17 @@ from torch import Tensor, nn
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.methods.ddfp.mixture import IGNORED, UNLABELED
 from mmseg_semi.step.pixels import draw_pixels, nearest, rows_at
-from mmseg_semi.step.views import PseudoLabels, StepViews, StudentOutputs, TeacherOutputs
+from mmseg_semi.step.views import (
+    Batch,
+    MixedView,
+    PseudoLabels,
+    StepViews,
+    StudentOutputs,
+    StudentViews,
+    TeacherOutputs,
+    TeacherViews,
+    UnlabeledBatch,
+)
 
 K = 3
 
@@ -69,17 +80,11 @@ def step(model: nn.Module, confident: float = 0.5, seed: int = 0) -> StepViews:
     valid = torch.ones(2, 32, 32, dtype=torch.bool)
     valid[:, 28:] = False
     labels[~valid] = IGNORE
+    mixed = MixedView(torch.empty(0), PseudoLabels(labels, torch.zeros(2, 32, 32)), valid)
     return StepViews(
-        iteration=4,
-        time=2.0,
-        generator=torch.Generator().manual_seed(seed),
-        monitor=True,
-        img_l=torch.empty(0),
-        label_l=torch.empty(0),
-        samples_l=[],
-        valid_m=valid,
-        pseudo_m=PseudoLabels(labels, torch.zeros(2, 32, 32)),
-        student_m=StudentOutputs((), fused, lifted, features, logits),
+        Batch(torch.empty(0), torch.empty(0), time=2.0, monitor=True),
+        TeacherViews(TeacherOutputs(torch.empty(0)), mixed=mixed),
+        StudentViews(mixed=StudentOutputs((), fused, lifted, features, logits)),
     )
 
 
@@ -179,19 +184,15 @@ def teacher_views(labels: Tensor, valid: Tensor, channels: int = 16, side: int =
     count = len(labels) * side * side
     pixels = torch.arange(2 * count, dtype=torch.float32)
     maps = pixels.view(-1, 1, side, side) + torch.linspace(0, 0.5, channels).view(1, -1, 1, 1)
+    unlabeled = UnlabeledBatch(torch.empty(0), torch.empty(0), valid)
     return StepViews(
-        iteration=2,
-        time=1.0,
-        generator=torch.Generator(),
-        monitor=False,
-        img_l=torch.empty(0),
-        label_l=labels,
-        samples_l=[],
-        valid_u=valid,
-        # every unlabelled pixel is below the threshold
-        pseudo_u=PseudoLabels(torch.full_like(labels, IGNORE), torch.zeros(labels.shape)),
-        teacher_l=TeacherOutputs(maps[:1], maps[: len(labels)]),
-        teacher_u=TeacherOutputs(maps[:1], maps[len(labels) :]),
+        Batch(torch.empty(0), labels, unlabeled, time=1.0),
+        TeacherViews(
+            weak=TeacherOutputs(maps[:1], maps[len(labels) :]),
+            labeled=TeacherOutputs(maps[:1], maps[: len(labels)]),
+            # every unlabelled pixel is below the threshold
+            pseudo_u=PseudoLabels(torch.full_like(labels, IGNORE), torch.zeros(labels.shape)),
+        ),
     )
 
 
@@ -277,8 +278,11 @@ def test_flow_loss_is_the_likelihood_of_the_noisy_samples():
     _, ddfp = build(samples=1000, noise=0.0)
     labels, valid = label_maps()
     views = teacher_views(labels, valid)
-    views.teacher.labeled.features = views.teacher.labeled.features / 64
-    views.teacher.weak.features = views.teacher.weak.features / 64
+    labeled, weak = (
+        replace(outputs, features=outputs.features / 64)
+        for outputs in (views.teacher.labeled, views.teacher.weak)
+    )
+    views = replace(views, teacher=replace(views.teacher, labeled=labeled, weak=weak))
     ddfp._keep_samples(views)
     loss = ddfp.estimator_loss().item()
     terms = []

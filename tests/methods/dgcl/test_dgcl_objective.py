@@ -1,6 +1,7 @@
 """DGCL's objective against its formulas, written out in loops."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -24,7 +25,15 @@ from mmseg_semi.methods.dgcl.class_bank import UNKNOWN_DENSITY
 from mmseg_semi.methods.dgcl.head import Projection
 from mmseg_semi.methods.dgcl.objective import draw_others, extremes, rows_of
 from mmseg_semi.step.segmentor import NonFiniteLossError
-from mmseg_semi.step.views import StepViews, StudentOutputs, TeacherOutputs
+from mmseg_semi.step.views import (
+    Batch,
+    StepViews,
+    StudentOutputs,
+    StudentViews,
+    TeacherOutputs,
+    TeacherViews,
+    UnlabeledBatch,
+)
 
 K, C, D, SIDE = 3, 16, 8, 8
 PIXELS = 4 * SIDE * SIDE
@@ -63,7 +72,7 @@ def step(
     """Views of a step, two labelled and two unlabelled images of 32 pixels and maps of 8, with leaf tensors."""
     draw = torch.Generator().manual_seed(seed)
 
-    def rows() -> StudentOutputs:
+    def outputs() -> StudentOutputs:
         features = torch.randn(2, channels, SIDE, SIDE, generator=draw).relu()
         projection = torch.randn(2, width, SIDE, SIDE, generator=draw)
         empty = torch.empty(0)
@@ -75,20 +84,18 @@ def step(
         labels[0, :2] = IGNORE
     valid = torch.ones(2, 4 * SIDE, 4 * SIDE, dtype=torch.bool)
     valid[1, :, 16:] = False
-    return StepViews(
+    teacher_l = TeacherOutputs(torch.randn(2, K, SIDE, SIDE, generator=draw))
+    teacher_u = TeacherOutputs(3 * torch.randn(2, K, SIDE, SIDE, generator=draw))
+    batch = Batch(
+        torch.empty(0),
+        labels.repeat_interleave(4, 1).repeat_interleave(4, 2),
+        UnlabeledBatch(torch.empty(0), torch.empty(0), valid),
         iteration=2,
         time=time,
-        generator=torch.Generator(),
         monitor=True,
-        img_l=torch.empty(0),
-        label_l=labels.repeat_interleave(4, 1).repeat_interleave(4, 2),
-        samples_l=[],
-        valid_u=valid,
-        teacher_l=TeacherOutputs(torch.randn(2, K, SIDE, SIDE, generator=draw)),
-        teacher_u=TeacherOutputs(3 * torch.randn(2, K, SIDE, SIDE, generator=draw)),
-        student_l=rows(),
-        student_w=rows(),
     )
+    student = StudentViews(labeled=outputs(), weak=outputs())
+    return StepViews(batch, TeacherViews(teacher_u, teacher_l), student)
 
 
 def as_rows(name: str, views: StepViews) -> list[list[float]]:
@@ -378,8 +385,7 @@ def test_every_step_pushes_a_sample_of_its_pixels():
     labels = objective.label_map(views)
     objective.compute(views)
     assert bank.counts.tolist() == [0, 0, 0]  # only after the optimiser's step
-    views.drop_student_rows()
-    objective.after_step(views)
+    objective.after_step(views.without_student())
     assert bank.counts.tolist() == [6, 6, 6]  # the excluded class has a bank, too
     assert (bank.densities == UNKNOWN_DENSITY).all()
 
@@ -417,7 +423,7 @@ def test_rows_are_those_of_before_the_optimisers_step():
     seen = torch.cat([r.projection.detach().movedim(1, -1).flatten(0, 2) for r in rows])
     sum(value for key, value in losses.items() if 'loss' in key).backward()
     loop.optimizer.step()
-    model.last_views.drop_student_rows()
+    model.last_views = model.last_views.without_student()
     model.finish_step()
     bank = objective.bank
     for c in range(K):
@@ -534,7 +540,7 @@ def test_watched_values_are_what_they_say():
     assert values['density_positive'].item() == pytest.approx(sum(dense) / len(dense), abs=1e-5)
     assert 0 < values['anchor_error'].item() < 1
     assert values['anchor_error'].item() == pytest.approx(sum(errors) / len(errors), abs=1e-6)
-    views.batch.monitor = False
+    views = replace(views, batch=replace(views.batch, monitor=False))
     assert not {'density_anchor', 'density_positive', 'anchor_error'} & set(
         objective.compute(views)
     )
@@ -633,7 +639,7 @@ def test_a_contrast_that_is_not_finite_names_itself():
 def test_one_contrast_a_model():
     objectives = tiny_recipe('dgcl')['objectives']
     objectives.append(objectives[-1] | dict(name='second'))
-    with pytest.raises(SetupError, match="objective 'second': another objective has set the"):
+    with pytest.raises(SetupError, match="\\['dgcl', 'second'\\] each project the features"):
         tiny_model('dgcl', objectives=objectives)
 
 

@@ -36,7 +36,7 @@ def watched(model, iteration=LATE, batch=None):
     compute, contrasts = objective.compute, objective.contrasts
 
     def watch(views):
-        seen['views'] = copy.copy(views)
+        seen['views'] = views
         return compute(views)
 
     def watch_levels(views, levels_l, levels_m, contrast):
@@ -123,7 +123,7 @@ def test_a_fresh_network_teaches_itself_nothing():
     model = tiny_model('mllc_reference', dropout=0.0)
     objective_of(model).tau_omega = 0.968
     losses, seen = watched(model, 0)
-    assert seen['views'].pseudo_m.confidence.max() < 1.1 / K
+    assert seen['views'].teacher.mixed.pseudo_m.confidence.max() < 1.1 / K
     assert float(losses['mllc.omega']) == 0 and float(losses['mllc.loss_clg']) == 0
     total = sum(v for k, v in losses.items() if k.startswith('sup') and 'loss' in k)
     total = float(total + losses['mllc.loss_sup'])
@@ -218,12 +218,12 @@ def test_the_teachers_pass_leaves_the_student_alone(model):
     before = {k: v.clone() for k, v in model.student.named_buffers()}
     model.start_step(LATE)
     data = model.data_preprocessor(tiny_batch(), training=True)
-    views = model._gather(data['inputs'], data['data_samples'], *model._started)
-    model._label(views, objective_of(model).all_needs)
+    batch = model._gather(data['inputs'], data['data_samples'])
+    teacher = model._label(batch, objective_of(model).all_needs)
     for name, value in model.student.named_buffers():
         assert torch.equal(value, before[name]), name
-    assert not views.teacher.weak.logits.requires_grad
-    assert len(views.teacher.levels) == 3
+    assert not teacher.weak.logits.requires_grad
+    assert len(teacher.levels) == 3
 
 
 def test_prediction_needs_no_graph(model, monkeypatch):
@@ -307,7 +307,7 @@ def test_the_teacher_equals_the_student_after_the_first_update():
         loop.model.teacher.parameters(), loop.model.student.parameters(), strict=True
     ):
         assert torch.equal(mine, theirs)
-    assert [loop.teacher.decay(t) for t in (0, 1, 99, 5000)] == [0, 0.5, 0.99, 0.99]
+    assert [loop.teacher.average.decay(t) for t in (0, 1, 99, 5000)] == [0, 0.5, 0.99, 0.99]
 
 
 def test_a_state_dict_restores_banks_and_counts():
@@ -349,16 +349,16 @@ def test_what_stands_at_void_and_padded_nodes_changes_nothing(model, cells, fill
         if value is not None:  # nodes 4 and on stand at pixel 17.7 and on; node 3 at 13.3 is void
             p[..., 4:], f[..., 3:] = value, value
         p.requires_grad_(), f.requires_grad_()
-        rows = type('Rows', (), dict(logits=p, embedding=f))
-        levels = labeler.levels_of(head, rows, valid, model)
+        outputs = TeacherOutputs(p, embedding=f)
+        levels = labeler.levels_of(head, outputs, valid)
         pseudo = PseudoLabels(label, valid.float())
         labeler.thresholds._new = None
-        labeler.observe(p.detach(), valid, model)
+        labeler._count(p, valid)
         nodes = objective._at_nodes(label, levels[0])
         assert nodes.shape[1:] == (8 // cells, 8 // cells) and (nodes != IGNORE).any()
         samples = [SegDataSample(gt_sem_seg=PixelData(data=own[None])) for own in label]
         losses = [
-            objective.supervise(levels, type('Views', (), dict(samples_l=samples))),
+            objective.supervise(levels, samples),
             objective.distill(levels, pseudo, valid, objective.omega(pseudo, valid, 0.0)),
             pairwise_contrast(levels[1].features, nodes),
             *(
@@ -385,11 +385,12 @@ def test_padding_reaches_no_mean_of_a_cell(border, filler):
     model = tiny_model('fixmatch')
     for stride in (8, 16):
         labeler = GraphCorrection(K, stride=stride, graph=dict(top_k=3))
+        labeler.bind(model.bound)
         outcomes = []
         for value in (0.0, filler):
             maps = [maps.masked_fill(~own, value) for maps in (logits, features)]
-            rows = TeacherOutputs(*maps)
-            corrected = labeler.corrected(rows, labeler.levels(rows, valid, model))
+            outputs = TeacherOutputs(*maps)
+            corrected = labeler.corrected(outputs, labeler.levels(outputs, valid))
             outcomes.append([maps.masked_fill(~own, 0.0) for maps in corrected])
         for mine, theirs in zip(*outcomes, strict=True):
             assert torch.equal(mine, theirs)
@@ -401,7 +402,7 @@ def test_without_the_mask_padding_counts():
     _, seen = watched(model, 0)
     views = seen['views']
     assert (views.teacher.mixed.pseudo_m.labels != IGNORE).all()
-    assert model.pseudo_label.valid_nodes(views.batch.unlabeled.valid_u, (4, 4), True) is None
+    assert model.pseudo_label.valid_nodes(views.batch.unlabeled.valid_u, (4, 4)) is None
 
 
 # -- what cannot serve -----------------------------------------------------------------------------
@@ -512,10 +513,13 @@ def test_answers_finer_than_their_features_are_averaged_to_the_nodes():
     )
     own = own.unflatten(2, (4, 8)).float()
     means = (logits * own).sum(dim=(3, 5)) / own.sum(dim=(3, 5)).clamp(min=1)
-    assert torch.allclose(rows.levels[0].logits, means, atol=1e-5)
-    assert rows.levels[0].features is rows.features and rows.levels[2].logits.shape == means.shape
+    levels = views.teacher.levels
+    assert torch.allclose(levels[0].logits, means, atol=1e-5)
+    assert levels[0].features is rows.features and levels[2].logits.shape == means.shape
+    finer = GraphCorrection(stride=2)
+    finer.bind(model.bound)
     with pytest.raises(SetupError, match='give the coarser stride'):
-        GraphCorrection(K, stride=2).levels(rows, views.batch.unlabeled.valid_u, model)
+        finer.levels(rows, views.batch.unlabeled.valid_u)
 
 
 def test_coarse_graphs_add_what_they_change():
@@ -523,9 +527,10 @@ def test_coarse_graphs_add_what_they_change():
     model = tiny_model('fixmatch', pseudo_label=labeler, dropout=0.0)
     tiny_losses(model, LATE)
     rows, correction = model.last_views.teacher.weak, model.pseudo_label
-    answers = correction.corrected(rows, rows.levels)
-    assert answers[0] is rows.logits and rows.levels[1].logits.shape[2:] == (2, 2)
-    change = rows.levels[1].logits - rows.levels[0].logits
+    levels = model.last_views.teacher.levels
+    answers = correction.corrected(rows, levels)
+    assert answers[0] is rows.logits and levels[1].logits.shape[2:] == (2, 2)
+    change = levels[1].logits - levels[0].logits
     assert torch.allclose(answers[1] - rows.logits, up(change, rows.logits.shape[2:]), atol=1e-6)
 
 

@@ -293,28 +293,21 @@ def test_mixing_moves_image_label_confidence_validity_and_mask_together():
         keep, code[:, None].float().expand(-1, 3, -1, -1), pseudo, code % 2 == 0
     )
     source = images[:, 0].long()
-    assert torch.equal(mixed.given, source % 5) and torch.equal(mixed.labels, source % 7)
+    assert torch.equal(mixed.noisy, source % 5) and torch.equal(mixed.labels, source % 7)
     assert torch.equal(valid, source % 2 == 0) and not torch.equal(source, code)
-    assert mix(keep, images, PseudoLabels(code, code / 1.0), valid)[1].given is None
+    assert mix(keep, images, PseudoLabels(code, code / 1.0), valid)[1].noisy is None
 
 
 def test_cut_out_erases_the_mask():
-    given = torch.zeros(2, 16, 16, dtype=torch.long)
-    views = StepViews(
-        iteration=0,
-        time=0,
-        generator=torch.Generator().manual_seed(0),
-        monitor=False,
-        img_l=torch.zeros(0),
-        label_l=torch.zeros(0),
-        samples_l=[],
-        img_u_s=torch.ones(2, 3, 16, 16),
-        valid_u=torch.ones(2, 16, 16, dtype=torch.bool),
-        pseudo_u=PseudoLabels(given.clone(), torch.ones(2, 16, 16), given),
+    noisy = torch.zeros(2, 16, 16, dtype=torch.long)
+    images, pseudo, valid = CutOut(prob=1.0)(
+        torch.ones(2, 3, 16, 16),
+        PseudoLabels(noisy.clone(), torch.ones(2, 16, 16), noisy),
+        torch.ones(2, 16, 16, dtype=torch.bool),
+        torch.Generator().manual_seed(0),
     )
-    images, pseudo, valid = CutOut(prob=1.0)(views)
     assert (
-        torch.equal(pseudo.given == IGNORE, ~valid)
+        torch.equal(pseudo.noisy == IGNORE, ~valid)
         and (~valid).any()
         and not images[:, 0][~valid].any()
     )
@@ -325,8 +318,8 @@ def test_a_mixing_that_drops_masks_is_refused():
     model = tiny_model('fixmatch', objectives=[*tiny_recipe('fixmatch')['objectives'], weak])
     mixing = copy.copy(model.mixing)
 
-    def forgetful(views):
-        images, pseudo, valid = type(mixing).forward(mixing, views)
+    def forgetful(*strong):
+        images, pseudo, valid = type(mixing).forward(mixing, *strong)
         return images, PseudoLabels(pseudo.labels, pseudo.confidence), valid
 
     model.mixing.forward = forgetful
