@@ -156,7 +156,7 @@ def test_the_two_stages_are_the_heads_own_forward(name):
 def test_the_classifiers_input_moves_to_lower_density(name):
     model = tiny_model('ddfp', student=student(name), pseudo_label=EVERY_PIXEL)
     losses = tiny_losses(model, 4, tiny_batch(size=SIZE))
-    rows, objective = model.last_views.student_m, model.objectives[2]
+    rows, objective = model.last_views.student.mixed, model.objectives[2]
     everywhere = torch.ones(rows.fused.shape[0], *rows.fused.shape[2:], dtype=torch.bool)
     moved = objective.perturbation(rows.fused, rows.lifted, everywhere)
     torch.testing.assert_close(moved.norm(dim=1), torch.full(moved[:, 0].shape, objective.eps))

@@ -23,7 +23,7 @@ from PIL import Image
 import mmseg_semi  # noqa: F401  (registers)
 from mmseg_semi.methods.ddfp.hook import FlowEstimatorHook
 from mmseg_semi.runtime import configs
-from mmseg_semi.step.mean_teacher_hook import MeanTeacherHook
+from mmseg_semi.step.hooks import MeanTeacherHook
 
 CROP = 32
 CHANNELS = (8, 16, 32, 64)

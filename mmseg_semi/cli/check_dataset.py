@@ -1,7 +1,7 @@
-"""Scan all images and masks before training: what is broken, odd, or there twice.
+"""Check all images and masks before training: broken files, unusual labels, duplicates.
 
-Prints tables and writes report.json and index.html (with pictures) into --out. Ends with status 1 if
-there are errors, 0 if there are warnings at most. Masks of unlabelled images are not opened.
+Prints tables and writes report.json and index.html (with pictures) into --out. The exit status is 1
+if there are errors, and 0 if there are only warnings. Masks of unlabelled images are not opened.
 
 Examples:
     python tools/check_dataset.py configs/fixmatch/camvid_46_small.py
@@ -16,13 +16,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
-from mmengine.config import DictAction
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from mmseg_semi.cli.common import tool
+from mmseg_semi.cli.common import add_options_argument, tool
 from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.inspection import (
     ERROR,
@@ -48,7 +47,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--unlabeled', nargs='+', type=Path, default=[], metavar='IMAGES')
     parser.add_argument('--val', nargs=2, type=Path, metavar=('IMAGES', 'MASKS'))
     parser.add_argument(
-        '--num-classes', type=int, help='of the folders: masks hold 0 to this - 1, and 255'
+        '--num-classes', type=int, help='classes of the folders: masks hold 0 to this - 1, and 255'
     )
     parser.add_argument(
         '--out', type=Path, help="default work_dirs/<the config's path below configs/>/check"
@@ -56,14 +55,19 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--jobs', type=int, default=os.cpu_count() or 1, help='images read at a time'
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='as in train.py'
-    )
+    add_options_argument(parser)
     return parser.parse_args(arguments)
 
 
 def find_sources(args: argparse.Namespace) -> tuple[list[Source], bool, Path]:
-    """Sources, whether labelled images may be unlabelled too, and the default of ``--out``."""
+    """Find the sources of images.
+
+    Returns:
+        The sources; whether an image may be labelled and unlabelled; the folder of the report.
+
+    Raises:
+        SetupError: If neither a config nor a folder is given.
+    """
     sources, overlap, out = [], False, Path('work_dirs/check')
     if args.config:
         cfg = configs.load_config(args.config, args.cfg_options, with_model=False)
@@ -84,6 +88,7 @@ def find_sources(args: argparse.Namespace) -> tuple[list[Source], bool, Path]:
 
 
 def with_bar(items: Iterable, total: int) -> Iterator:
+    """Iterate with a progress bar on stderr."""
     columns = (
         TextColumn('{task.description}'),
         BarColumn(),
@@ -95,6 +100,14 @@ def with_bar(items: Iterable, total: int) -> Iterator:
 
 
 def print_tables(report: Report, console: Console) -> None:
+    """Print sources, classes and findings."""
+    print_sources(report, console)
+    print_classes(report, console)
+    print_findings(report, console)
+
+
+def print_sources(report: Report, console: Console) -> None:
+    """Print one row for each source."""
     columns = ('source', 'images', 'masks', 'void', 'sizes (width x height)', 'protocol')
     console.print('[italic]Sources[/]')
     grid = Table(*columns)
@@ -103,30 +116,37 @@ def print_tables(report: Report, console: Console) -> None:
         masks = str(survey.masks) if source.load_labels else 'not opened'
         void = f'{survey.void:.1%}' if survey.masks else ''
         sizes = size_words(survey)
-        words = (source.name, str(source.size), masks, void, sizes, source.note)
-        grid.add_row(*map(escape, words))
+        cells = (source.name, str(source.size), masks, void, sizes, source.note)
+        grid.add_row(*map(escape, cells))
     console.print(grid)
 
-    labelled = [survey for survey in report.surveys if survey.masks]
-    if labelled:
-        console.print('\n[italic]Classes: % of the labelled pixels (masks that show the class)[/]')
-        grid = Table('class')
-        tables = [{row['label']: row for row in survey.class_rows()} for survey in labelled]
-        for survey in labelled:
-            grid.add_column(escape(survey.source.name), justify='right')
-        for label in sorted(set().union(*tables)):
-            rows = [table.get(label, dict(name='', share=0.0, masks=0)) for table in tables]
-            cells = [f'{share_words(row["share"])} ({row["masks"]})' for row in rows]
-            name = next(row['name'] for row in rows if row['name'])
-            grid.add_row(escape(name), *cells)
-        console.print(grid)
 
+def print_classes(report: Report, console: Console) -> None:
+    """Print one row for each class, with a column for each source with masks."""
+    labelled = [survey for survey in report.surveys if survey.masks]
+    if not labelled:
+        return
+    console.print('\n[italic]Classes: % of the labelled pixels (masks that show the class)[/]')
+    grid = Table('class')
+    tables = [{row['label']: row for row in survey.class_rows()} for survey in labelled]
+    for survey in labelled:
+        grid.add_column(escape(survey.source.name), justify='right')
+    for label in sorted(set().union(*tables)):
+        rows = [table.get(label, dict(name='', share=0.0, masks=0)) for table in tables]
+        cells = [f'{share_words(row["share"])} ({row["masks"]})' for row in rows]
+        name = next(row['name'] for row in rows if row['name'])
+        grid.add_row(escape(name), *cells)
+    console.print(grid)
+
+
+def print_findings(report: Report, console: Console) -> None:
+    """Print every finding with at most three of its cases."""
     if report.findings:
         console.print('\n[italic]Findings[/]')
     for finding in report.findings:
         colour = 'red' if finding.level == ERROR else 'yellow'
-        words = f'{finding.source}: {finding.what}: {finding.count}'
-        console.print(f'[{colour}]{finding.level}[/] {escape(words)}', soft_wrap=True)
+        line = f'{finding.source}: {finding.what}: {finding.count}'
+        console.print(f'[{colour}]{finding.level}[/] {escape(line)}', soft_wrap=True)
         for case in finding.cases[:3]:
             files = [] if any(file in case.text for file in case.files) else [*case.files]
             line = ': '.join([', '.join(files)] * bool(files) + [case.text])

@@ -47,9 +47,9 @@ def tool(main: Callable[..., Any]) -> Callable[..., Any]:
             sys.exit(2)
         finally:
             if dist.is_available() and dist.is_initialized():
-                # Runner, hooks and DistributedDataParallel refer to each other and hold the group. If
-                # it outlived this, a thread of it that frees a tensor while Python shuts down would
-                # abort the process, and torchrun then ends the ranks that are still saving.
+                # Runner, hooks and DistributedDataParallel refer to each other and hold the group.
+                # If it outlived this, one of its threads could free a tensor while Python shuts
+                # down and abort the process; torchrun then ends the ranks that are still saving.
                 end_workers()
                 gc.collect()
                 dist.destroy_process_group()
@@ -90,7 +90,7 @@ def add_options_argument(
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--cfg-options``, ``--launcher`` and ``--local_rank``, as MMSegmentation's tools have them."""
+    """Add ``--cfg-options``, ``--launcher`` and ``--local_rank``, as in MMSegmentation's tools."""
     add_options_argument(
         parser,
         'override keys of the config, such as optim_wrapper.optimizer.lr=0.01; lists are written '

@@ -1,8 +1,8 @@
-"""Write a network as ONNX: python tools/export_onnx.py CONFIG CHECKPOINT OUT.onnx [--size H W] [--dynamic]
+"""Write a network as ONNX: python tools/export_onnx.py CONFIG CHECKPOINT OUT.onnx ...
 
-CONFIG and CHECKPOINT are those of tools/publish.py, of a run, or of any EncoderDecoder. The graph takes
-`image`, (N, 3, H, W) float32 colours in 0..255, normalises them, and gives `logits`, (N, K, H, W) at the
-image's size. Before the file gets its name, onnxruntime must agree with PyTorch to 1e-4.
+CONFIG and CHECKPOINT are those of tools/publish.py, of a run, or of any EncoderDecoder. The graph
+normalises `image`, (N, 3, H, W) float32 colours in 0..255, and returns `logits`, (N, K, H, W) at
+the size of the image. The file is written only if onnxruntime agrees with PyTorch to 1e-4.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from mmseg_semi.cli.common import tool
 from mmseg_semi.errors import SetupError
 from mmseg_semi.files import whole_file
 from mmseg_semi.runtime import configs, devices, stack
+from mmseg_semi.runtime.pictures import swaps_channels
 
 TOLERANCE = 1e-4
 
@@ -51,11 +52,11 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 class Deployed(nn.Module):
-    """Colours in 0..255 in, logits of their size out.
+    """The deployed network: colours in 0..255 to logits at the size of the image.
 
     Args:
         network: An ``EncoderDecoder``.
-        preprocessor: Its ``SegDataPreProcessor``, for mean and deviation.
+        preprocessor: Its ``SegDataPreProcessor``, for mean and standard deviation.
     """
 
     def __init__(self, network: nn.Module, preprocessor: nn.Module) -> None:
@@ -68,7 +69,7 @@ class Deployed(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, K, H, W)."""
         logits = self.network((image - self.mean) / self.std, mode='tensor')
-        # whole images, as EncoderDecoder does; a window is cut by who calls
+        # whole images, as EncoderDecoder does; the caller cuts windows
         if hasattr(self.network.decode_head, 'fit'):
             return self.network.decode_head.fit(logits, image.shape[2:])
         return nn.functional.interpolate(
@@ -80,7 +81,14 @@ class Deployed(nn.Module):
 
 
 def load(config: str, checkpoint: str, network: str | None) -> tuple[Deployed, bool]:
-    """The network to export, and whether its colours are in the order red, green, blue."""
+    """Load the network to export.
+
+    Returns:
+        The network, and whether it takes red, green, blue; else it takes blue, green, red.
+
+    Raises:
+        SetupError: If ``network`` is given and the model is a plain segmentor.
+    """
     cfg = configs.load_config(config)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     devices.replace_sync_bn(cfg.model)
@@ -92,26 +100,30 @@ def load(config: str, checkpoint: str, network: str | None) -> tuple[Deployed, b
         model = model.network(network)
     elif network is not None:
         raise SetupError(
-            f"--network {network}: the model of config '{config}' is a plain segmentor; leave it out"
+            f"--network {network}: the model of config '{config}' is a plain segmentor; leave it "
+            'out'
         )
-    swapped = getattr(
-        preprocessor, '_channel_conversion', getattr(preprocessor, 'channel_conversion', False)
-    )
-    return Deployed(model, preprocessor).eval(), swapped
+    return Deployed(model, preprocessor).eval(), swaps_channels(preprocessor)
 
 
 def export(module: Deployed, image: Tensor, target: Path, dynamic: bool) -> None:
-    """Write the graph that PyTorch's dynamo-based exporter makes of the module.
+    """Write the module's graph by PyTorch's dynamo-based exporter.
+
+    Args:
+        module: The network.
+        image: An example input.
+        target: The file.
+        dynamic: Export for any number of images of any size.
 
     Raises:
-        SetupError: If ``dynamic`` is asked of a network whose graph depends on the size of its image.
+        SetupError: If ``dynamic`` is set and the network computes with the size of its image.
     """
     shapes = None
     if dynamic:
         dim = torch.export.Dim
         shapes = {'image': {0: dim('images'), 2: dim('height', min=32), 3: dim('width', min=32)}}
     try:
-        # Traced apart from the conversion, which would quietly keep the size where any size fails.
+        # Trace first: the conversion alone would silently keep the size where any size fails.
         program = torch.export.export(module, (image,), dynamic_shapes=shapes, strict=False)
     except Exception as error:
         if not dynamic:
@@ -133,7 +145,7 @@ def export(module: Deployed, image: Tensor, target: Path, dynamic: bool) -> None
 
 
 def difference(module: Deployed, target: Path, image: Tensor) -> float:
-    """Largest difference of onnxruntime's logits from PyTorch's, relative to logits above 1."""
+    """Largest difference of onnxruntime's logits from PyTorch's, relative for logits above 1."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(target), providers=['CPUExecutionProvider'])
@@ -158,7 +170,7 @@ def main(arguments: list[str] | None = None) -> None:
     module, swapped = load(args.config, args.checkpoint, args.network)
     height, width = args.size
     generator = torch.Generator().manual_seed(0)
-    # two images: a size of one would be taken for a constant
+    # two images: the exporter takes a size of one for a constant
     count = 2 if args.dynamic else 1
     image = torch.rand(count, 3, height, width, generator=generator) * 255
     checks = [image]
@@ -172,8 +184,8 @@ def main(arguments: list[str] | None = None) -> None:
         worst = max(difference(module, draft, check) for check in checks)
         if not worst <= TOLERANCE:
             raise SetupError(
-                f'onnxruntime differs from PyTorch by {worst:.1e}, expected at most {TOLERANCE:.0e}; '
-                'nothing was written, please report this network'
+                f'onnxruntime differs from PyTorch by {worst:.1e}, expected at most '
+                f'{TOLERANCE:.0e}; nothing was written, please report this network'
             )
     order = 'red, green, blue' if swapped else 'blue, green, red'
     size = 'any size' if args.dynamic else f'{height} x {width} pixels'

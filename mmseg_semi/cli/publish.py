@@ -1,10 +1,10 @@
 """Turn a semi-supervised checkpoint into a plain one: python tools/publish.py CONFIG CHECKPOINT.
 
 Writes <name>_<network>-<sha256>.pth with the weights of one network and the class names, and beside
-it a config of a plain EncoderDecoder, which mmseg's init_model, inference_model and test runner take.
-Of a model of several domains (projects/multi_domain) it writes the two files for each of them. The
-logits of what was written are compared with the chosen network's before the files get their names:
-they are equal bit for bit.
+it a config of a plain EncoderDecoder for mmseg's init_model, inference_model and test runner. For a
+model of several domains (projects/multi_domain) it writes these two files for each domain. The
+files are written only if the logits of the plain model equal those of the chosen network bit for
+bit.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from mmseg_semi.files import write_whole
 from mmseg_semi.runtime import configs, stack
 from mmseg_semi.runtime.checkpoints import to_plain
 
-# Heads with parts for training only: the head that is deployed, and the arguments it does not know.
+# Heads with parts for training only -> the deployed head, and the arguments that it does not have.
 GRAPHS = ('embedding_channels', 'rounds', 'graph_pool', 'class_layer', 'graph')
 PLAIN_HEADS = {
     'DDFPHead': ('DeepLabV3PlusHead', ('split_norms',)),
@@ -35,7 +35,7 @@ PLAIN_HEADS = {
     'MLLCPlusHead': ('DeepLabV3PlusHead', GRAPHS),
 }
 
-# Of the training config, what testing and inference read.
+# Keys of the training config that testing and inference read.
 KEPT_KEYS = (
     'default_scope',
     'env_cfg',
@@ -58,10 +58,10 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--network',
         choices=('teacher', 'student'),
-        help='default: the teacher where it has weights of its own, else the student',
+        help='default: the teacher if it has its own weights, else the student',
     )
     parser.add_argument(
-        '--domain', help='of a model of several domains, the one to write; default all of them'
+        '--domain', help='for a model of several domains, the one to write; default all of them'
     )
     parser.add_argument(
         '--out', type=Path, help="folder for the two files; default the checkpoint's"
@@ -70,7 +70,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def without_pretraining(node: Any) -> Any:
-    """A config without ``init_cfg`` and ``pretrained``: the weights come from the checkpoint."""
+    """Remove ``init_cfg`` and ``pretrained`` from a config; a checkpoint has the weights."""
     if isinstance(node, dict):
         return {
             k: without_pretraining(v)
@@ -83,7 +83,7 @@ def without_pretraining(node: Any) -> Any:
 
 
 def plain_model(model: dict) -> dict:
-    """The config of the EncoderDecoder that answers like a network of this model config."""
+    """The config of the EncoderDecoder that computes the same as a network of this model config."""
     plain = model
     if 'student' in model:
         plain = dict(model['student'])
@@ -101,13 +101,13 @@ def plain_model(model: dict) -> dict:
 
 
 def plain_head(head: dict) -> dict:
-    """The head without what only training uses."""
+    """The head's config without the parts for training only."""
     kind, dropped = PLAIN_HEADS.get(head['type'], (head['type'], ()))
     return {'type': kind} | {k: v for k, v in head.items() if k != 'type' and k not in dropped}
 
 
 def plain_config(cfg: Config, model: dict) -> Config:
-    """A config of its own for the plain model."""
+    """A complete config for the plain model, with the imports that it needs."""
     plain = {key: cfg[key] for key in KEPT_KEYS if cfg.get(key) is not None}
     plain['model'] = model
     plain['test_cfg'] = dict(type='TestLoop')
@@ -132,7 +132,7 @@ def plain_config(cfg: Config, model: dict) -> Config:
 
 
 def is_of(kind: str, module: str) -> bool:
-    """Whether a registered type is defined in a module, or in a part of it."""
+    """Whether a registered type is defined in a module or in one of its submodules."""
     found = (
         getattr(registry, name).get(kind)
         for name in (
@@ -152,7 +152,11 @@ def is_of(kind: str, module: str) -> bool:
 
 @torch.no_grad()
 def check_equal(network: nn.Module, plain: nn.Module, size: tuple[int, int]) -> None:
-    """Refuse to publish what does not answer like the network."""
+    """Compare two networks on random images.
+
+    Raises:
+        RuntimeError: If their logits are not equal bit for bit.
+    """
     image = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
     expected, found = network.eval()(image), plain.eval()(image)
     pairs = (
@@ -161,11 +165,15 @@ def check_equal(network: nn.Module, plain: nn.Module, size: tuple[int, int]) -> 
         else [(expected, found)]
     )
     if not all(torch.equal(*pair) for pair in pairs):
-        raise RuntimeError('the plain model does not answer like the network it was made from')
+        raise RuntimeError('the logits of the plain model differ from those of the network')
 
 
 def find_domains(cfg: Config, model: nn.Module, wanted: str | None) -> list[str | None]:
-    """Names of the domains to write; [None] for a model that has none."""
+    """Names of the domains to write; [None] for a model without domains.
+
+    Raises:
+        SetupError: If the model has no domain of the name ``wanted``.
+    """
     names = list(getattr(model, 'domains', []))
     if wanted is None:
         return names or [None]
@@ -178,7 +186,7 @@ def find_domains(cfg: Config, model: nn.Module, wanted: str | None) -> list[str 
 
 
 def config_of(cfg: Config, domain: str) -> Config:
-    """The config of one domain, as if it had been trained alone."""
+    """The config of one domain as of a run on this domain alone."""
     own = {
         key: cfg[key][domain]
         for key in ('test_dataloader', 'test_evaluator', 'crop_size')
@@ -192,13 +200,16 @@ def publish(cfg: Config, segmentor: nn.Module, checkpoint: dict, args: argparse.
     """Write checkpoint and config of one network.
 
     Args:
-        cfg: Of the segmentor.
-        segmentor: With its weights.
-        checkpoint: Where they are from.
-        args: What the user chose; ``name`` begins the names of the files.
+        cfg: The segmentor's config.
+        segmentor: The segmentor with its weights.
+        checkpoint: The checkpoint that they come from, for its ``meta``.
+        args: The command's options; ``name`` begins the names of the files.
+
+    Raises:
+        SetupError: If ``--network teacher`` is given for a plain segmentor.
     """
     if hasattr(segmentor, 'network'):
-        name = args.network or segmentor.answering
+        name = args.network or segmentor.predicting_network
         network = segmentor.network(name)
     else:
         name, network = 'student', segmentor

@@ -1,4 +1,4 @@
-"""The demo (`make demo`): generate scenes, train supervised-only and DDFP side by side, compare, draw.
+"""The demo (`make demo`): generate scenes, train supervised-only and DDFP, compare and draw them.
 
 python tools/quickstart.py [--seed 0] [--work-dir work_dirs/quickstart] [--methods supervised ddfp]
 """
@@ -41,15 +41,17 @@ console = Console()
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train and compare on generated scenes.')
-    parser.add_argument('--seed', type=int, default=0, help='of the training runs')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the training runs')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/quickstart'))
     parser.add_argument(
         '--methods',
         nargs='+',
         default=['supervised', 'ddfp'],
-        help='names of configs in configs/quickstart; the last one is drawn beside the first',
+        help='names of configs in configs/quickstart; the pictures show the first and the last',
     )
-    parser.add_argument('--data-only', action='store_true', help='draw data/quickstart and stop')
+    parser.add_argument(
+        '--data-only', action='store_true', help='generate data/quickstart and stop'
+    )
     return parser.parse_args(arguments)
 
 
@@ -57,7 +59,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def newest_scalars(work_dir: Path) -> list[dict]:
-    """The lines of the newest run's scalars.json below a work folder; [] before the first."""
+    """The lines of the newest scalars.json below a work folder; [] before the first line."""
     files = sorted(work_dir.glob('*/vis_data/scalars.json'))
     if not files:
         return []
@@ -65,16 +67,16 @@ def newest_scalars(work_dir: Path) -> list[dict]:
     for line in files[-1].read_text().splitlines():
         try:
             lines.append(json.loads(line))
-        except json.JSONDecodeError:  # the line that is just being written
+        except json.JSONDecodeError:  # the run is writing this line
             break
     return lines
 
 
 def train(methods: list[str], work_dir: Path, seed: int) -> None:
-    """Train all methods at the same time, one thread each, with a bar a method.
+    """Train all methods at the same time, one thread each, with one progress bar per method.
 
     Raises:
-        SetupError: A run ended with an error; its log says which.
+        SetupError: If a run ends with an error; the message names its log.
     """
     environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1'}
     runs, logs = {}, {}
@@ -118,13 +120,13 @@ def train(methods: list[str], work_dir: Path, seed: int) -> None:
         if run.returncode:
             lines = logs[method].read_text().strip().splitlines()
             raise SetupError(
-                f'training {method} ended with status {run.returncode} ({lines[-1] if lines else "no output"}); '
-                f'see {logs[method]}'
+                f'training {method} ended with status {run.returncode} '
+                f'({lines[-1] if lines else "no output"}); see {logs[method]}'
             )
 
 
 def show(progress: Progress, task: int, scalars: list[dict]) -> None:
-    """Bring a bar up to date."""
+    """Update a progress bar."""
     losses = [line for line in scalars if 'loss' in line]
     scores = [line for line in scalars if 'student/mIoU' in line]
     if losses:
@@ -143,7 +145,7 @@ def load(method: str, work_dir: Path) -> tuple[Config, nn.Module]:
     cfg = configs.load_config(f'configs/quickstart/{method}.py')
     checkpoint = latest_checkpoint(str(work_dir / method))
     if checkpoint is None:
-        raise SetupError(f'{work_dir / method} holds no whole checkpoint; see train.log there')
+        raise SetupError(f'{work_dir / method} has no complete checkpoint; see train.log there')
     model = MODELS.build(cfg.model)
     load_checkpoint(model, str(checkpoint), map_location='cpu', logger='silent', strict=True)
     return cfg, model.eval()
@@ -153,7 +155,7 @@ def load(method: str, work_dir: Path) -> tuple[Config, nn.Module]:
 def predict(model: nn.Module, network: str, sample: dict) -> Tensor:
     """(H, W) labels of one validation sample by 'teacher' or 'student'."""
     batch = {'inputs': [sample['inputs']], 'data_samples': [sample['data_samples']]}
-    with model.answer_with(network):
+    with model.predict_with(network):
         return model.test_step(batch)[0].pred_sem_seg.data[0]
 
 
@@ -171,7 +173,7 @@ def class_ious(model: nn.Module, network: str, samples: Iterable[dict], classes:
 
 
 def table(methods: list[str], models: dict, samples: list[dict], names: list[str], work_dir: Path):
-    """Print IoU a class of every network, and its mIoU at the last and at the best validation."""
+    """Print the IoU per class of every network, and mIoU at the last and at the best validation."""
     columns = [(method, network) for method in methods for network in models[method].networks]
     grid = Table(title='IoU on the validation scenes (%), last iteration', title_justify='left')
     grid.add_column('class')
@@ -198,7 +200,7 @@ def table(methods: list[str], models: dict, samples: list[dict], names: list[str
 
 @torch.no_grad()
 def density_map(model: nn.Module, sample: dict) -> Tensor | None:
-    """(h, w) log-density of the labelling network's features of one image; None without a density model."""
+    """(h, w) log-density of the teacher network's features of one image; None without a density."""
     objective = next((one for one in model.objectives if isinstance(one, DDFPObjective)), None)
     if objective is None:
         return None
@@ -212,7 +214,7 @@ def density_map(model: nn.Module, sample: dict) -> Tensor | None:
 
 @torch.no_grad()
 def pseudo_label(model: nn.Module, sample: dict) -> Tensor:
-    """(H, W) labels that the recipe would give this image, IGNORE below the threshold."""
+    """(H, W) pseudo-labels of one image by the recipe, IGNORE below the threshold."""
     data = model.data_preprocessor({'inputs': [sample['inputs']], 'data_samples': None}, False)
     size = data['inputs'].shape[2:]
     metas = [{'img_shape': size, 'ori_shape': size, 'pad_shape': size, 'padding_size': [0] * 4}]
@@ -222,7 +224,7 @@ def pseudo_label(model: nn.Module, sample: dict) -> Tensor:
 
 
 def sheet(methods: list[str], models: dict, samples: list[dict], palette, path: Path) -> None:
-    """One row a scene: image, truth, first method, last method, pseudo-label, density."""
+    """Draw one row per scene: image, truth, first method, last method, pseudo-label, density."""
     first, last = models[methods[0]], models[methods[-1]]
     picked = samples[:: max(1, len(samples) // 6)][:6]
     maps = [density_map(last, sample) for sample in picked]
@@ -236,8 +238,8 @@ def sheet(methods: list[str], models: dict, samples: list[dict], palette, path: 
         row = [
             image,
             draw.paint_labels(truth, palette),
-            draw.paint_labels(predict(first, first.answering, sample), palette),
-            draw.paint_labels(predict(last, last.answering, sample), palette),
+            draw.paint_labels(predict(first, first.predicting_network, sample), palette),
+            draw.paint_labels(predict(last, last.predicting_network, sample), palette),
         ]
         if last.pseudo_label is not None:
             row.append(draw.paint_labels(pseudo_label(last, sample), palette))
@@ -245,14 +247,14 @@ def sheet(methods: list[str], models: dict, samples: list[dict], palette, path: 
             enlarged = F.interpolate(density[None, None], size=side, mode='nearest')[0, 0]
             row.append(draw.paint_values(enlarged, low, high))
         rows.append([np.kron(p, np.ones((2, 2, 1), np.uint8)) for p in row])
-    titles = ['image', 'ground truth', methods[0], f'{methods[-1]} ({last.answering})']
+    titles = ['image', 'ground truth', methods[0], f'{methods[-1]} ({last.predicting_network})']
     titles += ['pseudo-label (striped: ignored)', 'log-density (dark: sparse)']
     picture = draw.sheet(rows, titles)
     Image.fromarray(picture).save(path)
 
 
 def curves(methods: list[str], work_dir: Path, path: Path) -> None:
-    """Losses and mIoU over the iterations."""
+    """Plot losses and mIoU over the iterations."""
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
 

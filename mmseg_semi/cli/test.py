@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT [--out DIR] [--show-dir DIR] [--tta] ..."""
+"""Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT [--out DIR] [--tta] ..."""
 
 import argparse
 from contextlib import nullcontext
@@ -16,9 +16,11 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', help='a config file')
     parser.add_argument('checkpoint', help='a checkpoint file')
     parser.add_argument('--work-dir', help='folder for the log and the metrics as json')
-    parser.add_argument('--out', help='folder for the predicted label maps, one PNG an image')
+    parser.add_argument('--out', help='folder for the predicted label maps, one PNG per image')
     parser.add_argument('--show', action='store_true', help='show the predictions in windows')
-    parser.add_argument('--show-dir', help='folder for painted predictions, below the run of today')
+    parser.add_argument(
+        '--show-dir', help='folder for painted predictions, below the folder of this run'
+    )
     parser.add_argument(
         '--wait-time', type=float, default=2, help='seconds a window stays; default 2'
     )
@@ -26,15 +28,15 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--network',
         choices=('teacher', 'student', 'both'),
-        help='which network to evaluate; default both, and with --out or --tta the one that answers: the '
-        'teacher where it has weights of its own',
+        help='which network to evaluate; default both; with --out or --tta the deployed one: the '
+        'teacher if it has its own weights, else the student',
     )
     add_config_arguments(parser)
     return parser.parse_args(arguments)
 
 
 def paint(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
-    """Let the visualisation hook draw."""
+    """Let the visualisation hook draw predictions."""
     hook = cfg.default_hooks.get('visualization') or dict(type='SegVisualizationHook')
     shown = dict(show=True, wait_time=wait_time) if show else {}
     # mmsegmentation draws each interval-th batch, onedl-mmsegmentation all of a test
@@ -44,7 +46,11 @@ def paint(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> No
 
 
 def augment(cfg: Config, config: str) -> None:
-    """Put the config's test-time augmentation around its model."""
+    """Wrap the model in the config's test-time augmentation.
+
+    Raises:
+        SetupError: If the config has no test-time augmentation.
+    """
     for key, base in (('tta_model', 'default_runtime.py'), ('tta_pipeline', 'datasets/')):
         if key not in cfg:
             raise SetupError(
@@ -53,12 +59,16 @@ def augment(cfg: Config, config: str) -> None:
             )
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     cfg.model = dict(cfg.tta_model, module=cfg.model)
-    # each image comes in another number of sizes, which no batch can hold together
+    # the augmented views of different images differ in size and cannot be batched
     cfg.test_dataloader.batch_size = 1
 
 
 def write_predictions(cfg: Config, out: str) -> None:
-    """Let the metrics write the label maps they score."""
+    """Let IoUMetric write the label maps that it evaluates.
+
+    Raises:
+        SetupError: If the config has no IoUMetric.
+    """
     metrics = (
         cfg.test_evaluator if isinstance(cfg.test_evaluator, list | tuple) else [cfg.test_evaluator]
     )
@@ -67,16 +77,29 @@ def write_predictions(cfg: Config, out: str) -> None:
             metric.output_dir = out
             return
     raise SetupError(
-        f'--out: test_evaluator has no IoUMetric, which writes the label maps; found {[m.get("type") for m in metrics]}'
+        '--out: test_evaluator has no IoUMetric, which writes the label maps; found '
+        f'{[m.get("type") for m in metrics]}'
     )
 
 
 def choose_network(runner: Runner, name: str | None, single: bool):
-    """Let one network be evaluated; returns the context in which it answers."""
+    """Choose the networks to evaluate.
+
+    Args:
+        runner: The test runner; its loop evaluates both networks by default.
+        name: The option ``--network``.
+        single: Whether only one network can be evaluated.
+
+    Returns:
+        The context to test in.
+
+    Raises:
+        SetupError: If the model has no such network, or ``name`` is 'both' and ``single`` is set.
+    """
     model = runner.model
-    while not hasattr(model, 'answer_with') and hasattr(model, 'module'):
+    while not hasattr(model, 'predict_with') and hasattr(model, 'module'):
         model = model.module
-    if not hasattr(model, 'answer_with'):
+    if not hasattr(model, 'predict_with'):
         if name:
             raise SetupError(
                 f"--network {name}: this config's model is a plain segmentor; leave the option out"
@@ -84,14 +107,14 @@ def choose_network(runner: Runner, name: str | None, single: bool):
         return nullcontext()
     if single and name == 'both':
         raise SetupError(
-            '--network both: --out and --tta take one network a run; give teacher or student'
+            '--network both: --out and --tta take one network per run; give teacher or student'
         )
     if name in ('teacher', 'student') or single:
-        name = name or model.answering
+        name = name or model.predicting_network
         model.network(name)
         if hasattr(runner.test_loop, 'networks'):
             runner.test_loop.networks = [name]
-        return model.answer_with(name)
+        return model.predict_with(name)
     return nullcontext()
 
 
@@ -102,7 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
     for key in ('test_dataloader', 'test_evaluator', 'test_cfg'):
         if cfg.get(key) is None:
             raise SetupError(
-                f"config '{args.config}' has no key '{key}', without which there is nothing to test"
+                f"config '{args.config}' has no key '{key}', so there is nothing to test"
             )
     devices.init_distributed(cfg, args.launcher, args.local_rank)
     configs.set_work_dir(cfg, args.work_dir, args.config)

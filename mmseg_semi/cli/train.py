@@ -1,4 +1,4 @@
-"""Train a model: python tools/train.py CONFIG [--work-dir DIR] [--resume [CHECKPOINT]] [--amp] ..."""
+"""Train a model: python tools/train.py CONFIG [--work-dir DIR] [--resume [CHECKPOINT]] ..."""
 
 import argparse
 
@@ -11,14 +11,14 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', help='a config file')
     parser.add_argument(
         '--work-dir',
-        help="folder for logs and checkpoints; default work_dirs/<the config's path below configs/>",
+        help='folder for logs and checkpoints; default work_dirs/ and the path below configs/',
     )
     parser.add_argument(
         '--resume',
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from the newest whole checkpoint in the work_dir, or from this one',
+        help='resume from the newest complete checkpoint in the work_dir, or from this one',
     )
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on a CPU'

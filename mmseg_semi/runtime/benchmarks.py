@@ -1,6 +1,7 @@
 """What a benchmark of ``tools/benchmark.py`` is, and how it finds those of the methods.
 
-A method declares its benchmarks in its own folder, ``mmseg_semi/methods/<name>/benchmarks/__init__.py``:
+A method declares its benchmarks in its own folder,
+``mmseg_semi/methods/<name>/benchmarks/__init__.py``:
 
     BENCHMARKS     name -> :class:`Benchmark`, measured by ``--measure <name>``
     prepare(model) optional; brings a new model's state to that of the middle of a run, such as a

@@ -26,18 +26,18 @@ _DRAFTS = re.compile(
 class AtomicCheckpointHook(CheckpointHook):
     """MMEngine's ``CheckpointHook`` with atomic writes.
 
-    MMEngine's own hook removes the checkpoint that ``max_keep_ckpts`` drops and then writes the next
-    one in place: a run with ``max_keep_ckpts=1`` that is killed in between has no checkpoint left.
-    This hook writes the checkpoint to a draft, brings the bytes to the disk, renames the draft,
-    notes the name in ``last_checkpoint``, and only then removes older files. It treats the best
-    checkpoints in the same way.
+    MMEngine's own hook removes the checkpoint that ``max_keep_ckpts`` drops and then writes the
+    next one in place: a run with ``max_keep_ckpts=1`` that is killed in between has no checkpoint
+    left. This hook writes the checkpoint to a draft, brings the bytes to the disk, renames the
+    draft, notes the name in ``last_checkpoint``, and only then removes older files. It treats the
+    best checkpoints in the same way.
 
     If an iteration is both saved and validated, the hook writes its checkpoint again after the
     validation, with the metrics. A run that resumes from a checkpoint written before its validation
     validates first, so that no validation is missing.
 
-    Checkpoints hold plain types (:func:`mmseg_semi.runtime.checkpoints.to_plain`). The folder can be
-    moved: ``last_checkpoint`` and the file names inside a checkpoint are relative to it.
+    Checkpoints hold plain types (:func:`mmseg_semi.runtime.checkpoints.to_plain`). The folder can
+    be moved: ``last_checkpoint`` and the file names inside a checkpoint are relative to it.
 
     Args:
         save_best: As for ``CheckpointHook``. If the model has several networks, a bare metric such
@@ -54,7 +54,7 @@ class AtomicCheckpointHook(CheckpointHook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Resolves ``save_best``, removes drafts of a killed run, finds the files of a resumed one."""
+        """Resolves ``save_best``, removes a killed run's drafts, finds a resumed run's files."""
         out_dir = str(self.out_dir or runner.work_dir)
         if '://' in out_dir:
             raise SetupError(
@@ -159,7 +159,8 @@ class AtomicCheckpointHook(CheckpointHook):
         unknown = [key for key in self.key_indicators if key not in metrics]
         if unknown:
             raise SetupError(
-                f"default_hooks.checkpoint.save_best='{unknown[0]}' is no metric of the validation; "
+                f"default_hooks.checkpoint.save_best='{unknown[0]}' is no metric of the "
+                'validation; '
                 f'choose among {", ".join(metrics)}'
             )
         # The base class removes the old best file before it writes the new one. So it does not get
@@ -181,11 +182,11 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _name_metrics(self, runner: Runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        answering = getattr(model, 'answering', None)
-        if not self.save_best or answering is None:
+        predicting = getattr(model, 'predicting_network', None)
+        if not self.save_best or predicting is None:
             return
         names = {
-            key: key if '/' in key or key == 'auto' else f'{answering}/{key}'
+            key: key if '/' in key or key == 'auto' else f'{predicting}/{key}'
             for key in self.save_best
         }
         self.save_best = self.key_indicators = list(names.values())
@@ -219,7 +220,7 @@ class AtomicCheckpointHook(CheckpointHook):
             )
 
     def _find_files(self, runner: Runner) -> None:
-        """Finds files that a killed run did not come to remove, and removes them when their time comes."""
+        """Finds the files of the resumed run, also those that it did not come to remove."""
         steps = sorted(step for step in self._steps('') if step <= self._now(runner))
         if self.max_keep_ckpts > 0 and steps:
             self.keep_ckpt_ids.clear()

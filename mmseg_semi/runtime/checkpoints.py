@@ -112,9 +112,9 @@ def is_whole(path: Path) -> bool:
 def latest_checkpoint(work_dir: str | Path) -> Path | None:
     """Find the newest complete checkpoint of a run.
 
-    This is the file that ``last_checkpoint`` names, or the file of that name beside it if the folder
-    was moved. If that file is missing or damaged, it is the complete one with the highest iteration
-    (or epoch) in its name, and the log reports this.
+    This is the file that ``last_checkpoint`` names, or the file of that name beside it if the
+    folder was moved. If that file is missing or damaged, it is the complete one with the highest
+    iteration (or epoch) in its name, and the log reports this.
 
     Args:
         work_dir: The folder of the run.

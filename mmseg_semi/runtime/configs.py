@@ -17,7 +17,7 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.runtime import stack
 from mmseg_semi.runtime.checkpoints import is_whole, latest_checkpoint
 
-# Top-level keys that Runner or the tools read. --cfg-options may add them to a config that lacks them.
+# Top-level keys that Runner or the tools read. --cfg-options may add them to a config.
 _RUNNER_KEYS = set(inspect.signature(Runner.__init__).parameters) | {
     'auto_scale_lr',
     'compile',
@@ -130,8 +130,9 @@ def _require_mmpretrain(where: str) -> None:
     except Exception as error:  # a torchvision of another torch raises RuntimeError
         reason = str(error).strip().partition('\n')[0]
         raise SetupError(
-            f'{where} needs mmpretrain, which cannot be imported ({reason}); install it together with '
-            f'the torchvision that belongs to torch {torch.__version__}, see docs/installation.md'
+            f'{where} needs mmpretrain, which cannot be imported ({reason}); install it together '
+            f'with the torchvision that belongs to torch {torch.__version__}, see '
+            'docs/installation.md'
         ) from error
 
 
@@ -237,7 +238,8 @@ def set_resume(cfg: Config, resume: str | None) -> None:
         if not is_whole(latest):
             state = 'is cut short or no checkpoint' if latest.is_file() else 'does not exist'
             raise SetupError(
-                f"--resume: '{latest}' {state}; give a complete checkpoint, or --resume alone for the "
+                f"--resume: '{latest}' {state}; give a complete checkpoint, or --resume alone for "
+                'the '
                 f'newest one in {cfg.work_dir}'
             )
     cfg.load_from, cfg.resume = str(latest), True

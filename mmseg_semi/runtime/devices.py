@@ -43,15 +43,15 @@ def init_distributed(cfg: Config, launcher: str, local_rank: int = 0) -> None:
     if missing:
         script = {'pytorch': 'tools/dist_train.sh CONFIG GPUS', 'slurm': 'tools/slurm_train.sh'}
         raise SetupError(
-            f'--launcher {launcher}: the environment has no {missing[0]}, which that launcher sets; '
-            f'start with {script.get(launcher, "mpirun")}'
+            f'--launcher {launcher}: the environment has no {missing[0]}, which that launcher '
+            f'sets; start with {script.get(launcher, "mpirun")}'
         )
     rank, world_size, local = (int(os.environ[name]) for name in LAUNCHER_VARIABLES[launcher])
     if get_device() != 'cpu':
         if torch.cuda.is_available() and local >= torch.cuda.device_count():
             raise SetupError(
-                f'process {local} of this machine finds only {torch.cuda.device_count()} GPUs; start as '
-                'many processes as there are GPUs'
+                f'process {local} of this machine finds only {torch.cuda.device_count()} GPUs; '
+                'start as many processes as there are GPUs'
             )
         return
     if launcher == 'slurm' and 'MASTER_ADDR' not in os.environ:
@@ -101,13 +101,15 @@ def set_precision(cfg: Config, amp: bool) -> None:
     if on_cpu and kind == 'AmpOptimWrapper':
         raise SetupError(
             "optim_wrapper.type='AmpOptimWrapper' needs a GPU and none was found; on the CPU use "
-            "'CPUAmpOptimWrapper' (bfloat16), or leave the key out and give --amp where it is wanted"
+            "'CPUAmpOptimWrapper' (bfloat16), or leave the key out and give --amp where it is "
+            'wanted'
         )
     if not amp or kind in ('AmpOptimWrapper', 'CPUAmpOptimWrapper'):
         return
     if kind != 'OptimWrapper':
         raise SetupError(
-            f"--amp: optim_wrapper.type='{kind}' has no mixed-precision counterpart; expected OptimWrapper"
+            f"--amp: optim_wrapper.type='{kind}' has no mixed-precision counterpart; expected "
+            'OptimWrapper'
         )
     if on_cpu:
         wrapper['type'] = 'CPUAmpOptimWrapper'

@@ -22,7 +22,7 @@ from mmseg_semi.runtime.pictures import (
     paint_values,
     sheet,
     shrink,
-    undo_normalization,
+    undo_preprocessing,
 )
 from mmseg_semi.step.hooks import find_segmentor
 from mmseg_semi.step.views import StepViews
@@ -39,8 +39,8 @@ class PseudoLabelHook(Hook):
     padding; the teacher's confidence, from dark (0) to bright (1). The hook skips steps without
     pseudo-labels, such as a recipe's first phase.
 
-    The first process writes ``pseudo_labels/iter_<n>.png`` in the work_dir and passes the picture to
-    the visualizer's backends, such as TensorBoard. LocalVisBackend is left out, because it would
+    The first process writes ``pseudo_labels/iter_<n>.png`` in the work_dir and passes the picture
+    to the visualizer's backends, such as TensorBoard. LocalVisBackend is left out, because it would
     keep every picture a second time.
 
     Args:
@@ -61,8 +61,8 @@ class PseudoLabelHook(Hook):
     ) -> None:
         if min(interval, num_images, max_keep, side) < 1:
             raise SetupError(
-                f'PseudoLabelHook: interval={interval}, num_images={num_images}, max_keep={max_keep}, '
-                f'side={side}; expected numbers >= 1'
+                f'PseudoLabelHook: interval={interval}, num_images={num_images}, '
+                f'max_keep={max_keep}, side={side}; expected numbers >= 1'
             )
         self.interval = interval
         self.num_images = num_images
@@ -84,7 +84,7 @@ class PseudoLabelHook(Hook):
         views = self._segmentor.last_views
         if not self.every_n_train_iters(runner, self.interval) or not is_main_process():
             return
-        if views is None or views.pseudo_u is None:
+        if views is None or views.teacher is None or views.teacher.mixed is None:
             return
         step = runner.iter + 1
         picture = self.draw(views, self._segmentor.data_preprocessor)
@@ -100,26 +100,29 @@ class PseudoLabelHook(Hook):
             views: The step's tensors.
             preprocessor: The data preprocessor that normalised the images.
         """
-        inner = getattr(preprocessor, 'data_preprocessor', preprocessor)
-        mean, std = getattr(inner, 'mean', None), getattr(inner, 'std', None)
-        # MMCV loads BGR; the attribute's name is that of either distribution
-        swapped = getattr(inner, '_channel_conversion', getattr(inner, 'channel_conversion', False))
-        count = min(self.num_images, len(views.img_u_w))
-        weak = undo_normalization(views.img_u_w[:count], mean, std, not swapped)
-        mixed = undo_normalization(views.img_u_m[:count], mean, std, not swapped)
+        unlabeled, pseudo, student = (
+            views.batch.unlabeled,
+            views.teacher.pseudo_u,
+            views.teacher.mixed,
+        )
+        count = min(self.num_images, len(unlabeled.img_u_w))
+        weak = undo_preprocessing(unlabeled.img_u_w[:count], preprocessor)
+        mixed = undo_preprocessing(student.img_u_m[:count], preprocessor)
         rows = []
         for i in range(count):
-            confidence = paint_values(views.pseudo_u.confidence[i])
-            confidence[~views.valid_u[i].cpu().numpy()] = 0
+            confidence = paint_values(pseudo.confidence[i])
+            confidence[~unlabeled.valid_u[i].cpu().numpy()] = 0
             labels = (
-                paint_labels(views.pseudo_u.labels[i], self._palette, views.valid_u[i]),
-                paint_labels(views.pseudo_m.labels[i], self._palette, views.valid_m[i]),
+                paint_labels(pseudo.labels[i], self._palette, unlabeled.valid_u[i]),
+                paint_labels(student.pseudo_m.labels[i], self._palette, student.valid_m[i]),
             )
             rows.append(
                 [shrink(picture, self.side) for picture in (weak[i], mixed[i])]
                 + [shrink(picture, self.side, smooth=False) for picture in (*labels, confidence)]
             )
-        names = [os.path.basename(path) for path in views.paths[len(views.img_l) :][:count]]
+        names = [
+            os.path.basename(path) for path in views.batch.paths[len(views.batch.img_l) :][:count]
+        ]
         return sheet(rows, TITLES, names)
 
     def _write(self, folder: Path, picture: Picture, step: int) -> None:

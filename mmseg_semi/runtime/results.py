@@ -60,6 +60,6 @@ class ResultsHook(Hook):
 
 
 def _protocol(runner: Runner) -> dict | None:
-    """``SemiDataset.protocol`` of the training data; None for other data sets and without training."""
+    """``SemiDataset.protocol`` of the training data; None for other data sets or without any."""
     loader = getattr(getattr(runner, '_train_loop', None), 'dataloader', None)
     return getattr(getattr(loader, 'dataset', None), 'protocol', None)

@@ -30,7 +30,7 @@ try:
     from mmseg_semi.errors import SetupError
     from mmseg_semi.runtime import configs, devices
     from mmseg_semi.runtime.measuring import Ratio, clock, interleave, stored_bytes, trace_memory
-    from mmseg_semi.step.mean_teacher_hook import MeanTeacherHook
+    from mmseg_semi.step.hooks import MeanTeacherHook
     from projects.multi_domain.data import MultiDomainSampler, by_domain, domain_collate
 except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
     sys.exit(f'error: {error}')

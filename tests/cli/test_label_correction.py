@@ -43,14 +43,14 @@ def test_numbers_and_pictures(trained, tmp_path, capsys, on, images):
     assert 'round 2' in capsys.readouterr().out
 
 
-def test_level_0_is_what_the_network_answers(trained):
+def test_level_0_is_the_prediction_of_the_network(trained):
     cfg, checkpoint = trained
     tool = label_correction
     args = type('Args', (), dict(config=cfg.filename, checkpoint=str(checkpoint), rounds=None))
     args.cfg_options = None
     model, loaded = tool.build(args)
     dataset = tool.build_images(loaded, 'val')
-    image, labels, truth = tool.answers_of(model, dataset[0], torch.device('cpu'))
+    image, labels, truth = tool.labels_of(model, dataset[0], torch.device('cpu'))
     with torch.no_grad():
         logits = model.teacher._forward(image[None])
     expected = model.upsample(logits, truth.shape).argmax(dim=1)[0]

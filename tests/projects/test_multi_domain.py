@@ -403,15 +403,15 @@ def test_answers_come_from_the_chosen_domain():
     images = torch.randn(1, 3, 32, 32)
     for name, count in CLASSES.items():
         for network in ('teacher', 'student'):
-            with model.answer_in(name), model.answer_with(network), torch.no_grad():
+            with model.predict_in(name), model.predict_with(network), torch.no_grad():
                 logits = model(images)
                 expected = getattr(model.domains[name], network)(images)
             assert logits.shape[1] == count and torch.equal(logits, expected)
     assert model.network('student', 'scenes') is model.domains['scenes'].student
-    assert model.answering == 'teacher'
+    assert model.predicting_network == 'teacher'
     with pytest.raises(SetupError, match='publish'):
         model.val_step({})
-    with pytest.raises(SetupError, match="domain 'sea'"), model.answer_in('sea'):
+    with pytest.raises(SetupError, match="domain 'sea'"), model.predict_in('sea'):
         pass
 
 

@@ -321,9 +321,9 @@ def test_plain_forms():
         to_plain({'a': [0, object()]}, 'meta')
 
 
-def test_save_best_is_the_answering_network(tmp_path):
+def test_save_best_is_the_predicting_network(tmp_path):
     class Two(Toy):
-        answering = 'teacher'
+        predicting_network = 'teacher'
 
     build(tmp_path, name='teacher/score', model=Two(), save_best='score', rule='greater').train()
     assert 'best_teacher_score_iter_4.pth' in names(tmp_path)

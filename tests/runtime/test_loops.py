@@ -43,7 +43,7 @@ class Recorder:
 def separate(runner, name: str) -> dict:
     """Metrics of one network by mmengine's own loop."""
     loop = runner.build_test_loop(dict(type='mmengine.TestLoop'))
-    with runner.model.answer_with(name):
+    with runner.model.predict_with(name):
         return loop.run()
 
 

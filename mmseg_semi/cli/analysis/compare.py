@@ -1,12 +1,13 @@
-"""Train several configs on several label subsets, side by side, and write a table of their mIoU.
+"""Train several configs on several label subsets and write a table of their mIoU.
 
-The runs of one subset share lists, seed and iterations, so their differences are paired. Each run has one thread; finished
-runs are kept, so an interrupted comparison is continued by the same command.
+The runs of one subset share lists, seed and iterations, so their differences are paired. Each run
+has one thread. Finished runs are kept: after an interruption the same command continues.
 
-The lists may be any, also in configs that name a published protocol: what they are is told by the manifest beside them, and
-stands below the table.
+The lists replace those of the configs, also in configs of a published protocol. Their origin, from
+the manifest beside them, stands below the table.
 
-python tools/analysis/compare.py configs/supervised/camvid_46_small.py configs/fixmatch/camvid_46_small.py \\
+python tools/analysis/compare.py configs/supervised/camvid_46_small.py
+configs/fixmatch/camvid_46_small.py \\
     --lists configs/splits/camvid/46/seed{0,1,2} --jobs 2 --amp --out work_dirs/compare/camvid_46
 """
 
@@ -31,21 +32,25 @@ from mmseg_semi.runtime import configs
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Compare configs on label subsets.')
     parser.add_argument(
-        'configs', nargs='+', help='the first one is what the others are compared with'
+        'configs', nargs='+', help='config files; the others are compared with the first'
     )
     parser.add_argument(
         '--lists',
         nargs='+',
         required=True,
         type=Path,
-        help='folders with labeled.txt and unlabeled.txt, one a subset',
+        help='folders with labeled.txt and unlabeled.txt, one per subset',
     )
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0], help='of the training runs')
-    parser.add_argument('--jobs', type=int, default=2, help='runs at a time, one thread each')
-    parser.add_argument('--out', type=Path, required=True, help='folder of the runs and the table')
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0], help='seeds of the runs')
+    parser.add_argument(
+        '--jobs', type=int, default=2, help='runs at the same time, one thread each'
+    )
+    parser.add_argument(
+        '--out', type=Path, required=True, help='folder of the runs and of the table'
+    )
     parser.add_argument('--amp', action='store_true', help='as in tools/train.py')
     parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='passed on to every run'
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='passed to every run'
     )
     return parser.parse_args(arguments)
 
@@ -57,10 +62,10 @@ def name_of(config: str) -> str:
 
 
 def train(config: str, lists: Path, seed: int, args: argparse.Namespace, folder: Path) -> dict:
-    """One run; returns the summary of its results.json.
+    """Train one run, or read it if it is finished; returns the summary of its results.json.
 
     Raises:
-        SetupError: The run ended with an error; the sentence names its log.
+        SetupError: If the run ends with an error; the message names its log.
     """
     done = folder / 'done.json'
     if done.is_file():
@@ -87,10 +92,10 @@ def train(config: str, lists: Path, seed: int, args: argparse.Namespace, folder:
 
 
 def options_of(config: str, lists: Path, seed: int) -> list[str]:
-    """What lets a config train on other lists than its own.
+    """Options that replace the lists of a config.
 
     Raises:
-        SetupError: The config has no lists, or a list is missing.
+        SetupError: If the config has no lists, or a list is missing.
     """
     dataset = configs.load_config(config).get('train_dataloader', {}).get('dataset', {})
     key = 'train_dataloader.dataset'
@@ -99,7 +104,7 @@ def options_of(config: str, lists: Path, seed: int) -> list[str]:
     options = [
         f'randomness.seed={seed}',
         'default_hooks.checkpoint.max_keep_ckpts=1',
-        f'{key}.protocol=None',  # of the config's own lists
+        f'{key}.protocol=None',  # it belongs to the config's own lists
     ]
     for kind in ('labeled', 'unlabeled'):
         source = dataset.get(kind)
@@ -113,14 +118,15 @@ def options_of(config: str, lists: Path, seed: int) -> list[str]:
         path = lists / f'{kind}.txt'
         if not path.is_file():
             raise SetupError(
-                f'--lists {lists} holds no {path.name}; python tools/splits.py make|import writes it'
+                f'--lists {lists} holds no {path.name}; python tools/splits.py make|import writes '
+                'it'
             )
         options.append(f'{key}.{kind}.ann_file={path}')
     return options
 
 
 def origin(lists: Path) -> str:
-    """What the lists of a folder are: their protocol, counts and the begin of the labelled hash."""
+    """The origin of lists: their protocol, their count and the begin of the labelled hash."""
     manifest = read_manifest(lists) or {}
     labeled = summarize_file(lists / 'labeled.txt')
     count = f'{labeled["count"]} labelled'
@@ -135,7 +141,11 @@ def spread(values: list[float]) -> str:
 
 
 def table(configs: list[str], columns: list[str], results: dict) -> str:
-    """Markdown: a row a config and network; last (best) mIoU a subset, mean, and paired gain over the first config."""
+    """The table in Markdown.
+
+    A row is a config and a network: last (best) mIoU for each subset, the means, and the paired
+    gain over the first config.
+    """
     lines = [
         '| config | network | '
         + ' | '.join(columns)
@@ -168,7 +178,7 @@ def main(arguments: list[str] | None = None) -> None:
     ]
     subsets = list(itertools.product(args.lists, args.seeds))
     for lists, config in itertools.product(args.lists, args.configs):
-        options_of(config, lists, 0)  # before anything runs
+        options_of(config, lists, 0)  # raises before the first run
     results = {}
     with Progress() as progress, ThreadPoolExecutor(args.jobs) as pool:
         task = progress.add_task('runs', total=len(subsets) * len(args.configs))

@@ -1,14 +1,15 @@
-"""Kill a training at random moments and see that it always goes on from a whole checkpoint.
+"""Kill a training at random moments and check that it always resumes from a complete checkpoint.
 
-python tools/analysis/crash_test.py CONFIG [--times 20] [--seed 0] [--work-dir DIR] [--cfg-options ...]
+python tools/analysis/crash_test.py CONFIG [--times 20] [--seed 0] [--work-dir DIR] [--cfg-options
+...]
 
-The config is trained once without interruption, in DIR/whole. Then it is trained in DIR/killed by
-``tools/train.py --resume``, which is killed by SIGKILL again and again: every other time at a random
-moment, else a random moment after it has begun to write a checkpoint. After each kill all checkpoints
-have to load, and the newest one must not be older than the newest before. At last the training runs to
-its end, and has to arrive at the same weights, optimisers and losses, bit for bit.
+The config is trained once without interruption in DIR/whole. Then it is trained in DIR/killed by
+``tools/train.py --resume``, and SIGKILL ends this training again and again: every other time at a
+random moment, else at a random moment after it begins to write a checkpoint. After each kill, all
+checkpoints must load and the newest one must not be older than before. At last the training runs to
+its end and must reach the same weights, optimisers and losses bit for bit.
 
-Choose a checkpoint interval of an iteration or two, so that much of the time is spent saving.
+Choose a checkpoint interval of one or two iterations, so that saving takes much of the time.
 """
 
 import argparse
@@ -33,11 +34,11 @@ STATE = ('state_dict', 'optimizer', 'flow_optimizers', 'param_schedulers')
 
 
 class Lost(Exception):
-    """A crash has cost more than the iterations since the last checkpoint."""
+    """A kill cost more than the iterations since the last checkpoint."""
 
 
 class Training(Protocol):
-    """A running training; ``multiprocessing.Process`` is one, too."""
+    """A running training, such as a ``multiprocessing.Process``."""
 
     def is_alive(self) -> bool: ...
 
@@ -50,12 +51,12 @@ class Training(Protocol):
 
 
 class Command:
-    """``tools/train.py`` in a process group of its own, which is killed as a whole.
+    """``tools/train.py --resume`` in its own process group, which is killed with all its processes.
 
     Args:
         config: A config file.
-        work_dir: Folder of the run, gone on from where it has a checkpoint.
-        options: For ``--cfg-options``, as they are written there.
+        work_dir: Folder of the run.
+        options: Values of ``--cfg-options``.
     """
 
     def __init__(self, config: str | Path, work_dir: Path, options: list[str]) -> None:
@@ -88,19 +89,19 @@ def crash_test(
     """Train once without and once with kills.
 
     Args:
-        start: Starts a training in a folder, or goes on with the one that is there.
-        folder: Where both run; what it holds is removed.
-        times: Kills. Where the training reaches its end before it was killed so often, it begins anew.
-        seed: Of the moments.
-        report: Is told what happened.
+        start: Starts a training in a folder, or resumes the one there.
+        folder: Folder of both runs; earlier runs in it are removed.
+        times: Number of kills. A training that ends earlier begins anew.
+        seed: Seed of the moments.
+        report: Takes one line for each event.
 
     Returns:
-        ``kills``, ``in_saving`` (kills that left an unfinished file), ``anew`` (trainings that had no
-        checkpoint yet when they were killed) and ``finished`` (trainings that reached their end).
+        ``kills``, ``in_saving`` (kills that left a draft), ``anew`` (kills before the first
+        checkpoint) and ``finished`` (trainings that reached their end).
 
     Raises:
-        Lost: If a checkpoint is damaged, lost or older than before, if a training ends with
-            an error, or at other weights, optimisers or losses than the uninterrupted one.
+        Lost: If a checkpoint is damaged, lost or older than before; if a training ends with an
+            error, or with other weights, optimisers or losses than the uninterrupted one.
     """
     rng = random.Random(seed)
     whole, killed = folder / 'whole', folder / 'killed'
@@ -119,19 +120,19 @@ def crash_test(
     newest = 0
     while counts['kills'] < times:
         training, began = _started(start, killed)
-        # so long that the kills spread over about one training, whose starts take their time
+        # the kills spread over about one training, with the time of its starts
         delay = rng.uniform(0, 2 * (first + (duration - first) / times))
         if counts['kills'] % 2 == 1:
             _sleep(delay / 2, training)
             _wait(lambda t=training, b=began: _saving(killed, b) or not t.is_alive(), 1e-4)
-            # a little later than the file's appearance, so that all parts of a save are hit
+            # a random time after the draft appears, so that every part of a save is hit
             delay = rng.uniform(0, 0.03)
         _sleep(delay, training)
         if not training.is_alive():
             _finish(training)
             _check_end(killed, expected)
             counts['finished'] += 1
-            report('reached its end before it was killed, and the same state; begins anew')
+            report('reached its end before the kill, with the same state; begins anew')
             shutil.rmtree(killed)
             newest = 0
             continue
@@ -143,7 +144,7 @@ def crash_test(
         newest = _check_folder(killed, newest)
         counts['anew'] += newest == 0
         report(
-            f'kill {counts["kills"]}: newest whole checkpoint of iteration {newest}'
+            f'kill {counts["kills"]}: newest complete checkpoint of iteration {newest}'
             + (', in the middle of saving' if hit else '')
         )
     _finish(start(killed))
@@ -153,17 +154,17 @@ def crash_test(
 
 
 def read(path: Path) -> dict[str, Any]:
-    """All of a checkpoint, every record of it."""
+    """Load all records of a checkpoint."""
     return torch.load(path, map_location='cpu', weights_only=True)
 
 
 def iteration(checkpoint: Mapping[str, Any]) -> int:
-    """Number of iterations that a checkpoint was trained for."""
+    """The iteration of a checkpoint."""
     return checkpoint['meta']['iter']
 
 
 def _check_folder(work_dir: Path, newest: int) -> int:
-    """All checkpoints load; the iteration of the newest one."""
+    """Load all checkpoints of a run; returns the iteration of the newest one."""
     for path in work_dir.glob('*.pth'):
         read(path)
     latest = latest_checkpoint(work_dir)
@@ -199,7 +200,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _started(start: Callable[[Path], Training], work_dir: Path) -> tuple[Training, float]:
-    """A training that has imported what it needs and opens its log, and the time of this."""
+    """Start a training and wait until it opens its log; returns it and the time."""
     before = time.time()
     training = start(work_dir)
     _wait(
@@ -212,12 +213,12 @@ def _started(start: Callable[[Path], Training], work_dir: Path) -> tuple[Trainin
 
 
 def _saving(work_dir: Path, since: float) -> bool:
-    """Whether there is an unfinished file that is not a remainder of an earlier kill."""
+    """Whether there is a draft that is no leftover of an earlier kill."""
     for path in work_dir.glob(f'*{DRAFT}'):
         try:
             if path.stat().st_mtime > since:
                 return True
-        except FileNotFoundError:  # finished meanwhile
+        except FileNotFoundError:  # renamed in the meantime
             pass
     return False
 
@@ -243,7 +244,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('config', help='a config file')
     parser.add_argument('--times', type=int, default=20, help='kills; default 20')
-    parser.add_argument('--seed', type=int, default=0, help='of the random moments; default 0')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the random moments; default 0')
     parser.add_argument('--work-dir', default='work_dirs/crash_test', help='folder of both runs')
     parser.add_argument(
         '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='as for tools/train.py'
@@ -261,5 +262,5 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f'failed: {error}; the log is {args.work_dir}/killed.log')
     print(
         f'{counts["kills"]} kills, {counts["in_saving"]} of them in the middle of saving: always a '
-        'whole checkpoint, and at the end the same state as without a kill, bit for bit'
+        'complete checkpoint, and at the end the same state as without a kill, bit for bit'
     )

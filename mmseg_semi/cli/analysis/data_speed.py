@@ -1,10 +1,11 @@
-"""Speed and memory of the input pipeline: python tools/analysis/data_speed.py WHAT ...
+"""Measure the input pipeline: python tools/analysis/data_speed.py {pipeline,pool,list} ...
 
-    pipeline   images a second of one core, from file to weak and strong view, beside plain Pillow code
-    pool       a pool of tar shards read through the data loader: throughput and memory on the way
-    list       start-up and memory of a list of millions of unlabelled images, in the process and a worker
+    pipeline   images per second on one core, from file to weak and strong view, beside plain Pillow
+    pool       throughput and memory of the data loader on a pool of tar shards
+    list       start-up time and memory of a list of millions of unlabelled images
 
-Everything is generated, below --work for the last two (kept, so that a second call only measures).
+All images are generated. Those of pool and list stay below --work, so that a second call only
+measures.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from mmseg_semi.preparing.quickstart_scenes import draw_scene
 from mmseg_semi.preparing.shards import write_shards
 from mmseg_semi.runtime.measuring import Ratio, interleave
 
-CASES = {  # config -> size of the files, their format, what the format is told
+CASES = {  # config -> (height, width) of the files, options of their format
     'voc': ((375, 500), dict(format='JPEG', quality=92)),
     'cityscapes': ((1024, 2048), dict(format='PNG')),
 }
@@ -45,7 +46,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     tasks = parser.add_subparsers(dest='task', required=True)
-    pipeline = tasks.add_parser('pipeline', help='images a second of one core')
+    pipeline = tasks.add_parser('pipeline', help='images per second on one core')
     pipeline.add_argument('--cases', nargs='+', choices=CASES, default=list(CASES))
     pipeline.add_argument('--rounds', type=int, default=40, help='measured images of each pipeline')
     pool = tasks.add_parser('pool', help='a pool of tar shards')
@@ -61,17 +62,18 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-# -- plain Pillow, as torchvision's transforms on PIL images have it -----------------------------
+# -- plain Pillow, as in torchvision's transforms on PIL images ----------------------------------
 
 
 def plain_pipeline(content: bytes, crop: int, normalise: bool) -> tuple:
-    """Weak view, strong view (RGB) and validity, one operation after the other, drawn as by ours.
+    """Weak view, strong view (RGB) and validity, one operation after the other.
+
+    It draws the same random numbers as this package's pipeline.
 
     Args:
         content: An image file.
         crop: Side of the crop.
-        normalise: Whether the views leave as normalised floats, as torchvision's ToTensor and
-            Normalize give them; else as uint8.
+        normalise: Return normalised floats, as torchvision's ToTensor and Normalize do; else uint8.
     """
     img = Image.open(io.BytesIO(content)).convert('RGB')
     valid = Image.fromarray(np.zeros((img.height, img.width), np.uint8))
@@ -130,7 +132,7 @@ def _to_tensor(img: Image.Image, normalise: bool) -> torch.Tensor:
 
 
 def files_of(case: str, count: int = 4) -> list[bytes]:
-    """Scenes in the size and format of a data set, with sensor noise, which photographs have."""
+    """Scenes in the size and format of a data set, with the sensor noise of photographs."""
     (height, width), options = CASES[case]
     files = []
     for number in range(count):
@@ -145,7 +147,7 @@ def files_of(case: str, count: int = 4) -> list[bytes]:
 
 
 def shipped_pipeline(case: str, deferred: bool) -> tuple[Callable[[dict], dict], int]:
-    """The unlabelled pipeline of the shipped config, with its colour here or left to the device."""
+    """The unlabelled pipeline of the shipped config, with colour on the CPU or the device."""
     cfg = Config.fromfile(CHECKOUT / 'configs' / '_base_' / 'datasets' / f'{case}.py')
     steps = list(cfg.unlabeled_pipeline)
     if deferred:
@@ -156,6 +158,7 @@ def shipped_pipeline(case: str, deferred: bool) -> tuple[Callable[[dict], dict],
 
 
 def measure_pipelines(args: argparse.Namespace) -> None:
+    """Print images per second of each pipeline and their ratios."""
     for case in args.cases:
         files = files_of(case)
         ours, crop = shipped_pipeline(case, deferred=False)
@@ -195,7 +198,7 @@ def measure_pipelines(args: argparse.Namespace) -> None:
 
 
 def memory_of(pid: int) -> tuple[float, float]:
-    """MiB that a process has in use, and MiB of them that are its own (Linux)."""
+    """MiB that a process uses, and MiB of them that it does not share (Linux)."""
     fields: dict[str, int] = {}
     for line in Path(f'/proc/{pid}/smaps_rollup').read_text().splitlines()[1:]:
         name, _, value = line.partition(':')
@@ -205,7 +208,7 @@ def memory_of(pid: int) -> tuple[float, float]:
 
 
 def seconds_of(pids: list[int]) -> float:
-    """Seconds that processes have computed (Linux)."""
+    """CPU seconds of processes so far (Linux)."""
     ticks = 0
     for pid in pids:
         fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
@@ -214,6 +217,7 @@ def seconds_of(pids: list[int]) -> float:
 
 
 def workers_of(iterator) -> list[int]:
+    """Process ids of a data loader's workers."""
     return [worker.pid for worker in getattr(iterator, '_workers', [])]
 
 
@@ -263,6 +267,7 @@ def loader_of(root: Path, pool: dict, workers: int, shuffle: bool | str, batch: 
 
 
 def measure_pool(args: argparse.Namespace) -> None:
+    """Print throughput and memory while a pool is read."""
     folder = args.work / f'pool_{args.images}'
     names = [f'{number // 1000:06d}/{number:09d}.jpg' for number in range(args.images)]
 
@@ -273,7 +278,7 @@ def measure_pool(args: argparse.Namespace) -> None:
         return cv2.imencode('.jpg', pixels)[1].tobytes()
 
     write_shards(names, draw, folder, args.per_shard)
-    # the images alone: what is done with them afterwards is measured by `pipeline`
+    # loading only: `pipeline` measures the transforms
     weak = dict(type='MultiBranch', branch_field=['labeled', 'weak', 'strong'])
     steps = [dict(type='LoadImage'), dict(weak, weak=[dict(type='PackSemiInputs')])]
     pool = dict(type='ShardedImages', shards=str(folder), pipeline=steps)
@@ -307,7 +312,8 @@ def measure_pool(args: argparse.Namespace) -> None:
 
 
 def measure_list(args: argparse.Namespace) -> None:
-    # paths that all exist, without as many files: folders that are links to one and the same
+    """Print start-up time and memory of a list."""
+    # all paths exist with few files: the folders are links to the same one
     each = min(10_000, args.images)
     root = args.work / f'list_{args.images}'
     real, images = root / 'real', root / 'images'
@@ -347,7 +353,8 @@ def measure_list(args: argparse.Namespace) -> None:
         if line.startswith('VmHWM')
     ]
     print(
-        f'{len(loader.dataset)} images: checked in {built - start:.1f} s ({computed:.1f} s of computing)'
+        f'{len(loader.dataset)} images: checked in {built - start:.1f} s ({computed:.1f} s of '
+        'computing)'
     )
     print(f'first batch {first - built:.1f} s later; peak {peak[0]} MiB')
     for name, pid in [

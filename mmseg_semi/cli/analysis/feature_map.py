@@ -1,16 +1,19 @@
-"""Pictures of pixel features: how dense they are over an image, and where they lie to each other.
+"""Draw pixel features: their density over an image, and their t-SNE.
 
 python tools/analysis/feature_map.py CONFIG CHECKPOINT [CHECKPOINT ...] --out FOLDER
 
-density.png has a row an image and a column a checkpoint, densities over the image: dark pixels have rare features. Density is the method's own where it
-has one: the mean similarity to the nearest neighbours in the bank of the pixel's class (DGCL), or the flow's log-density
-(DDFP); with any other method it is DGCL's density against the pixels of the same class in the other images shown.
+density.png has one row per image and one column per checkpoint. Dark pixels have rare features. The
+density is the method's own: the mean similarity to the nearest neighbours in the bank of the
+pixel's class (DGCL), or the flow's log-density (DDFP). For other methods it is DGCL's density
+against the pixels of the same class in the other images.
 
-features.png has a panel a checkpoint, so that an early and a late one are before and after: the t-SNE of a sample of
-pixels, coloured by their true class. Sparsest pixels of a class have a black ring (DGCL's anchors), densest ones a white one
-(its positives), a star is the centre of the densest. With DDFP, red points are the moved features of the same pixels.
+features.png has one panel per checkpoint, such as an early and a late one: the t-SNE of a sample of
+pixels, coloured by their true class. A black ring marks the sparsest pixels of a class (DGCL's
+anchors), a white ring the densest ones (its positives), a star the centre of the densest. With
+DDFP, red points are the perturbed features of the same pixels.
 
-Images are those of the config's validation set. Works with every config of this package.
+The images are those of the config's validation set. The command works with every config of this
+package.
 """
 
 import argparse
@@ -21,7 +24,6 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import torch
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmseg.registry import DATASETS, MODELS
@@ -29,7 +31,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmseg_semi.cli.common import tool
+from mmseg_semi.cli.common import add_options_argument, tool
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads import two_stage
 from mmseg_semi.labels import IGNORE
@@ -46,19 +48,19 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='the config of the run')
-    parser.add_argument('checkpoints', nargs='+', help='checkpoints of the run, a column each')
+    parser.add_argument('checkpoints', nargs='+', help='checkpoints of the run, one column each')
     parser.add_argument('--out', type=Path, required=True, help='folder for the pictures')
     parser.add_argument(
         '--network',
         choices=('teacher', 'student'),
-        help="default: the one that answers; moved features are always the student's",
+        help="default: the deployed one; perturbed features are always the student's",
     )
     parser.add_argument('--images', type=int, default=6, help='validation images; default 6')
     parser.add_argument(
         '--points', type=int, default=2000, help='pixels in the t-SNE; default 2000'
     )
-    parser.add_argument('--seed', type=int, default=0, help='of the sample and of the t-SNE')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the sample and of the t-SNE')
+    add_options_argument(parser)
     args = parser.parse_args(arguments)
     if args.images < 2 or args.points < 10:
         parser.error('--images must be at least 2, --points at least 10')
@@ -66,7 +68,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 WIDTH = 320
-"""Pixels that an image in a sheet is wide at least."""
+"""Least width of an image on a sheet, in pixels."""
 
 
 # -- features --------------------------------------------------------------------------------------
@@ -74,7 +76,7 @@ WIDTH = 320
 
 @dataclass
 class Pixels:
-    """One image through one network."""
+    """Features and predictions of one image by one network."""
 
     image: np.ndarray
     """(H, W, 3) RGB."""
@@ -85,11 +87,11 @@ class Pixels:
     classes: Tensor
     """(h w,) predicted classes."""
     prediction: Tensor
-    """(H', W') predicted classes at the size of the head's answer."""
+    """(H', W') predicted classes at the size of the head's logits."""
     truth: Tensor
-    """(h w,) true classes, IGNORE where there is none."""
+    """(h w,) true classes or IGNORE."""
     moved: Tensor | None = None
-    """(h w, C) features after DDFP's move; ``features`` then come from the same norms."""
+    """(h w, C) features after DDFP's perturbation; ``features`` then come from the same norms."""
 
 
 @torch.no_grad()
@@ -110,7 +112,7 @@ def read_pixels(model: nn.Module, network: nn.Module, sample: dict) -> Pixels:
         everywhere = torch.ones(1, *lifted.shape[2:], dtype=torch.bool, device=lifted.device)
         with torch.enable_grad():
             delta = ddfp.perturbation(fused, lifted, everywhere)
-        # both through the norms of the moved rows, so that what differs is the move
+        # both through the norms of perturbed features, so that only the perturbation differs
         moved = as_rows(head.features(lifted + head.lift_delta(delta), (0, 1)))
         features = head.features(lifted, (0, 1))
     return Pixels(
@@ -135,16 +137,19 @@ def find(model: nn.Module, kind: type) -> nn.Module | None:
 
 
 Density = Callable[[Tensor, Tensor, int], Tensor]
-"""Features (n, C), classes (n,) and the number of their image -> (n,) densities, NaN where unknown."""
+"""Features (n, C), classes (n,), index of their image -> (n,) densities, NaN where unknown."""
 
 
 def density_of(model: nn.Module, pixels: list[Pixels], limit: int = 2000) -> tuple[str, Density]:
-    """The method's own density, or one by neighbours in the other images; with its name.
+    """The method's own density, or DGCL's density against the other images.
 
     Args:
         model: A trained model.
-        pixels: The images shown.
-        limit: Most pixels of a class and image that serve as neighbours.
+        pixels: The images.
+        limit: Largest number of neighbours from one class of one image.
+
+    Returns:
+        Name of the density, and the density.
     """
     dgcl, ddfp = find(model, DGCLObjective), find(model, DDFPObjective)
     if dgcl is not None and bool((dgcl.bank.counts > 0).any()):
@@ -190,7 +195,7 @@ def density_of(model: nn.Module, pixels: list[Pixels], limit: int = 2000) -> tup
 def by_class(
     features: Tensor, classes: Tensor, density: Callable[[Tensor, int], Tensor | None]
 ) -> Tensor:
-    """Densities class by class; NaN for a class of which nothing is known."""
+    """Densities class by class; NaN for a class without a density."""
     result = torch.full((len(features),), torch.nan)
     for c in classes.unique().tolist():
         own = classes == c
@@ -204,7 +209,7 @@ def by_class(
 
 
 def density_picture(columns: list[tuple[str, list[Pixels], Density]], palette) -> np.ndarray:
-    """Images and predictions of the last checkpoint, and the densities of all of them, on one scale a checkpoint."""
+    """Images, predictions of the last checkpoint, and densities with one scale per checkpoint."""
     maps = []
     for _, pixels, density in columns:
         values = [
@@ -233,12 +238,13 @@ def density_picture(columns: list[tuple[str, list[Pixels], Density]], palette) -
 
 
 def over(image: np.ndarray, colours: np.ndarray, opacity: float = 0.65) -> np.ndarray:
-    """Colours over the image in grey."""
+    """Lay colours over the image in grey."""
     grey = image.mean(axis=2, keepdims=True)
     return ((1 - opacity) * grey + opacity * colours).round().astype(np.uint8)
 
 
 def enlarge_picture(picture: np.ndarray, side: tuple[int, int]) -> np.ndarray:
+    """Resize a picture to (height, width) by nearest neighbours."""
     return np.asarray(Image.fromarray(picture).resize(side[::-1], Image.Resampling.NEAREST))
 
 
@@ -253,26 +259,29 @@ class Sample:
     sparse: Tensor
     """(n,) bool, the sparsest pixels of each class."""
     dense: Tensor
-    """(n,) bool, the densest."""
+    """(n,) bool, the densest pixels of each class."""
     centres: Tensor
-    """(k, C), the mean of a class's densest features."""
+    """(k, C), the mean of the densest features of each class."""
     centre_classes: Tensor
-    """(k,)."""
+    """(k,) class of each centre."""
     moved: Tensor | None
-    """(n, C), where the method moves features."""
+    """(n, C) perturbed features, if the method is DDFP."""
 
 
 def draw_sample(
     pixels: list[Pixels], density: Density, points: int, seed: int, share: float = 0.05
 ) -> Sample:
-    """At most ``points`` pixels, the same number of every class as far as there are as many.
+    """Draw pixels for the t-SNE, the same number of every class if there are as many.
 
     Args:
-        pixels: Of all images.
-        density: Of their features in their true class.
-        points: Number of pixels.
-        seed: Of the draw.
-        share: Of a class's pixels that are marked as sparse, and as dense; at least one.
+        pixels: The images.
+        density: Density of features in their true class.
+        points: Largest number of pixels.
+        seed: Seed of the draw.
+        share: Share of a class's pixels to mark as sparse, and as dense; at least one pixel.
+
+    Raises:
+        SetupError: If no pixel has a label.
     """
     generator = torch.Generator().manual_seed(seed)
     truth = torch.cat([one.truth for one in pixels])
@@ -321,13 +330,14 @@ def embed(rows: np.ndarray, seed: int) -> np.ndarray:
     """(n, C) -> (n, 2) by t-SNE on cosine distances.
 
     Raises:
-        SetupError: scikit-learn is not installed.
+        SetupError: If scikit-learn is not installed.
     """
     try:
         from sklearn.manifold import TSNE
     except ImportError as error:
         raise SetupError(
-            f"features.png needs scikit-learn's t-SNE, which cannot be imported ({error}): pip install scikit-learn"
+            f"features.png needs scikit-learn's t-SNE, which cannot be imported ({error}): "
+            'pip install scikit-learn'
         ) from error
     perplexity = min(30.0, max(2.0, (len(rows) - 1) / 4))
     return TSNE(
@@ -381,9 +391,8 @@ def feature_picture(
         )
         axis.set(title=title, xticks=[], yticks=[], facecolor='0.85')
     handles, labels = axes[0][-1].get_legend_handles_labels()
-    legend = dict(
-        facecolor='0.85', markerscale=1.3, fontsize=9
-    )  # the ground of the panels: white rings are seen
+    # the background of the panels, so that white rings are visible
+    legend = dict(facecolor='0.85', markerscale=1.3, fontsize=9)
     columns = min(8, 5 * len(panels), len(labels))
     figure.legend(handles, labels, loc='lower center', ncols=columns, **legend)
     figure.tight_layout(rect=(0, 0.03 * -(-len(labels) // columns) + 0.03, 1, 1))
@@ -410,7 +419,8 @@ def main(arguments: list[str] | None = None) -> None:
             model = MODELS.build(cfg.model)
             if not hasattr(model, 'network'):
                 raise SetupError(
-                    f"config '{args.config}' has a {cfg.model.type}: give the config of a run, with type='SemiSegmentor'"
+                    f"config '{args.config}' has a {cfg.model.type}: give the config of a run, "
+                    "with type='SemiSegmentor'"
                 )
             with stack.complete_weights():
                 load_checkpoint(model, path, map_location='cpu', logger='silent')

@@ -1,15 +1,18 @@
-"""Measure what MLLC's label correction does: python tools/analysis/label_correction.py CONFIG CHECKPOINT [--on unlabeled] ...
+"""Measure MLLC's label correction: python tools/analysis/label_correction.py CONFIG CHECKPOINT ...
 
-The network that labels passes whole images as in evaluation; its answer goes through the rounds of correction as in training,
-with the checkpoint's class thresholds. Prints the share of pixels that are right before and after every round, and those that
-a round made right or wrong, by class; writes them as JSON, and a sheet of pictures.
+The network that makes pseudo-labels predicts complete images, as in evaluation. Its predictions
+pass the rounds of correction as in training, with the class thresholds of the checkpoint. The
+command prints, by class, the share of correct pixels before and after every round, and the pixels
+that a round made correct or wrong. It writes them as JSON, and a sheet of pictures.
 
---on val (the default) takes the validation images, --on unlabeled the training list of unlabelled ones, whose masks, where
-there are any, are opened here and nowhere else. --rounds repeats the measurement without trained layers: GraphCorrection with
-as many rounds on the same network, also for checkpoints of FixMatch or DDFP.
+--on val (the default) uses the validation images. --on unlabeled uses the unlabelled training list;
+only this command opens the masks of unlabelled images, if there are any. --rounds measures
+correction without trained layers: GraphCorrection with that many rounds, also for checkpoints of
+FixMatch or DDFP.
 
 Example:
-    python tools/analysis/label_correction.py configs/mllc/camvid_46_small.py work_dirs/mllc/camvid_46_small/iter_1000.pth
+    python tools/analysis/label_correction.py configs/mllc/camvid_46_small.py
+    work_dirs/mllc/camvid_46_small/iter_1000.pth
 """
 
 import argparse
@@ -35,7 +38,7 @@ from mmseg_semi.methods.mllc import correction_quality
 from mmseg_semi.methods.mllc.correction_quality import CorrectionQuality, describe_quality
 from mmseg_semi.runtime import configs, stack
 from mmseg_semi.runtime import pictures as draw
-from mmseg_semi.step.views import TeacherRows
+from mmseg_semi.step.views import TeacherOutputs
 
 SIDE = 320  # pixels of a picture's longer side
 RIGHTED, WRONGED, OTHER, SAME = (0, 160, 70), (205, 30, 30), (235, 170, 0), (235, 235, 235)
@@ -47,16 +50,16 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('config', help='the config of the run')
     parser.add_argument('checkpoint', help='a checkpoint of the run')
-    parser.add_argument('--on', choices=('val', 'unlabeled'), default='val', help='images')
+    parser.add_argument('--on', choices=('val', 'unlabeled'), default='val', help='which images')
     parser.add_argument(
-        '--images', type=int, default=50, help='how many, evenly spread; default 50'
+        '--images', type=int, default=50, help='number of images, evenly spread; default 50'
     )
     parser.add_argument('--rows', type=int, default=8, help='images on the sheet; default 8')
     parser.add_argument(
         '--rounds',
         type=int,
         metavar='K',
-        help='correct without trained layers, K times, whatever the config says',
+        help='correct K times without trained layers, instead of as the config says',
     )
     parser.add_argument(
         '--out',
@@ -68,11 +71,15 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def build(args: argparse.Namespace) -> tuple[nn.Module, Config]:
-    """The segmentor with the checkpoint's weights and counts."""
+    """Build the segmentor with the checkpoint's weights and counts.
+
+    Raises:
+        SetupError: If the config or the checkpoint does not fit, or nothing corrects labels.
+    """
     cfg = configs.load_config(args.config, args.cfg_options)
     if cfg.model.type != 'SemiSegmentor':
         raise SetupError(
-            f"config '{args.config}' is of no SemiSegmentor: there are no pseudo-labels"
+            f"config '{args.config}' has no SemiSegmentor and no pseudo-labels; give another config"
         )
     if not Path(args.checkpoint).is_file():
         raise SetupError(
@@ -84,32 +91,36 @@ def build(args: argparse.Namespace) -> tuple[nn.Module, Config]:
         load_checkpoint(model, args.checkpoint, map_location='cpu', logger='silent')
     if args.rounds is not None:
         counts = getattr(model.pseudo_label, 'thresholds', None)
-        model.pseudo_label = MODELS.build(
-            dict(type='GraphCorrection', num_classes=model.num_classes, rounds=args.rounds)
-        )
+        model.pseudo_label = MODELS.build(dict(type='GraphCorrection', rounds=args.rounds))
+        model.pseudo_label.bind(model.bound, model.objectives)
         if counts is not None:
             model.pseudo_label.thresholds = counts
-        else:  # without counts all classes have the highest threshold, as in the authors' evaluation
+        else:  # without counts, every class has the highest threshold, as in the authors' code
             model.pseudo_label.thresholds.counts.fill_(1)
     if not hasattr(model.pseudo_label, 'levels'):
         raise SetupError(
-            f'model.pseudo_label is {type(model.pseudo_label).__name__}, which corrects nothing: give --rounds 2 to see what '
-            'correction would do'
+            f'model.pseudo_label is {type(model.pseudo_label).__name__}, which corrects nothing: '
+            'give --rounds 2 to measure a correction without trained layers'
         )
     return model.eval(), cfg
 
 
 def build_images(cfg: Config, on: str):
-    """A data set whose items have an image for the network and a mask."""
+    """Build a data set whose items have an image for the network and a mask.
+
+    Raises:
+        SetupError: If the unlabelled images are no single data set of the labelled one's type.
+    """
     dataset = dict(cfg.val_dataloader.dataset)
     if on == 'unlabeled':
         sources = cfg.train_dataloader.dataset
         if not sources.get('unlabeled') or isinstance(sources.unlabeled, list | tuple):
             raise SetupError(
-                "--on unlabeled: train_dataloader.dataset.unlabeled must be one data set of the labelled one's kind"
+                '--on unlabeled: train_dataloader.dataset.unlabeled must be one data set of the '
+                'type of the labelled one'
             )
         prefix = dict(sources.labeled.data_prefix)
-        # SemiDataset takes a list's path from the working folder, MMSegmentation from data_root
+        # SemiDataset resolves a list's path in the working folder, MMSegmentation in data_root
         lines = Path(sources.unlabeled.get('ann_file') or '')
         own = dict(ann_file=str(lines.resolve())) if lines.is_file() else {}
         dataset = dict(sources.unlabeled, data_prefix=prefix, pipeline=dataset['pipeline']) | own
@@ -117,10 +128,15 @@ def build_images(cfg: Config, on: str):
 
 
 @torch.no_grad()
-def answers_of(
+def labels_of(
     model: nn.Module, item: dict, device: torch.device
 ) -> tuple[Tensor, list[Tensor], Tensor]:
-    """Normalised image (3, H, W), labels of every level (H, W), and truth (H, W), at the size of the network's input."""
+    """Predict one image at every level.
+
+    Returns:
+        The normalised image (3, H, W); the labels before correction and after each round, (H, W)
+        each; the true labels (H, W).
+    """
     data = model.data_preprocessor(pseudo_collate([item]), False)
     image = data['inputs'].to(device)
     truth = data['data_samples'][0].gt_sem_seg.data.squeeze(0).to(device).long()
@@ -129,19 +145,23 @@ def answers_of(
     stages = two_stage(head)
     features = model.teacher_network.extract_feat(image)
     features, logits, embedding = stages.finish(stages.lift(stages.embed(features)))
-    rows = TeacherRows(logits, features, embedding)
+    outputs = TeacherOutputs(logits, features, embedding)
     valid = torch.ones(1, *size, dtype=torch.bool, device=device)
-    levels = model.pseudo_label.levels(rows, valid, model)
-    # masks that were not resized with their image are compared at their own size
+    levels = model.pseudo_label.levels(outputs, valid)
+    # a mask that was not resized with its image is compared at its own size
     labels = [
         model.upsample(corrected, truth.shape).argmax(dim=1)[0]
-        for corrected in model.pseudo_label.corrected(rows, levels)
+        for corrected in model.pseudo_label.corrected(outputs, levels)
     ]
     return image[0], labels, truth
 
 
 def change_map(before: Tensor, after: Tensor, truth: Tensor) -> np.ndarray:
-    """Green where a round made a pixel right, red where wrong, yellow from one wrong class to another."""
+    """Paint the pixels that a round changed.
+
+    Green: from wrong to correct. Red: from correct to wrong. Yellow: from one wrong class to
+    another.
+    """
     picture = np.empty((*truth.shape, 3), np.uint8)
     picture[:] = SAME
     changed = (before != after) & (truth != IGNORE)
@@ -155,12 +175,8 @@ def change_map(before: Tensor, after: Tensor, truth: Tensor) -> np.ndarray:
 
 
 def row_of(model: nn.Module, image: Tensor, labels: list[Tensor], truth: Tensor, palette) -> list:
-    """Image, truth, answer of level 0, then what each round changed and its answer."""
-    inner = model.data_preprocessor.data_preprocessor
-    swapped = getattr(inner, '_channel_conversion', getattr(inner, 'channel_conversion', False))
-    (photo,) = draw.undo_normalization(
-        image[None], getattr(inner, 'mean', None), getattr(inner, 'std', None), not swapped
-    )
+    """Pictures of one image: image, truth, prediction, changes and labels of each round."""
+    (photo,) = draw.undo_preprocessing(image[None], model.data_preprocessor)
     pictures = [(photo, True), (draw.paint_labels(truth, palette), False)]
     pictures.append((draw.paint_labels(labels[0], palette), False))
     for before, after in zip(labels, labels[1:], strict=False):
@@ -186,7 +202,7 @@ def main(arguments: list[str] | None = None) -> None:
     rows, captions = [], []
     for index in track(chosen, 'images'):
         item = dataset[index]
-        image, labels, truth = answers_of(model, item, device)
+        image, labels, truth = labels_of(model, item, device)
         quality = correction_quality(labels, truth, model.num_classes)
         total = quality if total is None else total + quality
         if len(rows) < args.rows:

@@ -34,9 +34,9 @@ python tools/benchmark.py CONFIG [CONFIG_B] [--measure WHAT] ...
 {benchmarks}
 
 Two configs (or a part and its plain form) run in interleaved pairs in one process; the ratio is the
-median of the pairs. Images are random and weights untrained unless --data is given; every unlabelled
-pixel then has a pseudo-label, which is the most work that a step can have. Without a GPU, or with
-CUDA_VISIBLE_DEVICES=-1, everything runs on the CPU.
+median of the pairs. Weights are untrained. Images are random unless --data is given. Every
+unlabelled pixel of a random image has a pseudo-label, the most work that a step can have. Without
+a GPU, or with CUDA_VISIBLE_DEVICES=-1, everything runs on the CPU.
 """
 
 # Measurements of whole configs. All others take the parts of one config.

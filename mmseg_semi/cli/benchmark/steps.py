@@ -58,8 +58,9 @@ def print_steps(result: dict) -> None:
     """Print the result of :func:`measure_steps` as a table."""
     for letter, own in zip('AB', result['steps'], strict=False):
         print(
-            f'{letter}: {own["config"]}; batch {" + ".join(map(str, own["batch"]))}, crop {own["crop"][0]} x '
-            f'{own["crop"][1]}, iteration {own["iteration"]}; images {own["images"]}'
+            f'{letter}: {own["config"]}; batch {" + ".join(map(str, own["batch"]))}, crop '
+            f'{own["crop"][0]} x {own["crop"][1]}, iteration {own["iteration"]}; images '
+            f'{own["images"]}'
         )
     letters = 'AB'[: len(result['steps'])]
     names = in_order(own['parts'] for own in result['steps'])
@@ -73,8 +74,8 @@ def print_steps(result: dict) -> None:
     print(f'{"step":32s}' + ''.join(columns(own) for own in result['steps']))
     print()
     print(
-        'ms: medians over the runs, each part by itself; MiB: peak above the stored bytes, while in '
-        'the part'
+        'ms: medians over the runs, each part by itself; MiB: peak above the stored bytes, while '
+        'in the part'
     )
     for letter, own in zip('AB', result['steps'], strict=False):
         stored = ', '.join(f'{name} {size / MIB:.1f}' for name, size in own['stored'].items())
@@ -85,8 +86,8 @@ def print_steps(result: dict) -> None:
             else f', largest allocation {memory["largest"] / MIB:.1f}'
         )
         print(
-            f'{letter} peak memory {own["peak"] / MIB:.1f} MiB = stored ({stored}) + step {memory["rise"] / MIB:.1f}'
-            f'{largest}; kept after the step {memory["kept"] / MIB:.2f}'
+            f'{letter} peak memory {own["peak"] / MIB:.1f} MiB = stored ({stored}) + step '
+            f'{memory["rise"] / MIB:.1f}{largest}; kept after the step {memory["kept"] / MIB:.2f}'
         )
     if 'ratio' in result:
         print(f'A / B: time {result["ratio_text"]}')

@@ -7,7 +7,7 @@ import torch
 from mmseg_semi.errors import SetupError
 from mmseg_semi.runtime.benchmarks import Benchmark, Subject
 from mmseg_semi.runtime.measuring import MIB, measure_calls, stored_bytes
-from mmseg_semi.step.mean_teacher_hook import MeanTeacherHook
+from mmseg_semi.step.hooks import MeanTeacherHook
 
 
 def measure(subject: Subject) -> dict[str, Any]:

@@ -135,7 +135,7 @@ class RandomImages(Dataset):
 
 @LOOPS.register_module(force=True)
 class SteppedLoop(IterBasedTrainLoop):
-    """MMEngine's training loop that stops before its first iteration; :meth:`step` runs the next one.
+    """MMEngine's training loop, one iteration at a time: :meth:`step` runs the next one.
 
     Args:
         start: Number of the first iteration.
@@ -255,7 +255,7 @@ class TrainingStep:
         return meter.sums
 
     def stored(self) -> dict[str, int]:
-        """Bytes that stay from step to step: weights with their buffers, and the optimisers' state."""
+        """Bytes that stay between steps: weights with their buffers, and the optimisers' state."""
         model = self.runner.model
         student = getattr(model, 'student', model)
         state = [*student.state_dict(keep_vars=True).values()]
@@ -298,8 +298,8 @@ def plain_config(cfg: Config, crop: tuple[int, int]) -> Config:
     kinds = [objective.type for objective in cfg.model.objectives]
     if kinds != ['SupervisedObjective']:
         raise SetupError(
-            f'--measure plain compares supervised training, but model.objectives are {kinds}: give a '
-            'config of configs/supervised/'
+            f'--measure plain compares supervised training, but model.objectives are {kinds}: '
+            'give a config of configs/supervised/'
         )
     cfg = copy.deepcopy(cfg)
     inner = cfg.model.data_preprocessor.data_preprocessor

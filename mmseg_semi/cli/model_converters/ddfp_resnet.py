@@ -2,15 +2,15 @@
 
 python tools/model_converters/ddfp_resnet.py IN OUT
 
-Reads the ImageNet checkpoints that DDFP (github.com/Gavinwxy/DDFP) and DGCL start from, in which the
-stem's first two convolutions stand in a sequence (conv1.0, conv1.1, conv1.3, conv1.4, conv1.6, bn1),
-and those of torchcv that CCT (github.com/yassouali/CCT) starts from, which number them (conv1, bn1,
-conv2, bn2, conv3, bn3). Depth and widths are read off the tensors; the classifier is left out. Give
-OUT as ``backbone.init_cfg.checkpoint`` of a ResNetV1c with the ``stem_channels`` that is printed.
+IN is an ImageNet checkpoint of one of two layouts. DDFP (github.com/Gavinwxy/DDFP) and DGCL have
+the stem's convolutions in a sequence (conv1.0, conv1.1, conv1.3, conv1.4, conv1.6, bn1); CCT
+(github.com/yassouali/CCT) uses a checkpoint of torchcv, which numbers them (conv1, bn1, conv2, bn2,
+conv3, bn3). The command reads depth and widths from the tensors and leaves the classifier out. Give
+OUT as ``backbone.init_cfg.checkpoint`` of a ResNetV1c with the printed ``stem_channels``.
 
-The authors' networks round up in the max-pooling of the stem, MMSegmentation's round down: the same
-grid for crops such as 513, 769 or 801, one row and column less where the stem's output has an even
-side (crops such as 512 or 800).
+The max-pooling of the stem rounds up in the authors' networks and down in MMSegmentation. The
+feature grid is the same for crops such as 513, 769 or 801, and has one row and one column less
+where the stem's output has an even side (crops such as 512 or 800).
 """
 
 import argparse
@@ -24,7 +24,7 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.files import whole_file
 from mmseg_semi.runtime import stack
 
-# Their modules of the stem and ours, in the order of the forward pass.
+# Modules of the stem in the authors' layouts and in ResNetV1c, in the order of the forward pass.
 LAYOUTS = {
     'sequence': ('conv1.0', 'conv1.1', 'conv1.3', 'conv1.4', 'conv1.6', 'bn1'),
     'numbered': ('conv1', 'bn1', 'conv2', 'bn2', 'conv3', 'bn3'),
@@ -44,14 +44,14 @@ def convert(weights: dict, name: str = '(none)') -> tuple[dict[str, torch.Tensor
 
     Args:
         weights: Tensors by name, in either layout; ``module.`` in front of the names is removed.
-        name: What to call the file in an error.
+        name: The file's name, for errors.
 
     Returns:
         The renamed tensors, and the arguments of the ``ResNetV1c`` that they fill: ``depth``,
         ``stem_channels``, ``base_channels``.
 
     Raises:
-        SetupError: If the layout is another one; the sentence names the first key that is missing.
+        SetupError: If the layout is another one; the message names the first missing key.
     """
     weights = {key.removeprefix('module.'): value for key, value in weights.items()}
     weights = {key: value for key, value in weights.items() if not key.startswith('fc.')}
@@ -60,8 +60,10 @@ def convert(weights: dict, name: str = '(none)') -> tuple[dict[str, torch.Tensor
     if not numbered and 'conv1.0.weight' not in weights:
         found = ', '.join(list(weights)[:3]) or 'no tensors'
         raise SetupError(
-            f"checkpoint '{name}' is no ResNet with a deep stem: it has no key conv1.0.weight (the stem "
-            f'as a sequence) and no conv2.weight (the stem numbered), but begins with {found}; give a '
+            f"checkpoint '{name}' is no ResNet with a deep stem: it has no key conv1.0.weight "
+            '(the stem '
+            f'as a sequence) and no conv2.weight (the stem numbered), but begins with {found}; '
+            'give a '
             "checkpoint of one of these layouts, or MMSegmentation's own, which needs no conversion"
         )
 
@@ -71,7 +73,7 @@ def convert(weights: dict, name: str = '(none)') -> tuple[dict[str, torch.Tensor
 
     arguments = _arguments(weights, their_name, name)
     expected = _expected(arguments)
-    # checkpoints from before PyTorch 1.0 do not count batches, and nothing reads the count
+    # checkpoints older than PyTorch 1.0 have no count of batches, and nothing reads it
     wanted = [key for key in expected if not key.endswith('num_batches_tracked')]
     for key in wanted:
         if their_name(key) not in weights:
@@ -86,8 +88,8 @@ def convert(weights: dict, name: str = '(none)') -> tuple[dict[str, torch.Tensor
     if surplus:
         raise SetupError(
             f"checkpoint '{name}' holds {surplus[0]} and {len(surplus) - 1} other keys that a "
-            f'{_describe(arguments)} does not have: it is another network; give a plain ResNet with a '
-            'deep stem'
+            f'{_describe(arguments)} does not have: it is another network; give a plain ResNet '
+            'with a deep stem'
         )
     return {
         key: weights[their_name(key)] for key in expected if their_name(key) in weights
@@ -95,7 +97,7 @@ def convert(weights: dict, name: str = '(none)') -> tuple[dict[str, torch.Tensor
 
 
 def _arguments(weights: dict, their_name, name: str) -> dict:
-    """Depth and widths, from the keys and shapes of the file."""
+    """Depth and widths, read from the keys and shapes of the file."""
     blocks = []
     for stage in (1, 2, 3, 4):
         prefix = f'layer{stage}.'
@@ -114,9 +116,10 @@ def _arguments(weights: dict, their_name, name: str) -> dict:
     ]
     if not depths:
         raise SetupError(
-            f"checkpoint '{name}' has {', '.join(map(str, blocks))} blocks of type {kind} in its stages, "
-            f'expected those of a ResNet-{", ".join(map(str, ResNetV1c.arch_settings))}; give such a '
-            'checkpoint'
+            f"checkpoint '{name}' has {', '.join(map(str, blocks))} blocks of type {kind} in its "
+            'stages, '
+            f'expected those of a ResNet-{", ".join(map(str, ResNetV1c.arch_settings))}; give '
+            'such a checkpoint'
         )
     return dict(
         depth=depths[0],
@@ -126,7 +129,7 @@ def _arguments(weights: dict, their_name, name: str) -> dict:
 
 
 def _expected(arguments: dict) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the network that the file should fill."""
+    """Names and shapes of the tensors of the network that the file must fill."""
     with torch.device('meta'):
         network = ResNetV1c(norm_cfg=dict(type='BN'), **arguments)
     return {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
@@ -138,7 +141,8 @@ def _describe(arguments: dict) -> str:
 
 def _missing(key: str, name: str, network: str) -> None:
     raise SetupError(
-        f"checkpoint '{name}' has no key {key}, which a {network} has; give a whole checkpoint of a "
+        f"checkpoint '{name}' has no key {key}, which a {network} has; give a complete checkpoint "
+        'of a '
         'ResNet with a deep stem'
     )
 
@@ -155,7 +159,8 @@ def main(arguments: list[str] | None = None) -> None:
             weights = weights[key]
     if not isinstance(weights, dict) or not all(torch.is_tensor(v) for v in weights.values()):
         raise SetupError(
-            f"checkpoint '{args.source}' is no dict of tensors; give the weights of a ResNet with a deep "
+            f"checkpoint '{args.source}' is no dict of tensors; give the weights of a ResNet with "
+            'a deep '
             'stem'
         )
     state, arguments = convert(weights, str(args.source))

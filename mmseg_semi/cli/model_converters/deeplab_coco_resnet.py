@@ -1,12 +1,13 @@
-"""Turn the COCO-pretrained DeepLab ResNet of AdvSemiSeg into one of MMSegmentation's ResNet.
+"""Turn AdvSemiSeg's COCO-pretrained DeepLab ResNet into a checkpoint of MMSegmentation's ResNet.
 
 python tools/model_converters/deeplab_coco_resnet.py IN OUT
 
-ClassMix and MLLC start from resnet101COCO-41f33a49.pth, which AdvSemiSeg (github.com/hfslyc/AdvSemiSeg) distributes, and copy
-the tensors of equal name and shape: the encoder with the statistics of its norms, no head. The names are MMSegmentation's
-but for a prefix (``Scale.`` or ``module.``) that some copies have. Give OUT as ``backbone.init_cfg.checkpoint`` of a
-CeilResNet with ``style='caffe'``. The weights want BGR levels less (104.007, 116.669, 122.679), undivided: set
-``data_preprocessor.mean`` to these.
+ClassMix and MLLC start from resnet101COCO-41f33a49.pth of AdvSemiSeg
+(github.com/hfslyc/AdvSemiSeg). They copy the tensors of equal name and shape: the encoder with the
+statistics of its norms, and no head. The names are those of MMSegmentation, except for a prefix
+(``Scale.`` or ``module.``) in some copies. Give OUT as ``backbone.init_cfg.checkpoint`` of a
+CeilResNet with ``style='caffe'``. The weights expect BGR values minus (104.007, 116.669, 122.679)
+without division: set ``data_preprocessor.mean`` to these.
 """
 
 import argparse
@@ -31,17 +32,19 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def convert(weights: dict, name: str = '(none)') -> tuple[dict[str, torch.Tensor], dict]:
-    """The encoder's tensors under MMSegmentation's names.
+    """Rename the encoder's tensors to those of MMSegmentation's ``ResNet``.
 
     Args:
-        weights: Tensors by name; the classifier, and whatever else no ResNet has, is left out.
-        name: What to call the file in an error.
+        weights: Tensors by name; the classifier and other tensors that no ResNet has are left out.
+        name: The file's name, for errors.
 
     Returns:
-        The tensors, and the arguments of the ``ResNet`` that they fill: ``depth``, ``base_channels``.
+        The tensors, and the arguments of the ``ResNet`` that they fill: ``depth``,
+        ``base_channels``.
 
     Raises:
-        SetupError: No such ResNet; the sentence names the first tensor that is missing or of another shape.
+        SetupError: If it is another network; the message names the first tensor that is missing or
+            has another shape.
     """
     for prefix in PREFIXES:
         weights = {key.removeprefix(prefix): value for key, value in weights.items()}
@@ -58,8 +61,10 @@ def convert(weights: dict, name: str = '(none)') -> tuple[dict[str, torch.Tensor
     if not depths or 'conv1.weight' not in weights:
         found = ', '.join(list(weights)[:3]) or 'no tensors'
         raise SetupError(
-            f"checkpoint '{name}' is no ResNet with a 7x7 stem: its stages have {blocks} blocks, its first keys are {found}; "
-            'give resnet101COCO-41f33a49.pth or another ResNet-50, -101 or -152 of this layout'
+            f"checkpoint '{name}' is no ResNet with a 7x7 stem: its stages have {blocks} blocks, "
+            'its first '
+            f'keys are {found}; give resnet101COCO-41f33a49.pth or another ResNet-50, -101 or '
+            '-152 of this layout'
         )
     arguments = dict(depth=depths[0], base_channels=weights['conv1.weight'].shape[0])
     with torch.device('meta'):
@@ -69,12 +74,13 @@ def convert(weights: dict, name: str = '(none)') -> tuple[dict[str, torch.Tensor
     state = {}
     for key, expected in network.state_dict().items():
         if key not in weights and key.endswith('num_batches_tracked'):
-            continue  # checkpoints from before PyTorch 1.0 do not count batches, and nothing reads the count
+            continue  # checkpoints older than PyTorch 1.0 have no count, and nothing reads it
         found = tuple(weights[key].shape) if key in weights else None
         if found != tuple(expected.shape):
             raise SetupError(
-                f"checkpoint '{name}': {key} has shape {found}, expected {tuple(expected.shape)} in a "
-                f'ResNet-{arguments["depth"]}; give a whole checkpoint of one'
+                f"checkpoint '{name}': {key} has shape {found}, expected {tuple(expected.shape)} "
+                'in a '
+                f'ResNet-{arguments["depth"]}; give a complete checkpoint of one'
             )
         state[key] = weights[key]
     return state, arguments
@@ -90,7 +96,8 @@ def main(arguments: list[str] | None = None) -> None:
         weights = weights['state_dict']
     if not isinstance(weights, dict) or not all(torch.is_tensor(v) for v in weights.values()):
         raise SetupError(
-            f"checkpoint '{args.source}' is no dict of tensors; give the weights of a DeepLab ResNet"
+            f"checkpoint '{args.source}' is no dict of tensors; give the weights of a DeepLab "
+            'ResNet'
         )
     state, arguments = convert(weights, str(args.source))
     with whole_file(args.target) as draft:

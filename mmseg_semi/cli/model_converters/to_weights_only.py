@@ -1,10 +1,11 @@
-"""Rewrite a checkpoint so that it holds weights and nothing else.
+"""Reduce a checkpoint to its weights.
 
 python tools/model_converters/to_weights_only.py IN OUT [--trust]
 
-Checkpoints are loaded without running code from them, so files that hold other Python objects are
-refused. This tool keeps their tensors, and the class names and colours. With ``--trust`` it reads a
-refused file without that protection: whoever made the file can then run any program as you.
+This package loads checkpoints without running code from them, and so refuses files with other
+Python objects. This command keeps the tensors, the class names and the colours. With ``--trust`` it
+reads a refused file without that protection: the author of the file can then run any program as
+you.
 """
 
 import argparse

@@ -15,9 +15,15 @@ from mmseg_semi.methods.cct.benchmarks.reference import Branch, plain_loop
 from mmseg_semi.methods.cct.objective import CCTObjective
 from mmseg_semi.methods.cct.perturbations.guided import Guidance
 from mmseg_semi.methods.cct.perturbations.modules import VirtualAdversarial
-from mmseg_semi.runtime.benchmarks import Benchmark, Subject
+from mmseg_semi.runtime.benchmarks import Benchmark, Step, Subject
 from mmseg_semi.runtime.measuring import MIB, count_flops, measure_calls, trace_memory
-from mmseg_semi.step.views import StepViews, StudentRows
+from mmseg_semi.step.views import (
+    Batch,
+    StepViews,
+    StudentOutputs,
+    StudentViews,
+    UnlabeledBatch,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,42 +44,25 @@ def measure(subject: Subject) -> dict[str, Any]:
     """
     step, args = subject.step, subject.args
     model = step.runner.model
-    objective = next((o for o in model.objectives if isinstance(o, CCTObjective)), None)
+    objective = next(
+        (o for o in getattr(model, 'objectives', ()) if isinstance(o, CCTObjective)), None
+    )
     if objective is None:
         raise SetupError(
             '--measure auxiliary needs a config with a CCTObjective, such as those of configs/cct/'
         )
     count, crop = step.about['batch'][-1], step.about['crop']
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        model.eval()
-        probe = model.student.extract_feat(torch.zeros(1, 3, 64, 64, device=step.device))
-        fused = model.stages.embed(probe)
-        answer = model.stages.finish(model.stages.lift(fused)).logits
-        model.train()
-    cells = [-(-side * fused.shape[2] // 64) for side in crop]
-    pixels = [side * answer.shape[2] // fused.shape[2] for side in cells]
-    z = torch.randn(count, fused.shape[1], *cells, generator=generator).abs().to(step.device)
-    # blocks of a few cells, as in the predictions of a network
-    blocks = torch.randn(
-        count, answer.shape[1], *(side // 4 + 1 for side in cells), generator=generator
-    )
-    logits = F.interpolate(8 * blocks, pixels, mode='bilinear').to(step.device)
-    z.requires_grad_()
+    z, logits = random_outputs(step)
     valid = torch.ones(count, *crop, dtype=torch.bool, device=step.device)
 
     def views() -> StepViews:
-        return StepViews(
-            iteration=0,
-            time=0.0,
-            generator=torch.Generator().manual_seed(0),
-            monitor=False,
+        batch = Batch(
             img_l=z,
             label_l=valid,
-            samples_l=[],
-            valid_u=valid,
-            student_w=StudentRows((), z, z, z, logits),
+            unlabeled=UnlabeledBatch(z, z, valid),
+            generator=torch.Generator().manual_seed(0),
         )
+        return StepViews(batch, student=StudentViews(weak=StudentOutputs((), z, z, z, logits)))
 
     def finish(loss: Tensor) -> None:
         loss.backward()
@@ -85,7 +74,7 @@ def measure(subject: Subject) -> dict[str, Any]:
 
     def loop() -> None:
         own = views()
-        guidance = Guidance(logits, own.generator, tuple(crop), objective.background_classes)
+        guidance = Guidance(logits, own.batch.generator, tuple(crop), objective.background_classes)
         branches = branches_of(objective, z, guidance)
         losses = plain_loop(z, logits.softmax(dim=1), branches, compare)
         finish(sum(losses) / sum(objective.counts))
@@ -101,6 +90,27 @@ def measure(subject: Subject) -> dict[str, Any]:
         flops={name: sum(count_flops(run).values()) for name, run in forms.items()},
     )
     return result
+
+
+def random_outputs(step: Step) -> tuple[Tensor, Tensor]:
+    """Random features with a gradient and random logits of the student, for the unlabelled images."""
+    model, count, crop = step.runner.model, step.about['batch'][-1], step.about['crop']
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        model.eval()
+        probe = model.student.extract_feat(torch.zeros(1, 3, 64, 64, device=step.device))
+        fused = model.stages.embed(probe)
+        scores = model.stages.finish(model.stages.lift(fused)).logits
+        model.train()
+    cells = [-(-side * fused.shape[2] // 64) for side in crop]
+    pixels = [side * scores.shape[2] // fused.shape[2] for side in cells]
+    z = torch.randn(count, fused.shape[1], *cells, generator=generator).abs().to(step.device)
+    # blocks of a few cells, as in the predictions of a network
+    blocks = torch.randn(
+        count, scores.shape[1], *(side // 4 + 1 for side in cells), generator=generator
+    )
+    logits = F.interpolate(8 * blocks, pixels, mode='bilinear').to(step.device)
+    return z.requires_grad_(), logits
 
 
 def branches_of(

@@ -7,6 +7,7 @@ import torch
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.methods.ddfp.mixture import UNLABELED
+from mmseg_semi.methods.ddfp.objective import DDFPObjective
 from mmseg_semi.runtime.benchmarks import Benchmark, Subject
 from mmseg_semi.runtime.measuring import MIB, Memory, count_flops, measure_calls, trace_memory
 
@@ -18,12 +19,13 @@ def measure(subject: Subject) -> dict[str, Any]:
         SetupError: If the config has no density.
     """
     step, args = subject.step, subject.args
-    objective = next((o for o in step.runner.model.objectives if hasattr(o, 'estimator')), None)
+    objectives = getattr(step.runner.model, 'objectives', ())
+    objective = next((o for o in objectives if isinstance(o, DDFPObjective)), None)
     if objective is None:
         raise SetupError(
             '--measure flow needs a config with a density, such as those of configs/ddfp/'
         )
-    density, count = objective.estimator, objective.samples
+    density, count = objective.density, objective.samples
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(count, density.channels, generator=generator).to(step.device)
     components = torch.randint(0, density.num_components, (count,), generator=generator)
@@ -55,8 +57,8 @@ def report(result: dict[str, Any]) -> None:
     print(
         f'{result["config"]}: {n} features of {c} channels, {k} components\n'
         f'likelihood and gradient {result["seconds"]["flow"] * 1e3:.1f} ms, '
-        f'{result["flops"] / 1e9:.1f} GFLOP; {largest}peak {memory.rise / MIB:.1f} MiB above the samples\n'
-        f'(one N x K x C tensor would have {result["bytes_nkc"] / MIB:.1f} MiB)'
+        f'{result["flops"] / 1e9:.1f} GFLOP; {largest}peak {memory.rise / MIB:.1f} MiB above the '
+        f'samples\n(one N x K x C tensor would have {result["bytes_nkc"] / MIB:.1f} MiB)'
     )
 
 

@@ -26,7 +26,15 @@ from mmseg_semi.runtime.measuring import (
     trace_memory,
 )
 from mmseg_semi.step.parts import part
-from mmseg_semi.step.views import StepViews, StudentRows, TeacherRows
+from mmseg_semi.step.views import (
+    Batch,
+    StepViews,
+    StudentOutputs,
+    StudentViews,
+    TeacherOutputs,
+    TeacherViews,
+    UnlabeledBatch,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,27 +74,28 @@ def contrast_views(step: Step, args: argparse.Namespace) -> StepViews:
     def maps(number: int, channels: int) -> Tensor:
         return torch.randn(number, channels, *side, generator=generator).to(step.device)
 
-    def rows(number: int) -> StudentRows:
+    def outputs(number: int) -> StudentOutputs:
         empty = torch.empty(0)
         features = maps(number, objective.bank.features.shape[2]).relu_()
         projection = maps(number, objective.bank.embeddings.shape[2]).requires_grad_()
-        return StudentRows((), empty, empty, features, empty, projection=projection)
+        return StudentOutputs((), empty, empty, features, empty, projection=projection)
 
     logits = maps(number_u, model.num_classes)
     logits[:, present:] -= 100
     label = torch.randint(0, present, (number_l, *crop), generator=generator)
-    return StepViews(
+    valid = torch.ones(number_u, *crop, dtype=torch.bool, device=step.device)
+    batch = Batch(
+        img_l=torch.empty(0),
+        label_l=label.to(step.device),
+        unlabeled=UnlabeledBatch(torch.empty(0), torch.empty(0), valid),
         iteration=step.about['iteration'],
         time=step.about['iteration'] / model.iters_per_epoch,
         generator=generator,
-        monitor=False,
-        img_l=torch.empty(0),
-        label_l=label.to(step.device),
-        samples_l=[],
-        valid_u=torch.ones(number_u, *crop, dtype=torch.bool, device=step.device),
-        teacher_u=TeacherRows(logits),
-        student_l=rows(number_l),
-        student_w=rows(number_u),
+    )
+    return StepViews(
+        batch,
+        TeacherViews(TeacherOutputs(logits)),
+        StudentViews(labeled=outputs(number_l), weak=outputs(number_u)),
     )
 
 
@@ -98,13 +107,15 @@ def measure(subject: Subject) -> dict[str, Any]:
     """
     step, args = subject.step, subject.args
     model = step.runner.model
-    objective = next((o for o in model.objectives if isinstance(o, DGCLObjective)), None)
+    objective = next(
+        (o for o in getattr(model, 'objectives', ()) if isinstance(o, DGCLObjective)), None
+    )
     if objective is None:
         raise SetupError(
             '--measure contrast needs a config with a DGCLObjective, such as those of configs/dgcl/'
         )
     views = contrast_views(step, args)
-    maps = (views.student_l, views.student_w)
+    maps = (views.student.labeled, views.student.weak)
 
     def contrast() -> None:
         for rows in maps:
@@ -134,7 +145,7 @@ def measure(subject: Subject) -> dict[str, Any]:
         memory=asdict(trace_memory(contrast, step.device)),
         bank=[*bank.features.shape],
         bytes_bank=stored_bytes(bank.state_dict().values()),
-        grid=[*views.student_l.features.shape[2:]],
+        grid=[*views.student.labeled.features.shape[2:]],
         batch=step.about['batch'],
         present=int((pixels > 0).sum()),
         labeled_pixels=int(pixels.sum()),
@@ -146,7 +157,7 @@ def measure(subject: Subject) -> dict[str, Any]:
 @torch.no_grad()
 def bfloat16_error(objective: nn.Module, views: StepViews, count: int = 1000) -> dict[str, float]:
     """The effect of a bank in bfloat16 on the densities of one class's features."""
-    rows = views.student_l.features[0].flatten(1).T[:count].contiguous()
+    rows = views.student.labeled.features[0].flatten(1).T[:count].contiguous()
     bank = objective.bank.features[-1].float()
     exact, rounded = (
         knn_density(rows, own, objective.bank.scales) for own in (bank, bank.bfloat16())
@@ -164,8 +175,8 @@ def report(result: dict[str, Any]) -> None:
     """Print the result of :func:`measure`."""
     memory, (k, m, c) = Memory(**result['memory']), result['bank']
     print(
-        f'{result["config"]}: {k} classes x {m} x {c}, {result["bytes_bank"] / MIB:.1f} MiB; maps of '
-        f'{" + ".join(map(str, result["batch"]))} x {result["grid"][0]} x {result["grid"][1]}, '
+        f'{result["config"]}: {k} classes x {m} x {c}, {result["bytes_bank"] / MIB:.1f} MiB; maps '
+        f'of {" + ".join(map(str, result["batch"]))} x {result["grid"][0]} x {result["grid"][1]}, '
         f'{result["labeled_pixels"]} pixels of {result["present"]} classes\n'
         f'{result["seconds"] * 1e3:.1f} ms, {result["flops"] / 1e9:.1f} GFLOP: '
         + ', '.join(f'{name} {value * 1e3:.1f}' for name, value in result['parts'].items())
