@@ -26,6 +26,7 @@ try:
     from mmseg_semi.errors import SetupError
     from mmseg_semi.runtime import launch, stack
     from mmseg_semi.runtime.checkpoints import settle, to_plain
+    from mmseg_semi.step.networks import complete_auxiliary_heads
 except ValueError as error:  # a SetupError: the OpenMMLab stack is not as it must be
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)
@@ -90,7 +91,7 @@ def plain_model(model: dict) -> dict:
     """The config of the EncoderDecoder that answers like a network of this model config."""
     plain = model
     if 'student' in model:
-        plain = dict(model['student'])
+        plain = dict(complete_auxiliary_heads(model['student']))
         if model.get('test_cfg') is not None:
             plain['test_cfg'] = model['test_cfg']
         preprocessor = model['data_preprocessor']
