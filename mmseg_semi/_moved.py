@@ -159,6 +159,9 @@ MOVED: dict[str, tuple[str, ...]] = {
 }
 """Old module below ``mmseg_semi`` -> the modules that hold its names now."""
 
+RENAMED: dict[str, str] = {'StudentRows': 'StudentOutputs', 'TeacherRows': 'TeacherOutputs'}
+"""Old name -> the name that those modules have for it now."""
+
 
 class _OldPath(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds the modules of :data:`MOVED`."""
@@ -182,8 +185,9 @@ class _OldPath(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
         def find(name: str) -> object:
             for source in sources:
-                if name in vars(source):
-                    return vars(source)[name]
+                for known in (name, RENAMED.get(name)):
+                    if known in vars(source):
+                        return vars(source)[known]
             raise AttributeError(f'module {module.__name__!r} has no attribute {name!r}')
 
         module.__getattr__ = find

@@ -25,6 +25,7 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.files import write_whole
 from mmseg_semi.runtime import configs, stack
 from mmseg_semi.runtime.checkpoints import to_plain
+from mmseg_semi.step.networks import complete_auxiliary_heads
 
 # Heads with parts for training only -> the deployed head, and the arguments that it does not have.
 GRAPHS = ('embedding_channels', 'rounds', 'graph_pool', 'class_layer', 'graph')
@@ -86,7 +87,7 @@ def plain_model(model: dict) -> dict:
     """The config of the EncoderDecoder that computes the same as a network of this model config."""
     plain = model
     if 'student' in model:
-        plain = dict(model['student'])
+        plain = dict(complete_auxiliary_heads(model['student']))
         if model.get('test_cfg') is not None:
             plain['test_cfg'] = model['test_cfg']
         preprocessor = model['data_preprocessor']

@@ -132,7 +132,7 @@ class StudentAndTeacher(BaseSegmentor):
         data_preprocessor: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
-        self.student = MODELS.build(_complete_auxiliary_heads(student))
+        self.student = MODELS.build(complete_auxiliary_heads(student))
         if test_cfg is not None:
             self.student.test_cfg = test_cfg
         two_stage(self.student.decode_head)  # refuses a head that cannot serve, and names it
@@ -210,8 +210,14 @@ def _read_recipe(teacher: dict | None) -> TeacherRecipe | None:
         ) from error
 
 
-def _complete_auxiliary_heads(student: dict) -> dict:
-    """The student's config, in which auxiliary heads without ``num_classes`` have the decode head's."""
+def complete_auxiliary_heads(student: dict) -> dict:
+    """A copy of the student's config in which auxiliary heads without ``num_classes`` have the decode head's.
+
+    Example:
+        >>> student = dict(decode_head=dict(num_classes=21), auxiliary_head=dict(type='FCNHead'))
+        >>> complete_auxiliary_heads(student)['auxiliary_head']
+        {'type': 'FCNHead', 'num_classes': 21}
+    """
     heads, decode_head = student.get('auxiliary_head'), student.get('decode_head')
     if not heads or not isinstance(decode_head, dict) or 'num_classes' not in decode_head:
         return student

@@ -3,6 +3,9 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from mmseg.registry import MODELS
+from tiny_semi import tiny_model
+from torch import nn
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
@@ -260,3 +263,16 @@ def test_one_image_mixed_with_itself_stays_as_it_is():
     assert torch.equal(image, before.images) and torch.equal(valid, before.valid)
     assert torch.equal(pseudo.labels, before.pseudo.labels)
     assert torch.equal(pseudo.confidence, before.pseudo.confidence)
+
+
+@MODELS.register_module()
+class _ViewsMixing(nn.Module):
+    """What a mixing was before there was a base class."""
+
+    def forward(self, views):
+        raise AssertionError('not reached')
+
+
+def test_a_module_that_is_no_mixing_is_refused():
+    with pytest.raises(SetupError, match='model.mixing is _ViewsMixing.*step.mixing.Mixing'):
+        tiny_model('fixmatch', mixing=dict(type='_ViewsMixing'))

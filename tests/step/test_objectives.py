@@ -1,8 +1,11 @@
 """What all objectives share, and the two that are no more than a loss."""
 
+from dataclasses import FrozenInstanceError, fields
+
 import pytest
 import torch
 import torch.nn.functional as F
+from mmseg.registry import MODELS
 from tiny_semi import tiny_batch, tiny_losses, tiny_model
 from torch import nn
 
@@ -122,3 +125,51 @@ def test_accuracy_needs_labelled_teacher_rows():
     model = tiny_model('fixmatch', teacher=dict(rows='weak'))
     losses = tiny_losses(model, 3, tiny_batch())
     assert 'selftrain.agreement' in losses and 'selftrain.accuracy' not in losses
+
+
+@MODELS.register_module()
+class _Projects(Objective):
+    """Asks for a projection that nobody declares."""
+
+    all_needs = Needs(labeled=True, projection=True)
+
+    def compute(self, views):
+        return {'loss': views.student.labeled.projection.mean()}
+
+
+@MODELS.register_module()
+class _Declares(_Projects):
+    """Asks for a projection, and declares one."""
+
+    def bind(self, networks):
+        self.layer = nn.Conv2d(networks.student.decode_head.conv_seg.in_channels, 2, 1)
+
+    def get_projection(self):
+        return self.layer
+
+
+def test_one_objective_declares_the_projection():
+    def build(*names):
+        objectives = [dict(type=kind, name=f'p{i}') for i, kind in enumerate(names)]
+        return tiny_model('supervised', objectives=objectives)
+
+    model = build('_Declares', '_Projects')
+    tiny_losses(model, 0)
+    outputs = model.last_views.student.labeled
+    assert torch.equal(outputs.projection, model.objectives[0].layer(outputs.features))
+    with pytest.raises(SetupError, match="'p0' needs a projection, but no objective"):
+        build('_Projects')
+    with pytest.raises(SetupError, match=r"\['p0', 'p1'\] each project the features"):
+        build('_Declares', '_Declares')
+
+
+def test_nothing_is_written_into_the_parts_of_a_step():
+    model = tiny_model('fixmatch')
+    tiny_losses(model, 4)
+    found = model.last_views
+    parts = [found, found.batch, found.batch.unlabeled, found.teacher, found.student]
+    parts += [found.teacher.weak, found.teacher.pseudo_u, found.teacher.mixed, found.student.mixed]
+    for part in parts:
+        with pytest.raises(FrozenInstanceError):
+            setattr(part, fields(part)[0].name, None)
+    assert found.without_student().student is None and found.student is not None
