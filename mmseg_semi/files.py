@@ -65,3 +65,9 @@ def commit(draft: Path, final: Path, sync: bool = True) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def remove_drafts(folder: str | Path) -> None:
+    """Remove the drafts that a killed run left in a folder; a missing folder is no error."""
+    for draft in Path(folder).glob(f'.*{DRAFT}'):
+        draft.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Training that is killed goes on from a whole checkpoint and ends as if nothing had happened.
+"""Training that is killed resumes from a complete checkpoint and ends in the same state.
 
 ``tools/analysis/crash_test.py`` does the same with more kills and whole processes; docs/robustness.md has its outcome.
 """

@@ -8,32 +8,39 @@ import importlib
 import sys
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    'train': ('train', 'train a model'),
-    'test': ('test', 'evaluate a checkpoint'),
-    'publish': ('publish', 'turn a checkpoint of a run into a plain one with its config'),
-    'export-onnx': ('export_onnx', 'write a network as ONNX'),
-    'splits': ('splits', 'import, make, check or describe lists of images'),
-    'shards': ('shards', 'pack unlabelled images into tar shards'),
-    'check-dataset': ('check_dataset', 'check all images and masks before training'),
-    'browse-dataset': ('browse_dataset', 'draw the first batches of a training'),
-    'benchmark': ('benchmark', 'measure time and memory of training and inference'),
-    'compare': ('analysis.compare', 'train several configs on several label subsets'),
-    'feature-map': ('analysis.feature_map', 'draw densities and a t-SNE of pixel features'),
-    'label-correction': ('analysis.label_correction', "measure MLLC's label correction"),
-    'data-speed': ('analysis.data_speed', 'measure speed and memory of the input pipeline'),
-    'crash-test': ('analysis.crash_test', 'kill a training at random moments and resume it'),
-    'to-weights-only': ('model_converters.to_weights_only', 'reduce a checkpoint to its weights'),
+    'train': ('cli.train', 'train a model'),
+    'test': ('cli.test', 'evaluate a checkpoint'),
+    'publish': ('cli.publish', 'turn a checkpoint of a run into a plain one with its config'),
+    'export-onnx': ('cli.export_onnx', 'write a network as ONNX'),
+    'splits': ('cli.splits', 'import, make, check or describe lists of images'),
+    'shards': ('cli.shards', 'pack unlabelled images into tar shards'),
+    'convert-camvid': ('preparing.converters.camvid', 'prepare CamVid'),
+    'convert-cityscapes': ('preparing.converters.cityscapes', 'prepare Cityscapes'),
+    'convert-sun-rgbd': ('preparing.converters.sun_rgbd', 'prepare SUN RGB-D'),
+    'convert-voc': ('preparing.converters.voc', 'prepare PASCAL VOC 2012 with SBD'),
+    'check-dataset': ('cli.check_dataset', 'check all images and masks before training'),
+    'browse-dataset': ('cli.browse_dataset', 'draw the first batches of a training'),
+    'benchmark': ('cli.benchmark', 'measure time and memory of training and inference'),
+    'compare': ('cli.analysis.compare', 'train several configs on several label subsets'),
+    'feature-map': ('cli.analysis.feature_map', 'draw densities and a t-SNE of pixel features'),
+    'label-correction': ('cli.analysis.label_correction', "measure MLLC's label correction"),
+    'data-speed': ('cli.analysis.data_speed', 'measure speed and memory of the input pipeline'),
+    'crash-test': ('cli.analysis.crash_test', 'kill a training at random moments and resume it'),
+    'to-weights-only': (
+        'cli.model_converters.to_weights_only',
+        'reduce a checkpoint to its weights',
+    ),
     'convert-ddfp-resnet': (
-        'model_converters.ddfp_resnet',
+        'cli.model_converters.ddfp_resnet',
         'convert an ImageNet ResNet with a deep stem',
     ),
     'convert-coco-resnet': (
-        'model_converters.deeplab_coco_resnet',
+        'cli.model_converters.deeplab_coco_resnet',
         'convert the COCO-pretrained ResNet of AdvSemiSeg',
     ),
-    'quickstart': ('quickstart', 'train and compare on generated scenes (needs a checkout)'),
+    'quickstart': ('cli.quickstart', 'train and compare on generated scenes (needs a checkout)'),
 }
-"""Command -> its module below ``mmseg_semi.cli`` and one line for ``mmseg-semi --help``."""
+"""Command -> its module below ``mmseg_semi`` and one line for ``mmseg-semi --help``."""
 
 
 def main(arguments: list[str] | None = None) -> int | None:
@@ -55,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int | None:
         print(f"error: '{arguments[0]}' is no command\n\n{usage()}", file=sys.stderr)
         return 2
     sys.argv = [f'mmseg-semi {name}', *rest]  # argparse takes the name in its messages from here
-    return importlib.import_module(f'{__name__}.{COMMANDS[name][0]}').main(rest)
+    return importlib.import_module(f'mmseg_semi.{COMMANDS[name][0]}').main(rest)
 
 
 def usage() -> str:

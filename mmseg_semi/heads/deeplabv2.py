@@ -1,4 +1,11 @@
-"""The DeepLabV2 head of the authors' code of ClassMix (arXiv 2007.07936) and MLLC (arXiv 2404.02065)."""
+"""DeepLabV2's head with GroupNorm and squeeze-and-excitation, split in two stages.
+
+The head of the authors' code of ClassMix (V. Olsson et al., https://arxiv.org/abs/2007.07936) and
+MLLC (H. Xiao et al., https://arxiv.org/abs/2404.02065). It differs from MMSegmentation's
+``ASPPHead`` in: the five branches are concatenated and gated, where ``ASPPHead`` also pools the
+image; GroupNorm; the 3x3 fusion has no activation; the classifier has no bias; all convolution
+weights start from N(0, 0.01^2).
+"""
 
 from collections.abc import Sequence
 
@@ -12,11 +19,16 @@ from mmseg_semi.heads.deeplabv3plus import DeepLabV3PlusHead
 from mmseg_semi.heads.two_stage import HeadOutput, NoFirstLayer
 
 STD = 0.01
-"""Of all initial convolution weights."""
+"""Standard deviation of all initial convolution weights."""
 
 
 def init_convolutions(module: nn.Module, zero_bias: Sequence[nn.Module] = ()) -> None:
-    """N(0, 0.01^2) for every convolution's weights, 0 for the biases of ``zero_bias``; the rest keeps torch's default."""
+    """Draw every convolution's weights from N(0, 0.01^2); other weights keep torch's default.
+
+    Args:
+        module: Module whose convolutions are initialised, in place.
+        zero_bias: Layers whose biases are set to 0.
+    """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, std=STD)
@@ -25,14 +37,20 @@ def init_convolutions(module: nn.Module, zero_bias: Sequence[nn.Module] = ()) ->
 
 
 class DilatedPyramid(nn.Module):
-    """Five parallel convolutions, squeeze-and-excitation, and a 3x3 fusion without activation.
+    """Apply five parallel convolutions, squeeze-and-excitation and a 3x3 fusion.
 
     Args:
-        in_channels: Of the backbone's output.
-        channels: Width of each branch and of the result (256).
-        dilations: Of the 3x3 branches, beside the 1x1 one.
-        groups: Of the GroupNorms.
-        reduction: Of the squeeze-and-excitation.
+        in_channels: Channels of the backbone's output (2048).
+        channels: Channels of each branch and of the result (256).
+        dilations: Dilations of the 3x3 branches (6, 12, 18, 24); the first branch is a 1x1
+            convolution.
+        groups: Number of groups of each GroupNorm (32).
+        reduction: Reduction of the squeeze-and-excitation's hidden layer (16).
+
+    Example:
+        >>> pyramid = DilatedPyramid(in_channels=32, channels=16, groups=4)
+        >>> pyramid(torch.randn(2, 32, 8, 8)).shape
+        torch.Size([2, 16, 8, 8])
     """
 
     def __init__(
@@ -61,11 +79,11 @@ class DilatedPyramid(nn.Module):
         self.norm = nn.GroupNorm(groups, channels)
 
     def init_values(self) -> None:
-        """N(0, 0.01^2); not called ``init_weights``, which MMEngine would call by itself."""
+        """Initialise as the authors do; MMEngine would call a method named ``init_weights``."""
         init_convolutions(self, zero_bias=[self.fusion])
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C_in, h, w) -> (N, channels, h, w)."""
+        """Map (N, C_in, h, w) to (N, channels, h, w)."""
         x = torch.cat([branch(x) for branch in self.branches], dim=1)
         gate = self.excite(F.relu(self.squeeze(x.mean(dim=(2, 3))))).sigmoid()
         return self.norm(self.fusion(x * gate[:, :, None, None]))
@@ -73,20 +91,26 @@ class DilatedPyramid(nn.Module):
 
 @MODELS.register_module()
 class DeepLabV2Head(NoFirstLayer, BaseDecodeHead):
-    """DeepLabV2 with GroupNorm and squeeze-and-excitation, at the resolution of one backbone output.
+    """Classify at the resolution of one backbone output, by DeepLabV2's dilated pyramid.
 
-    In two stages: fused and lifted features are the backbone's output; penultimate ones the pyramid's.
+    In two stages (``heads/two_stage.py``), fused and lifted features are the backbone's output, and
+    the penultimate features are the pyramid's output.
 
     Args:
         in_channels: Channels of the backbone's output (2048).
-        channels: Width of the pyramid (256).
-        num_classes: K.
-        in_index: Backbone output used.
-        dilations: Of the 3x3 branches.
-        groups: Of the GroupNorms.
-        dropout_ratio: Channel dropout in front of the classifier, which has no bias.
-        align_corners: Of every bilinear resize.
-        kwargs: ``BaseDecodeHead``'s ``loss_decode``, ``ignore_index``, ...
+        channels: Channels of the pyramid (256).
+        num_classes: Number of classes K.
+        in_index: Index of the backbone output (3, the last).
+        dilations: Dilations of the 3x3 branches (6, 12, 18, 24).
+        groups: Number of groups of each GroupNorm (32).
+        dropout_ratio: Channel dropout in front of the classifier (0.1).
+        align_corners: ``align_corners`` of every bilinear resize.
+        kwargs: Arguments of ``BaseDecodeHead``: ``loss_decode``, ``ignore_index``, ...
+
+    Example:
+        >>> head = DeepLabV2Head(in_channels=32, channels=16, num_classes=3, in_index=0, groups=4)
+        >>> head([torch.randn(2, 32, 8, 8)]).shape
+        torch.Size([2, 3, 8, 8])
     """
 
     def __init__(
@@ -119,27 +143,27 @@ class DeepLabV2Head(NoFirstLayer, BaseDecodeHead):
         self.conv_seg = nn.Conv2d(channels, self.out_channels, 1, bias=False)
 
     def init_weights(self) -> None:
-        """N(0, 0.01^2) for all convolutions, as the released code ends up with."""
+        """Draw all convolution weights from N(0, 0.01^2), the final state in the released code."""
         super().init_weights()
         init_convolutions(self.conv_seg)
         self.pyramid.init_values()
 
     def embed(self, inputs: Sequence[Tensor]) -> Tensor:
-        """The backbone's output."""
+        """Return the backbone's output, (N, C_in, h, w)."""
         return self._transform_inputs(inputs)
 
     def features(self, lifted: Tensor, branches: tuple[int, int] | None = None) -> Tensor:
-        """(N, C_in, h, w) -> (N, channels, h, w). There is one branch."""
+        """Map u to penultimate features, (N, channels, h, w). There is one branch."""
         return self.pyramid(lifted)
 
     def finish(self, lifted: Tensor, branches: tuple[int, int] | None = None) -> HeadOutput:
-        """Features and logits, (N, K, h, w)."""
+        """Map u to features and logits, (N, K, h, w)."""
         features = self.features(lifted)
         return HeadOutput(features, self.cls_seg(features))
 
-    # without reads of device counts
+    # see decode_losses: it does not wait for the device
     loss_by_feat = DeepLabV3PlusHead.loss_by_feat
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Backbone outputs -> (N, K, h, w) logits."""
+        """Map backbone outputs to logits, (N, K, h, w)."""
         return self.cls_seg(self.features(self.embed(inputs)))

@@ -1,1 +1,1 @@
-"""What people run before training; no training run reaches it."""
+"""Tools that run before training; no training run imports them."""

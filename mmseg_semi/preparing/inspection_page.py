@@ -1,4 +1,4 @@
-"""The report of a scan as one HTML file, pictures included."""
+"""Write the report of an inspection as one HTML file with its pictures."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from mmseg_semi.data.transforms import LoadSegLabels
+from mmseg_semi.files import write_whole
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.preparing.inspection import Finding, Report, Source, Survey
 from mmseg_semi.runtime.pictures import default_palette, overlay_labels, paint_labels, shrink
@@ -20,7 +21,7 @@ from mmseg_semi.runtime.pictures import default_palette, overlay_labels, paint_l
 _SIDE = 240
 _CASES, _SAMPLES = 12, 6
 _WRONG = (255, 0, 255)
-_MASKS = ('labels', 'size', 'void', 'turned')  # what is shown with its mask
+_WITH_MASK = ('labels', 'size', 'void', 'turned')  # findings that are shown with their masks
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1100px; padding: 0 1em;
@@ -39,12 +40,12 @@ figcaption { font-size: .8em; color: #444; overflow-wrap: anywhere; }
 
 
 def write_page(report: Report, path: Path, title: str) -> None:
-    """Write the report with sample pictures and pictures of what was found.
+    """Write the report, with sample images and the images of the findings.
 
     Args:
         report: From :func:`mmseg_semi.preparing.inspection.inspect`.
         path: File to write.
-        title: What was scanned, e.g. the config's name.
+        title: Name of the inspected data, e.g. of the config.
     """
     sources = [survey.source for survey in report.surveys]
     parts = [
@@ -57,21 +58,29 @@ def write_page(report: Report, path: Path, title: str) -> None:
     if labelled:
         parts.append(f'<h2>Classes</h2>{_class_table(labelled)}')
     parts += [_samples(source) for source in sources]
-    path.write_text('\n'.join(parts), encoding='utf-8')
+    write_whole(path, '\n'.join(parts), sync=False)
 
 
 def _verdict(report: Report) -> str:
     errors, warnings = report.count('error'), report.count('warning')
-    if not errors + warnings:
-        return 'Nothing wrong was found.'
-    return (
-        f'<span class="error">error</span>: {errors}; training would stop there, or the score would be '
-        f'wrong. <span class="warning">warning</span>: {warnings}; worth a look.'
-    )
+    sentences = []
+    if errors:
+        sentences.append(
+            f'<span class="error">error</span> {errors}: training stops at these files, or the score '
+            'is wrong.'
+        )
+    if warnings:
+        sentences.append(
+            f'<span class="warning">warning</span> {warnings}: training runs with these files; check '
+            'whether you want that.'
+        )
+    return ' '.join(sentences) or 'No errors and no warnings.'
 
 
 def _source_table(surveys: Sequence[Survey]) -> str:
-    rows = ['<tr><th>source<th>images<th>masks<th>void<th>sizes (width x height)<th>protocol']
+    rows = [
+        '<tr><th>source<th>images<th>masks<th>ignored pixels<th>sizes (width x height)<th>protocol'
+    ]
     for survey in surveys:
         masks = survey.masks if survey.source.load_labels else 'not opened'
         void = f'{survey.void:.1%}' if survey.masks else ''
@@ -84,7 +93,7 @@ def _source_table(surveys: Sequence[Survey]) -> str:
 
 
 def size_words(survey: Survey) -> str:
-    """The sizes of a source's images in words."""
+    """Sizes of the images of a source, in words."""
     row = survey.size_row()
     if not row:
         return ''
@@ -118,11 +127,12 @@ def _class_table(surveys: Sequence[Survey]) -> str:
                 f'{share_words(row["share"])}<td class="n">{row["masks"]}'
             )
         lines.append(line)
-    return f'<table>{"".join(lines)}</table><p>Shares are of the labelled pixels, without void.'
+    note = 'Shares of the labelled pixels; ignored pixels (255) do not count.'
+    return f'<table>{"".join(lines)}</table><p>{note}'
 
 
 def share_words(share: float) -> str:
-    """A share as a percentage that tells small from none."""
+    """A share as a percentage, in which a small share differs from none."""
     return '0' if share == 0 else '< 0.01 %' if share < 1e-4 else f'{100 * share:.2f} %'
 
 
@@ -132,13 +142,15 @@ def _finding(finding: Finding, sources: Sequence[Source]) -> str:
     for case in shown:
         pictures = ''
         for s, index in case.places:
-            pictures += _pictures(sources[s], index, 'apart' if finding.kind in _MASKS else 'plain')
+            pictures += _pictures(
+                sources[s], index, 'apart' if finding.kind in _WITH_MASK else 'plain'
+            )
         files = '<br>'.join(map(escape, case.files))
         words = escape(case.text)
         figures.append(f'<figure>{pictures}<figcaption>{files}<br>{words}</figcaption></figure>')
     more = ''
     if finding.count > len(shown):
-        more = f'<p>{finding.count - len(shown)} more are in report.json.'
+        more = f'<p>{finding.count - len(shown)} more are listed in report.json.'
     return (
         f'<h2><span class="{finding.level}">{finding.level}</span> {escape(finding.source)}: '
         f'{escape(finding.what)}: {finding.count}</h2>'
@@ -157,12 +169,15 @@ def _samples(source: Source) -> str:
     return f'<h2>Samples: {escape(source.name)}</h2><div class="cases">{"".join(figures)}</div>'
 
 
-def _pictures(source: Source, index: int, how: str = 'laid over') -> str:
-    """An image with its mask laid over it, 'apart' beside it, or 'plain' alone; '' if it is unreadable."""
+def _pictures(source: Source, index: int, how: str = 'over') -> str:
+    """HTML of an image: with its mask over it, 'apart' with its mask beside it, or 'plain' alone.
+
+    Empty if the image is unreadable.
+    """
     info = {**source.entry(index), 'seg_fields': []}
     try:
         img = source.load_image(dict(info))['img'][..., ::-1]
-    except Exception:  # the report says so
+    except Exception:  # a finding of the report
         return ''
     plain = _embed(shrink(img, _SIDE))
     if how == 'plain' or source.load_labels is None:
@@ -170,7 +185,7 @@ def _pictures(source: Source, index: int, how: str = 'laid over') -> str:
     palette = _palette(source)
     try:
         labels = source.load_labels(dict(info))['gt_seg_map']
-    except Exception:  # the report says so
+    except Exception:  # a finding of the report
         return plain + _raw_mask(source, info['seg_map_path'], palette)
     if how == 'apart' or labels.shape != img.shape[:2]:
         return plain + _embed(shrink(paint_labels(labels, palette), _SIDE, smooth=False))
@@ -178,7 +193,7 @@ def _pictures(source: Source, index: int, how: str = 'laid over') -> str:
 
 
 def _raw_mask(source: Source, path: str, palette: Sequence) -> str:
-    """A mask that is not as it must be: indices in their colours, other pictures as they are."""
+    """HTML of a mask that the loader refused: indices in colours, any other image unchanged."""
     try:
         mask = Image.open(io.BytesIO(fileio.get(path, backend_args=source.backend_args)))
         if mask.mode in ('1', 'L', 'P', 'I', 'I;16') and isinstance(
@@ -187,13 +202,13 @@ def _raw_mask(source: Source, path: str, palette: Sequence) -> str:
             picture = paint_labels(np.clip(np.asarray(mask), 0, IGNORE), palette)
         else:
             picture = np.asarray(mask.convert('RGB'))
-    except Exception:  # nor can it be shown
+    except Exception:  # it cannot be shown either
         return ''
     return _embed(shrink(picture, _SIDE, smooth=False))
 
 
 def _palette(source: Source) -> list[tuple[int, int, int]]:
-    """Colours of all labels: those of the classes, then one that no class should have."""
+    """Colours of all labels: those of the classes, then a striking one for all other values."""
     count = len(source.classes)
     colours = list(source.palette or default_palette(count or IGNORE))[: count or IGNORE]
     return [tuple(c) for c in colours] + [_WRONG] * (IGNORE - len(colours))

@@ -1,4 +1,4 @@
-"""Draw labelled images by seed: at random, by class, or by group."""
+"""Draw the labelled images of a data set from a seed: at random, by class, or by group."""
 
 from __future__ import annotations
 
@@ -35,35 +35,35 @@ def make_split(
     seg_map_suffix: str = '',
     only: Path | None = None,
 ) -> Split:
-    """Draw ``n`` labelled images from a folder by seed; the others are unlabelled.
+    """Draw ``n`` labelled images from a folder; the others are unlabelled.
 
-    The same names give the same lists on every machine. With one seed and no balancing, a smaller
-    ``n`` is contained in a larger one.
+    The same names and seed give the same lists on every machine. With one seed and no balancing,
+    the labelled images of a smaller ``n`` are among those of a larger one.
 
     Args:
         images: Folder of images, searched with its subfolders.
         n: Number of labelled images, 1 to all.
-        seed: 0 or more.
+        seed: Seed of the draw, 0 or more.
         out: Folder that receives ``labeled.txt``, ``unlabeled.txt`` (unless all are labelled) and
             ``manifest.json``.
-        masks: Folder of masks with the names of the images; needed to balance.
-        balance: None for a plain draw; 'classes' makes every class appear in the labelled images;
-            'stratified' gives each class the share of labelled images that it has of all images, and
-            makes every class appear.
-        min_pixels: Pixels that an image must have of a class to show it. Defaults to 1.
-        name: What the protocol is called in the manifest. Defaults to 'own'.
-        group: Regular expression that finds the group of an image in its name, for instance the video
-            or the city: its first parenthesis, or all that it matches.
-        grouping: 'whole': groups are labelled as a whole or not at all, as many as fit into ``n``
-            images when they come in random order. 'spread': each group has its share of the ``n`` images.
-        img_suffix: End of the images' file names, taken off their names, such as '_leftImg8bit.png'.
-            Empty: any image; the extension is taken off.
-        seg_map_suffix: The same of the masks, such as '_gtFine_labelTrainIds.png'.
-        only: List of the names to draw from, where the folder holds others as well (VOC's holds val).
+        masks: Folder of masks with the names of the images; needed by ``balance``.
+        balance: None draws at random; 'classes' makes every class appear in the labelled images;
+            'stratified' gives each class the share of labelled images that it has of all images,
+            and makes every class appear.
+        min_pixels: Number of pixels of a class that an image must have to show it. Defaults to 1.
+        name: Name of the protocol in the manifest. Defaults to 'own'.
+        group: Regular expression that finds the group of an image in its name, for instance the
+            video or the city: its first parenthesis, or the complete match.
+        grouping: 'whole' labels complete groups, in random order, as many as fit into ``n`` images.
+            'spread' labels the same share of each group.
+        img_suffix: End of the images' file names that is no part of their names, such as
+            '_leftImg8bit.png'. Empty: any image, whose extension is removed.
+        seg_map_suffix: The same for the masks, such as '_gtFine_labelTrainIds.png'.
+        only: List of the names to draw from, if the folder holds others as well (VOC's holds val).
 
     Raises:
-        SetupError: If there are no images, the list names one that is not there, ``n`` is out of
-            range, masks are missing, ``n`` images cannot show every class, or the groups are none.
+        SetupError: If there are no images, the list names a missing one, ``n`` is out of range,
+            masks are missing, ``n`` images cannot show every class, or a name has no group.
     """
     names = list_names(images, img_suffix)
     if only is not None:
@@ -71,53 +71,54 @@ def make_split(
     if not 1 <= n <= len(names):
         raise SetupError(f'--n {n} is out of range: {images} holds {len(names)} images')
     if seed < 0:
-        raise SetupError(f'--seed {seed} is negative; give an integer of 0 or more')
-    if balance not in (None, *BALANCES):
-        raise SetupError(f'--balance {balance} is unknown; expected {" or ".join(BALANCES)}')
-    if balance and group:
-        raise SetupError('--balance and --group exclude each other; give one of them')
+        raise SetupError(f'--seed {seed} is negative; expected an integer of 0 or more')
+    _check_balance(balance, group, masks)
     order = [names[i] for i in seeded_permutation(len(names), seed)]
     if group is not None:
         chosen = by_group(order, n, seed, group, grouping)
     elif balance:
-        if masks is None:
-            raise SetupError(f'--balance {balance} needs --masks, the folder of label maps')
         shown = _classes_shown(names, masks, min_pixels, seg_map_suffix)
         chosen = (show_all if balance == 'classes' else stratify)(order, shown, n)
     else:
         chosen = order[:n]
     labeled = sorted(chosen)
     unlabeled = sorted(set(names) - set(chosen))
-    how = dict(source='drawn by tools/splits.py make', seed=seed)
-    how['balance'] = balance and f'{balance} (of at least {min_pixels} pixels)'
-    how['group'] = group and f'{grouping} groups {group}'
-    number = len(labeled)
-    write_split(
-        Path(out),
-        labeled,
-        unlabeled,
-        dict(
-            protocol=f'{name} {number} seed {seed}' if unlabeled else f'{name} {number}',
-            **how,
-            images=summarize(names),
-        ),
+    protocol = f'{name} {len(labeled)}'
+    manifest = dict(
+        protocol=f'{protocol} seed {seed}' if unlabeled else protocol,
+        source='drawn by tools/splits.py make',
+        seed=seed,
+        balance=balance and f'{balance} (of at least {min_pixels} pixels)',
+        group=group and f'{grouping} groups {group}',
+        images=summarize(names),
     )
+    write_split(Path(out), labeled, unlabeled, manifest)
     return Split(labeled, unlabeled, (Path(out) / 'labeled.txt', Path(out) / 'unlabeled.txt'))
 
 
-# ------------------------------------------------------------------------------------------- folders
+def _check_balance(balance: str | None, group: str | None, masks: Path | None) -> None:
+    if balance not in (None, *BALANCES):
+        raise SetupError(f'--balance {balance} is unknown; expected {" or ".join(BALANCES)}')
+    if balance and group:
+        raise SetupError('--balance and --group exclude each other; use one of them')
+    if balance and masks is None:
+        raise SetupError(f'--balance {balance} needs --masks, the folder of label maps')
+
+
+# ------------------------------------------------------------------------------------------ folders
 
 
 def find_files(folder: Path, suffix: str, option: str) -> dict[str, Path]:
-    """Image files below a folder by name: their relative path without its end.
+    """Find the images below a folder by name: their relative path without its suffix.
 
     Args:
-        folder: Searched with its subfolders.
-        suffix: End of the file names that count, taken off; empty for any image's extension.
-        option: Names the folder in errors.
+        folder: Folder, searched with its subfolders.
+        suffix: End of the file names to find, removed from the names; empty finds any image and
+            removes its extension.
+        option: Option that names the folder, for errors.
 
     Raises:
-        SetupError: If the folder is missing or empty, or two files differ in their ending alone.
+        SetupError: If the folder is missing or empty, or two files differ only in their suffix.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -132,7 +133,7 @@ def find_files(folder: Path, suffix: str, option: str) -> dict[str, Path]:
             continue
         if name in files:
             raise SetupError(
-                f'{option} {folder} holds {name} with several endings; keep one file a name'
+                f'{option} {folder} holds {name} with several suffixes; keep one file for each name'
             )
         files[name] = path
     if not files:
@@ -143,23 +144,23 @@ def find_files(folder: Path, suffix: str, option: str) -> dict[str, Path]:
 
 
 def list_names(images: Path, suffix: str = '') -> list[str]:
-    """Sorted names of the images below a folder: relative paths without their endings.
+    """Sorted names of the images below a folder: relative paths without their suffixes.
 
     Raises:
-        SetupError: If the folder is missing or empty, or two images differ in their ending alone.
+        SetupError: If the folder is missing or empty, or two images differ only in their suffix.
     """
     return sorted(find_files(images, suffix, '--images'))
 
 
 def _among(names: Sequence[str], path: Path, images: Path) -> list[str]:
-    """The names that a list chooses."""
+    """The names of a list, all of which must be among ``names``."""
     chosen = sorted(set(read_names(path)))
     missing = sorted(set(chosen) - set(names))
     if missing:
         raise SetupError(
-            f'--list {path} names {missing[0]}, which is not in --images {images} ({len(missing)} of '
-            f'{len(chosen)} names are missing); give list and folder of the same data set, or mend '
-            '--img-suffix'
+            f'--list {path} names {missing[0]}, which is not in --images {images} ({len(missing)} '
+            f'of {len(chosen)} names are missing); use list and folder of the same data set, or '
+            'fix --img-suffix'
         )
     return chosen
 
@@ -167,23 +168,27 @@ def _among(names: Sequence[str], path: Path, images: Path) -> list[str]:
 def _classes_shown(
     names: Sequence[str], masks: Path, min_pixels: int, suffix: str
 ) -> dict[str, set[int]]:
-    """Classes of which each image has at least ``min_pixels``; 255 is none."""
+    """Classes of which each image has at least ``min_pixels``, without 255."""
     files = find_files(masks, suffix, '--masks')
     shown = {}
     for name in names:
         if name not in files:
-            raise SetupError(f'--masks {masks} holds no mask of {name}; expected one of each image')
+            raise SetupError(
+                f'--masks {masks} holds no mask of {name}; expected a mask of each image'
+            )
         values, counts = np.unique(read_labels(str(files[name])), return_counts=True)
         pairs = zip(values.tolist(), counts.tolist(), strict=True)
         shown[name] = {v for v, count in pairs if v != IGNORE and count >= min_pixels}
     return shown
 
 
-# ------------------------------------------------------------------------------------------- drawing
+# ------------------------------------------------------------------------------------------ drawing
 
 
 def show_all(order: Sequence[str], shown: Mapping[str, set[int]], n: int) -> list[str]:
-    """First the images that complete the classes, rarest class first, then the rest of the draw.
+    """Choose ``n`` images that show every class: first one for each class, rarest class first.
+
+    The others come in the order of the draw.
 
     Args:
         order: All names in the order of the draw.
@@ -192,6 +197,10 @@ def show_all(order: Sequence[str], shown: Mapping[str, set[int]], n: int) -> lis
 
     Raises:
         SetupError: If ``n`` names do not suffice.
+
+    Example:
+        >>> show_all(['a', 'b', 'c'], {'a': {0}, 'b': {0}, 'c': {0, 1}}, 2)
+        ['c', 'a']
     """
     frequency = Counter(c for classes in shown.values() for c in classes)
     chosen: list[str] = []
@@ -203,22 +212,23 @@ def show_all(order: Sequence[str], shown: Mapping[str, set[int]], n: int) -> lis
     if len(chosen) > n:
         raise SetupError(
             f'--n {n} images cannot show all {len(frequency)} classes in this draw (it needs '
-            f'{len(chosen)}); raise --n or leave out --balance'
+            f'{len(chosen)}); raise --n or remove --balance'
         )
     taken = set(chosen)
     return chosen + [name for name in order if name not in taken][: n - len(chosen)]
 
 
 def stratify(order: Sequence[str], shown: Mapping[str, set[int]], n: int) -> list[str]:
-    """Labelled images that show each class as often as all images do, in proportion.
+    """Choose ``n`` images in which each class has the share of images that it has in all images.
 
-    Iterative stratification (Sechidis et al., https://doi.org/10.1007/978-3-642-23808-6_10): the class
-    with the fewest images left is served first, since few can serve it; among its images the one comes
-    first that serves most of what is still wanted, ties go to the order of the draw. Images that are
-    left to choose then come in the order of the draw.
+    Iterative stratification (Sechidis et al., https://doi.org/10.1007/978-3-642-23808-6_10): the
+    class with the fewest images left is served first, since few can serve it. Among its images, the
+    one that shows most of the classes still wanted is chosen; ties go to the order of the draw.
+    Once all classes are served, images are chosen in the order of the draw.
 
     Args:
-        order, shown, n: As of :func:`show_all`, which takes over where a class would be left out.
+        order, shown, n: As in :func:`show_all`, which replaces this method if a class would be
+            missing.
     """
     frequency = Counter(c for classes in shown.values() for c in classes)
     wanted = {c: max(1, round(n * count / len(order))) for c, count in frequency.items()}
@@ -249,40 +259,22 @@ def stratify(order: Sequence[str], shown: Mapping[str, set[int]], n: int) -> lis
 
 
 def by_group(order: Sequence[str], n: int, seed: int, pattern: str, grouping: str) -> list[str]:
-    """Choose by the group that each name belongs to.
+    """Choose images by the groups that their names belong to.
 
     Args:
         order: All names in the order of the draw.
-        n: Number of names to choose; with 'whole' groups the most that may be chosen.
-        seed: Decides the order of whole groups, whatever their sizes.
-        pattern: Regular expression: its first parenthesis is the group, or all that it matches.
-        grouping: 'whole' or 'spread'.
+        n: Number of names to choose; the largest number with 'whole' groups.
+        seed: Seed of the order of 'whole' groups, which does not depend on their sizes.
+        pattern: Regular expression: its first parenthesis, or its complete match, is the group.
+        grouping: 'whole' or 'spread', as in :func:`make_split`.
 
     Raises:
-        SetupError: If a name has no group, there is one group only, or no group is as small as ``n``.
+        SetupError: If a name has no group, there is only one group, or each group has more than
+            ``n`` images.
     """
-    try:
-        matches = {name: re.search(pattern, name) for name in order}
-    except re.error as error:
-        raise SetupError(
-            f'--group {pattern} is no regular expression ({error}); one that takes the first folder '
-            "is '^([^/]+)/'"
-        ) from error
-    lost = [name for name, match in matches.items() if match is None]
-    if lost:
-        raise SetupError(
-            f'--group {pattern} finds nothing in {len(lost)} of {len(order)} names, the first is '
-            f'{min(lost)}; give an expression that each name matches'
-        )
-    groups: dict[str, list[str]] = {}
-    for name, match in matches.items():
-        groups.setdefault(match[1] if match.re.groups else match[0], []).append(name)
-    if len(groups) == 1:
-        raise SetupError(
-            f'--group {pattern} finds one group only ({next(iter(groups))}); expected several'
-        )
-    chosen: list[str] = []
+    groups = _find_groups(order, pattern)
     if grouping == 'whole':
+        chosen: list[str] = []
         names = sorted(groups)
         for members in (groups[names[i]] for i in seeded_permutation(len(names), seed)):
             if len(chosen) + len(members) <= n:
@@ -290,7 +282,7 @@ def by_group(order: Sequence[str], n: int, seed: int, pattern: str, grouping: st
         if not chosen:
             raise SetupError(
                 f'--n {n}: the smallest of the {len(groups)} groups has '
-                f'{min(map(len, groups.values()))} images; raise --n, or take --grouping spread'
+                f'{min(map(len, groups.values()))} images; raise --n, or use --grouping spread'
             )
         return chosen
     # position in its group relative to the group's size: the first n of this order are fair shares
@@ -300,3 +292,28 @@ def by_group(order: Sequence[str], n: int, seed: int, pattern: str, grouping: st
         for i, name in enumerate(members)
     }
     return sorted(order, key=rank.__getitem__)[:n]
+
+
+def _find_groups(order: Sequence[str], pattern: str) -> dict[str, list[str]]:
+    """Names of each group, in the order of the draw."""
+    try:
+        matches = {name: re.search(pattern, name) for name in order}
+    except re.error as error:
+        raise SetupError(
+            f"--group {pattern} is no regular expression ({error}); '^([^/]+)/' finds the first "
+            'folder'
+        ) from error
+    unmatched = [name for name, match in matches.items() if match is None]
+    if unmatched:
+        raise SetupError(
+            f'--group {pattern} finds nothing in {len(unmatched)} of {len(order)} names, the first '
+            f'is {min(unmatched)}; use an expression that each name matches'
+        )
+    groups: dict[str, list[str]] = {}
+    for name, match in matches.items():
+        groups.setdefault(match[1] if match.re.groups else match[0], []).append(name)
+    if len(groups) == 1:
+        raise SetupError(
+            f'--group {pattern} finds one group only ({next(iter(groups))}); expected several'
+        )
+    return groups

@@ -1,4 +1,4 @@
-"""Import published lists of labelled and unlabelled images, from a folder or the web, checked by hash."""
+"""Import published lists of labelled and unlabelled images, and check them by their hashes."""
 
 from __future__ import annotations
 
@@ -27,39 +27,33 @@ from mmseg_semi.errors import SetupError
 
 _ARCHIVES = ('.zip', '.tar', '.tar.gz', '.tgz', '.tar.bz2', '.tar.xz')
 _GITHUB = re.compile(r'(https://github\.com/[^/]+/[^/]+?)(?:\.git)?(?:/tree/([^/]+).*)?/?')
-_TIMEOUT = 60  # seconds without an answer
+_TIMEOUT = 60  # seconds without a response
 
 
 def import_splits(
     family: str, dataset: str, source: str | Path | None, out: Path, verify: bool = True
 ) -> dict[int, Split]:
-    """Find the lists of a family below a folder, check them, and write them in one form.
+    """Find the lists of a family in a folder or on the web, check them, and write them in one form.
 
-    Nothing is written unless every list found is what was published.
+    Nothing is written unless every list equals the published one.
 
     Args:
         family: 'u2pl', 'cps' or 'cct'.
         dataset: 'voc' or 'cityscapes'.
-        source: Checkout of a repository that ships the lists, a folder with them, an archive, or the
-            web address of an archive, of a GitHub repository, or of a folder in which the files are
-            called as in the repository. None: where the lists were published.
+        source: Checkout of a repository that ships the lists, a folder with them, an archive, or
+            the web address of an archive, of a GitHub repository, or of a folder whose files have
+            the names of the repository. None: the repository that published the lists.
         out: Folder of all splits; lists go to ``out/family/dataset/n/{labeled,unlabeled}.txt``.
-        verify: Whether lists must be the published ones. False takes them as they are.
+        verify: Whether lists must equal the published ones. False accepts any.
 
     Returns:
-        dict[int, Split]: What was written, by number of labelled images.
+        dict[int, Split]: The written lists, by number of labelled images.
 
     Raises:
-        SetupError: If there is no such list, one cannot be read, or one differs from the published
-            one (with both hashes).
+        SetupError: If there is no such list, a list cannot be read, or a list differs from the
+            published one; the message then holds both hashes.
     """
-    protocols = load_protocols()
-    family_info = protocols['families'].get(family)
-    if family_info is None or dataset not in family_info['datasets']:
-        known = [f'{f} {d}' for f, i in protocols['families'].items() for d in i['datasets']]
-        raise SetupError(
-            f'--family {family} --dataset {dataset} is unknown; expected one of: {", ".join(known)}'
-        )
+    family_info = _family_info(family, dataset)
     expected = family_info['datasets'][dataset]
     names = _file_names(family, expected['splits'])
     source = source or _published_at(family_info['source'])
@@ -68,7 +62,7 @@ def import_splits(
     if not splits:
         form = '<n>_train_supervised.txt' if family == 'cct' else '<n>/labeled.txt'
         raise SetupError(
-            f'--source {source} holds no {dataset} lists of family {family} (files {form}); give a '
+            f'--source {source} holds no {dataset} lists of family {family} (files {form}); name a '
             f'checkout of {family_info["source"]["repository"]}'
         )
     for number, split in splits.items():
@@ -93,10 +87,21 @@ def import_splits(
     return splits
 
 
+def _family_info(family: str, dataset: str) -> dict:
+    """Source and expected lists of a family, which must have lists of the data set."""
+    families = load_protocols()['families']
+    if family not in families or dataset not in families[family]['datasets']:
+        known = [f'{name} {d}' for name, info in families.items() for d in info['datasets']]
+        raise SetupError(
+            f'--family {family} --dataset {dataset} is unknown; expected one of: {", ".join(known)}'
+        )
+    return families[family]
+
+
 def _find(
     source: Path, family: str, dataset: str, expected: dict, verify: bool
 ) -> tuple[dict[int, Split], list[str]]:
-    """The pairs of a family below a folder, by number of labelled images, and the validation list."""
+    """Lists of a family below a folder, by number of labelled images, and the validation list."""
     candidates = _find_cct(source) if family == 'cct' else _find_pairs(source, dataset)
     splits = {
         number: _choose(
@@ -109,6 +114,7 @@ def _find(
 
 
 Candidates = dict[int, list[tuple[Path, Path | None]]]
+"""Number of labelled images -> files with labelled and with unlabelled names, or None."""
 
 
 def _find_pairs(source: Path, dataset: str) -> Candidates:
@@ -123,7 +129,7 @@ def _find_pairs(source: Path, dataset: str) -> Candidates:
 
 
 def _find_cct(source: Path) -> Candidates:
-    """``<n>_train_supervised.txt``, and where the unlabelled names can be read."""
+    """``<n>_train_supervised.txt``, with the file that holds the unlabelled names."""
     found: Candidates = {}
     everything = next(iter(sorted(source.rglob('train_aug.txt'))), None)
     for path in sorted(source.rglob('*_train_supervised.txt')):
@@ -136,7 +142,7 @@ def _find_cct(source: Path) -> Candidates:
 
 
 def _is_about(path: Path, dataset: str) -> bool:
-    """Whether the first name in a list is one of this data set."""
+    """Whether the first name in a list is a name of this data set."""
     with open(path, encoding='utf-8-sig') as file:
         tokens = next((line.split() for line in file if line.strip()), None)
     try:
@@ -160,13 +166,13 @@ def _find_val(source: Path, dataset: str, expected: dict | None) -> list[str]:
 def _choose(
     candidates: list[tuple[Path, Path | None]], expected: dict | None, dataset: str
 ) -> Split:
-    """The candidate that is the published list, or an error that says how they differ."""
+    """Choose the candidate that equals the published list; an error lists the differences."""
     splits = []
     for labeled_path, unlabeled_path in candidates:
         if unlabeled_path is None:
             raise SetupError(
-                f'list {labeled_path} has no unlabelled counterpart beside it; expected '
-                'unlabeled.txt (or train_aug.txt, from which the labelled names are taken away)'
+                f'list {labeled_path} has no unlabelled counterpart in its folder; '
+                'expected unlabeled.txt (or train_aug.txt, without the labelled names)'
             )
         labeled = read_list(labeled_path, dataset)
         unlabeled = read_list(unlabeled_path, dataset)
@@ -178,7 +184,7 @@ def _choose(
         if len(splits) > 1:
             raise SetupError(
                 f'{splits[0].origin[0]} and {splits[1].origin[0]} are lists for the same number of '
-                'labels; without verification point --source to one of their folders'
+                'labelled images; without verification, set --source to one of their folders'
             )
         return splits[0]
     differences = []
@@ -197,7 +203,7 @@ def _choose(
             return split
         differences.append(wrong[0])
     raise SetupError(
-        f'no list here is "{expected["protocol"]}": {"; ".join(differences)}; get the list again, '
+        f'no list is "{expected["protocol"]}": {"; ".join(differences)}; get the list again, '
         'or import your own with --no-verify'
     )
 
@@ -209,16 +215,16 @@ def _difference(path: Path, names: Sequence[str], expected: dict) -> str:
     )
 
 
-# ------------------------------------------------------------------------------- archives and the web
+# ----------------------------------------------------------------------------- archives and the web
 
 
 @contextmanager
 def _lists_in(source: str | Path, names: Sequence[str]) -> Iterator[Path]:
-    """A folder with the lists of a source, for the time of the block.
+    """Give a folder with the lists of a source, which may exist only within the block.
 
     Args:
         source: Folder, archive or web address.
-        names: Files to ask for where the source is the address of a folder.
+        names: Names of the files to download if the source is the address of a folder.
     """
     is_url = '://' in str(source)
     if not is_url and Path(source).is_dir():
@@ -242,8 +248,8 @@ def _lists_in(source: str | Path, names: Sequence[str]) -> Iterator[Path]:
             archive = Path(scratch) / address.rpartition('/')[2]
             if not _fetch(address, archive):
                 raise SetupError(
-                    f'--source {address} does not exist (HTTP 404); mend the address, or download by '
-                    'hand and give the file'
+                    f'--source {address} does not exist (HTTP 404); fix the address, or download '
+                    'by hand and name the file'
                 )
             _unpack(archive, folder, address)
         else:
@@ -257,7 +263,7 @@ def _published_at(source: dict) -> str:
 
 
 def _file_names(family: str, numbers: Sequence[str]) -> list[str]:
-    """Files of a family below the folder that holds its lists."""
+    """Names of a family's files below the folder that holds its lists."""
     if family == 'cct':
         kinds = ('supervised', 'unsupervised')
         pairs = [f'{n}_train_{kind}.txt' for n in numbers for kind in kinds]
@@ -270,29 +276,32 @@ def _fetch(address: str, path: Path) -> bool:
     """Download a file; False if the server does not have it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with urllib.request.urlopen(address, timeout=_TIMEOUT) as answer, open(path, 'wb') as file:
-            shutil.copyfileobj(answer, file)
-            expected = answer.headers.get('Content-Length')
+        with (
+            urllib.request.urlopen(address, timeout=_TIMEOUT) as response,
+            open(path, 'wb') as file,
+        ):
+            shutil.copyfileobj(response, file)
+            expected = response.headers.get('Content-Length')
             if expected is not None and file.tell() != int(expected):
-                raise OSError(f'{file.tell()} of {expected} bytes arrived')
+                raise OSError(f'{file.tell()} of {expected} bytes were received')
     except urllib.error.HTTPError as error:
         if error.code == 404:
             return False
         raise _unreachable(address, error) from error
-    except (OSError, ValueError) as error:  # URLError, a broken connection, no address
+    except (OSError, ValueError) as error:  # URLError, a broken connection, not an address
         raise _unreachable(address, error) from error
     return True
 
 
 def _unreachable(address: str, error: Exception) -> SetupError:
     return SetupError(
-        f'--source {address} cannot be downloaded ({error}); try again, or download by hand and give '
-        'the folder or the archive'
+        f'--source {address} cannot be downloaded ({error}); try again, or download by hand and '
+        'name the folder or the archive'
     )
 
 
 def _unpack(archive: Path, folder: Path, source: str | Path) -> None:
-    """The text files of an archive."""
+    """Unpack the text files of an archive."""
     folder.mkdir()
 
     def wanted(name: str) -> bool:

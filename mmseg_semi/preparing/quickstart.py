@@ -1,4 +1,4 @@
-"""The quickstart data: generated scenes, a few with labels, many without."""
+"""Generate the quickstart data: scenes of which a few have labels and many have none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.quickstart_scenes import OPTIONAL, draw_scene
 
 VERSION = 1
-"""Number of the drawing code; raised when the same seed gives other pictures."""
+"""Version of the drawing code; raised when the same seed gives other images."""
 
 MANIFEST = 'manifest.json'
 _TRAIN, _VAL = 0, 1  # first part of a scene's seed, so that no scene is in both
@@ -31,29 +31,29 @@ def generate(
     size: tuple[int, int] = (112, 112),
     progress: bool = True,
 ) -> bool:
-    """Draw the quickstart data, unless it is there already.
+    """Draw the quickstart data, unless it exists already.
 
-    Written are ``images/{train,val}/NAME.png``, ``labels/{train,val}/NAME.png`` (one channel of
-    class indices; no file for an unlabelled image), ``labeled.txt``, ``unlabeled.txt`` and
+    Writes ``images/{train,val}/NAME.png``, ``labels/{train,val}/NAME.png`` (one channel of class
+    indices; no file for an unlabelled image), ``labeled.txt``, ``unlabeled.txt`` and
     ``manifest.json``, which holds the arguments and a SHA-256 over all other files. A scene depends
-    on the seed, its split and its number alone, so other counts keep the scenes they share; another
-    version of numpy or OpenCV may round a pixel differently. The folder appears whole or not at
-    all.
+    only on the seed, its split and its number, so other counts keep the scenes they share; another
+    version of numpy or OpenCV may round a pixel differently. The folder gets its name when it is
+    complete.
 
     Args:
         root: Folder of the data. Data of other arguments, or damaged data, is replaced.
         seed: Non-negative seed of all scenes.
-        num_labeled: Training scenes with a label; from four on, every class is among them.
-        num_unlabeled: Training scenes without.
-        num_val: Validation scenes.
+        num_labeled: Number of training scenes with a label; four or more show every class.
+        num_unlabeled: Number of training scenes without a label.
+        num_val: Number of validation scenes.
         size: (height, width) in pixels, each at least 48.
         progress: Whether to show a progress bar.
 
     Returns:
-        Whether anything was written.
+        bool: Whether data was written.
 
     Raises:
-        SetupError: A number is out of range, or ``root`` holds something else.
+        SetupError: If a number is out of range, or ``root`` holds other files.
     """
     root = Path(root)
     wanted = dict(
@@ -71,18 +71,10 @@ def generate(
         )
     if _holds(root, wanted):
         return False
-    if (
-        root.exists()
-        and not (root / MANIFEST).is_file()
-        and (root.is_file() or any(root.iterdir()))
-    ):
-        raise SetupError(
-            f'{root} exists and is no quickstart data (it has no {MANIFEST}); remove it or name '
-            'another folder'
-        )
+    _refuse_other_files(root)
 
     root.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the folder, so that it can be renamed into its place.
+    # In the parent folder, so that the new folder can be renamed.
     scratch = Path(tempfile.mkdtemp(prefix=f'.{root.name}-', dir=root.parent))
     try:
         made = scratch / 'new'
@@ -95,6 +87,17 @@ def generate(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return True
+
+
+def _refuse_other_files(root: Path) -> None:
+    """Raise an error if ``root`` is a file, or a folder with files but without our manifest."""
+    if not root.exists() or (root / MANIFEST).is_file():
+        return
+    if root.is_file() or any(root.iterdir()):
+        raise SetupError(
+            f'{root} exists and is no quickstart data (it has no {MANIFEST}); remove it or name '
+            'another folder'
+        )
 
 
 def _draw_all(root: Path, wanted: dict, progress: bool) -> None:
@@ -126,14 +129,13 @@ def _name(index: int) -> str:
 
 
 def _write_png(path: Path, pixels) -> None:
-    # imencode and a write of our own: imwrite returns False where a disk is full, and cannot write
-    # to every path on Windows.
+    # not imwrite, which returns False if the disk is full and cannot write to every path on Windows
     _, data = cv2.imencode('.png', pixels)
     path.write_bytes(data.tobytes())
 
 
 def _holds(root: Path, wanted: dict) -> bool:
-    """Whether the folder holds what the arguments ask for, unchanged."""
+    """Whether the folder holds the unchanged data of these arguments."""
     try:
         found = json.loads((root / MANIFEST).read_text(encoding='utf-8'))
     except (OSError, ValueError):
@@ -142,14 +144,14 @@ def _holds(root: Path, wanted: dict) -> bool:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """What :func:`generate` writes, but the manifest; other files in the folder do not count."""
+    """The files of :func:`generate` except the manifest; other files in the folder do not count."""
     yield from (root / 'labeled.txt', root / 'unlabeled.txt')
     for folder in ('images/train', 'images/val', 'labels/train', 'labels/val'):
         yield from sorted((root / folder).glob('scene_*.png'))
 
 
 def _digest(root: Path) -> str:
-    """SHA-256 over names and contents of the files."""
+    """SHA-256 over names and contents of all files."""
     digest = hashlib.sha256()
     for path in _files(root):
         if path.is_file():

@@ -1,12 +1,12 @@
-"""Procedural outdoor scenes with exact semantic labels: the pictures of the quickstart data.
+"""Draw outdoor scenes with exact semantic labels: the images of the quickstart data.
 
-One scene is a sky, a ground, perhaps water, and a handful of buildings, trees and vehicles drawn
-from far to near, so that near things hide far ones. Every instance draws its own shape, material
-and colour, and every scene its own weather: haze, cast shadows, light from one side, exposure,
-colour cast, blur and sensor noise. Colour alone therefore rarely tells the class; texture and
-context do, and a dozen scenes do not show all of it.
+A scene has a sky, a ground, perhaps water, and some buildings, trees and vehicles drawn from far to
+near, so that near objects hide far ones. Every object has a random shape, material and colour, and
+every scene has random haze, cast shadows, light from one side, exposure, colour cast, blur and
+sensor noise. Colour alone therefore rarely determines the class; texture and context do, and a
+dozen scenes do not show all variations.
 
-Pure numpy and OpenCV: nothing here knows MMSegmentation. Pixels are RGB float32, nominally in
+This module needs numpy and OpenCV only, not MMSegmentation. Pixels are RGB float32, nominally in
 [0, 1], until the last line.
 """
 
@@ -20,25 +20,26 @@ from mmseg_semi.data.quickstart import CLASSES
 
 SKY, GROUND, WATER, BUILDING, TREE, VEHICLE = range(len(CLASSES))
 
-# Sky and ground are in every scene; of the others, scene i is sure to show the (i mod 4)-th.
+# Every scene shows sky and ground; scene i also shows the (i mod 4)-th of these.
 OPTIONAL = (WATER, BUILDING, TREE, VEHICLE)
 MIN_SHARE = 0.01
+"""Least share of a scene that each required class covers."""
 
 Array = np.ndarray
 Rng = np.random.Generator
 
 
 class Canvas(NamedTuple):
-    """What a scene is drawn on.
+    """Image and labels of a scene that is being drawn, with its light and haze.
 
     Args:
         image: (H, W, 3) float32, RGB in [0, 1].
         label: (H, W) uint8 class indices.
-        horizon: row of the horizon in the middle of the image, pixels.
-        light: direction the light goes to, -1 (leftwards) to 1 (rightwards).
-        shade: strength of cast shadows in [0, 1]; 0 is an overcast day.
-        haze: RGB colour that distance fades to.
-        haze_amount: share of the haze colour at the horizon, [0, 1].
+        horizon: Row of the horizon in the middle of the image, in pixels.
+        light: Direction of the light, -1 (to the left) to 1 (to the right).
+        shade: Strength of cast shadows in [0, 1]; 0 is an overcast day.
+        haze: RGB colour of distant objects.
+        haze_amount: Share of the haze colour at the horizon, in [0, 1].
     """
 
     image: Array
@@ -56,13 +57,18 @@ def draw_scene(
     """Draw one scene.
 
     Args:
-        seed: non-negative integers that name the scene; equal seeds give equal scenes.
+        seed: Non-negative integers; equal seeds give equal scenes.
         size: (height, width) in pixels, each at least 48.
-        required: class index that must cover at least 1 % of the scene, as sky and ground must; the
-            scene is redrawn until it does. None asks for no other.
+        required: Class index that must cover at least 1 % of the scene, as sky and ground must; the
+            scene is drawn again until it does. None requires no further class.
 
     Returns:
-        The image, (H, W, 3) uint8 RGB, and its label, (H, W) uint8 in [0, 6).
+        tuple[np.ndarray, np.ndarray]: Image (H, W, 3) uint8 RGB, and labels (H, W) uint8 in [0, 6).
+
+    Example:
+        >>> image, label = draw_scene((0, 1), (64, 80), TREE)
+        >>> image.shape, bool((label == TREE).mean() >= MIN_SHARE)
+        ((64, 80, 3), True)
     """
     attempt = 0
     while True:
@@ -93,11 +99,11 @@ def _draw(rng: Rng, size: tuple[int, int], required: int | None) -> tuple[Array,
 
     counts = {BUILDING: (1, 3), TREE: (0, 4), VEHICLE: (0, 3)}
     depths = {BUILDING: (0.0, 0.35), TREE: (0.1, 0.7), VEHICLE: (0.3, 1.0)}
-    things = []
+    objects = []
     for index, (low, high) in counts.items():
         number = int(rng.integers(low, high)) + (required == index)
-        things += [(float(rng.uniform(*depths[index])), index) for _ in range(number)]
-    for depth, index in sorted(things):  # 0 stands on the horizon, 1 at the lower edge
+        objects += [(float(rng.uniform(*depths[index])), index) for _ in range(number)]
+    for depth, index in sorted(objects):  # 0 stands on the horizon, 1 at the lower edge
         _DRAW[index](rng, canvas, depth)
     return _photograph(rng, canvas.image), canvas.label
 
@@ -109,10 +115,10 @@ def _noise(rng: Rng, height: int, width: int, cell: tuple[float, float], octaves
     """Smooth random field, (height, width) float32 around [0, 1].
 
     Args:
-        rng: source of all draws.
-        height, width: size in pixels.
-        cell: grain (rows, columns) of the coarsest octave in pixels.
-        octaves: each further one has half the grain and half the weight.
+        rng: Source of all draws.
+        height, width: Size in pixels.
+        cell: Grain (rows, columns) of the coarsest octave, in pixels.
+        octaves: Number of octaves; each further one has half the grain and half the weight.
     """
     total, weight = np.zeros((height, width), np.float32), 0.0
     for octave in range(octaves):
@@ -142,7 +148,7 @@ def _ramp(length: int) -> Array:
 
 
 def _sky(rng: Rng, height: int, width: int) -> tuple[Array, Array]:
-    """A whole image of sky, and the haze colour that goes with it."""
+    """An image (H, W, 3) that is all sky, and the colour of its haze."""
     kind = rng.integers(3)
     if kind == 0:  # clear
         top = _colour(rng.uniform(0.53, 0.63), rng.uniform(0.35, 0.75), rng.uniform(0.7, 0.95))
@@ -160,8 +166,10 @@ def _sky(rng: Rng, height: int, width: int) -> tuple[Array, Array]:
 
 
 def _perspective(canvas: Canvas, slope: float = 0.0) -> tuple[Array, Array, Array]:
-    """Nearness of every pixel, 0 at the horizon and 1 at the lower edge, and where it lies on the
-    ground (across, along) in arbitrary units."""
+    """Nearness of every pixel, and its position on the ground (across, along) in arbitrary units.
+
+    Nearness is 0 at the horizon and 1 at the lower edge.
+    """
     height, width = canvas.label.shape
     rows, cols = np.mgrid[0:height, 0:width].astype(np.float32)
     near = (rows - canvas.horizon - slope * (cols - width / 2)) / (height - canvas.horizon)
@@ -171,6 +179,7 @@ def _perspective(canvas: Canvas, slope: float = 0.0) -> tuple[Array, Array, Arra
 
 
 def _lay_ground(rng: Rng, canvas: Canvas) -> None:
+    """Draw a road, earth, grass or paving below an uneven horizon."""
     height, width = canvas.label.shape
     slope = float(rng.normal(0.0, 0.04))
     near, across, along = _perspective(canvas, slope)
@@ -209,15 +218,16 @@ def _lay_ground(rng: Rng, canvas: Canvas) -> None:
 
 
 def _lay_water(rng: Rng, canvas: Canvas) -> None:
+    """Draw a lake or a river on the ground."""
     height, width = canvas.label.shape
     near, across, _ = _perspective(canvas)
-    if rng.random() < 0.6:  # a lake or the sea: a band whose banks wander
+    if rng.random() < 0.6:  # a lake or the sea: a band with uneven banks
         top = rng.uniform(0.0, 0.3)
         bottom = top + rng.uniform(0.15, 0.6)
         bank = 0.25 * (_noise(rng, 1, width, (1, rng.uniform(20, 60)), 2)[0] - 0.5)
         side = rng.choice((-1.0, 0.0, 1.0)) * np.linspace(-0.5, 0.5, width)
         mask = (near > top + bank * 0.3) & (near < bottom + bank + side * rng.uniform(0.0, 1.2))
-    else:  # a river that comes towards the viewer
+    else:  # a river that runs towards the viewer
         centre, bend = rng.uniform(-0.8, 0.8), rng.uniform(-1.5, 1.5)
         mask = np.abs(across - centre - bend * (near - 0.5)) < rng.uniform(0.2, 0.7)
     mask &= canvas.label == GROUND
@@ -234,11 +244,11 @@ def _lay_water(rng: Rng, canvas: Canvas) -> None:
     _paint(canvas, mask, texture, WATER, near)
 
 
-# -- things --------------------------------------------------------------------------------------
+# -- objects -------------------------------------------------------------------------------------
 
 
 def _place(rng: Rng, canvas: Canvas, depth: float) -> tuple[float, float, float]:
-    """Foot (column, row) of a thing at a depth, and its scale: the pixels of a unit of height."""
+    """Foot (column, row) of an object at a depth, and its scale: pixels of a unit of height."""
     height, width = canvas.label.shape
     row = canvas.horizon + (0.02 + 0.9 * depth) * (height - canvas.horizon)
     scale = height * (0.3 + 0.4 * depth) * float(np.exp(rng.normal(0.0, 0.2)))
@@ -264,7 +274,7 @@ def _blob(canvas: Canvas, col: float, row: float, half_width: float, half_height
 
 
 def _paint(canvas: Canvas, mask: Array, texture: Array, index: int, near: Array | float) -> None:
-    """Write texture (a map or one colour) and class in the mask; the far fades into the haze."""
+    """Write a texture (map or one colour) and a class in a mask; distant pixels fade into haze."""
     fade = canvas.haze_amount * (1.0 - np.minimum(np.broadcast_to(near, mask.shape)[mask], 1.0))
     colour = np.broadcast_to(texture, canvas.image.shape)[mask]
     canvas.image[mask] = colour * (1.0 - fade)[:, None] + canvas.haze * fade[:, None]
@@ -272,7 +282,7 @@ def _paint(canvas: Canvas, mask: Array, texture: Array, index: int, near: Array 
 
 
 def _cast(canvas: Canvas, col: float, row: float, half_width: float, length: float) -> None:
-    """Shadow of a thing on whatever lies beside its foot."""
+    """Darken the shadow that an object casts from its foot."""
     shift = canvas.light * length
     points = [(col - half_width, row), (col + half_width, row)]
     points += [
@@ -284,12 +294,13 @@ def _cast(canvas: Canvas, col: float, row: float, half_width: float, length: flo
 
 
 def _lit(canvas: Canvas, col: float, half_width: float, contrast: float) -> Array:
-    """Brighter on the side that faces the light, (1, W) factors around 1."""
+    """Factors around 1, (1, W), that brighten the side of an object that faces the light."""
     side = (np.arange(canvas.label.shape[1], dtype=np.float32) - col) / max(half_width, 1.0)
     return (1.0 - contrast * canvas.light * np.clip(side, -1.0, 1.0))[None, :]
 
 
 def _building(rng: Rng, canvas: Canvas, depth: float) -> None:
+    """Draw a building with windows or boards, perhaps with a gable roof."""
     height, width = canvas.label.shape
     col, row, scale = _place(rng, canvas, depth)
     half, tall = scale * rng.uniform(0.35, 0.8), scale * rng.uniform(0.7, 1.7)
@@ -339,6 +350,7 @@ def _building(rng: Rng, canvas: Canvas, depth: float) -> None:
 
 
 def _tree(rng: Rng, canvas: Canvas, depth: float) -> None:
+    """Draw a broad tree, a conifer, a poplar or a bush."""
     height, width = canvas.label.shape
     col, row, scale = _place(rng, canvas, depth)
     tall, half = scale * rng.uniform(1.0, 1.7), scale * rng.uniform(0.4, 0.65)
@@ -362,7 +374,7 @@ def _tree(rng: Rng, canvas: Canvas, depth: float) -> None:
             mask |= _polygon(canvas, [(col - reach, low), (col + reach, low), (col, high)])
     else:  # poplar or bush
         mask |= _blob(canvas, col, row - tall * 0.55, half * rng.uniform(0.4, 0.9), tall * 0.48)
-    # A leafy edge without holes: the outline is moved in and out by a noise.
+    # Noise moves the outline in and out, which gives a leafy edge without holes.
     soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.5)
     mask = soft + 0.5 * (_noise(rng, height, width, (2.5, 2.5)) - 0.5) > 0.5
 
@@ -380,6 +392,7 @@ def _tree(rng: Rng, canvas: Canvas, depth: float) -> None:
 
 
 def _vehicle(rng: Rng, canvas: Canvas, depth: float) -> None:
+    """Draw a car, a bus or a van."""
     col, row, scale = _place(rng, canvas, depth)
     tall = max(9.0, scale * 0.55)
     kind = rng.integers(2)
@@ -434,13 +447,13 @@ _DRAW: dict[int, Callable[[Rng, Canvas, float], None]] = {
 
 
 def _photograph(rng: Rng, scene: Array) -> Array:
-    """Light the scene and take the picture, (H, W, 3) uint8."""
+    """Light the scene and take its photograph, (H, W, 3) uint8."""
     height, width = scene.shape[:2]
     rows, cols = np.mgrid[0:height, 0:width].astype(np.float32)
     turn = rng.uniform(0.0, 2.0 * np.pi)
     along = np.cos(turn) * (cols / width - 0.5) + np.sin(turn) * (rows / height - 0.5)
     image = np.clip(scene, 0.0, 1.0) * (1.0 + rng.uniform(0.0, 0.3) * along)[..., None]
-    if rng.random() < 0.3:  # the shadow of what stands behind the camera
+    if rng.random() < 0.3:  # the shadow of an object behind the camera
         offset, breadth = rng.uniform(-0.6, 0.6), rng.uniform(0.08, 0.3)
         across = np.cos(turn + 1.0) * (cols / width - 0.5) + np.sin(turn + 1.0) * (
             rows / height - 0.5

@@ -1,4 +1,4 @@
-"""Writing tar shards of images, and the indexes that :class:`ShardedImages` reads them by."""
+"""Write tar shards of images, and the indexes with which :class:`ShardedImages` reads them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from mmseg_semi.data.pools import shard_index
 from mmseg_semi.data.randomness import seeded_permutation
 from mmseg_semi.errors import SetupError
+from mmseg_semi.files import remove_drafts, whole_file, write_whole
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.tif', '.tiff')
 MANIFEST = 'pool.json'
@@ -26,20 +27,20 @@ def write_shards(
     source: str = '',
     advance: Callable[[int], None] = lambda count: None,
 ) -> int:
-    """Pack images into ``shard-000000.tar``, ... with an index beside each, as they are, bit for bit.
+    """Pack images, byte for byte, into ``shard-000000.tar``, ... with an index beside each.
 
-    A shard appears whole, and its index after it: a run that was interrupted is continued by the same
-    call, and what is there is not written again.
+    A shard gets its name when it is complete, and its index is written after it. The same call
+    continues an interrupted run, and does not write existing shards again.
 
     Args:
-        names: Names of the images in the shards, ending included, all different.
-        read: Content of an image by its name.
+        names: Names of the images in the shards, suffix included, without duplicates.
+        read: Returns the content of an image, by its name.
         out: Folder of the shards.
-        per_shard: Images of a shard; the last has the rest.
-        seed: Of the order in which images are packed, so that a shard is a fair sample. None keeps the
-            order of the names.
-        source: What the manifest calls the images' origin.
-        advance: Told how many images are done, for a progress bar.
+        per_shard: Number of images in a shard; the last shard has the rest.
+        seed: Seed of the order in which images are packed, which makes a shard a random sample.
+            None keeps the order of the names.
+        source: Origin of the images, for the manifest.
+        advance: Called with the number of images of each finished shard, for a progress bar.
 
     Returns:
         int: Number of shards.
@@ -49,6 +50,7 @@ def write_shards(
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    remove_drafts(out)
     order = range(len(names)) if seed is None else seeded_permutation(len(names), seed).tolist()
     digest = hashlib.sha256()
     for name in names:
@@ -73,7 +75,7 @@ def write_shards(
 
 
 def _claim(out: Path, plan: dict) -> None:
-    """Note what the folder is for, or check that it was for the same."""
+    """Write the manifest of the folder, or check that the existing one has the same settings."""
     manifest = out / MANIFEST
     if manifest.is_file():
         found = json.loads(manifest.read_text(encoding='utf-8'))
@@ -85,30 +87,24 @@ def _claim(out: Path, plan: dict) -> None:
             )
     elif any(out.glob('*.tar')):
         raise SetupError(
-            f'{out} holds tar files but no {MANIFEST}; name an empty folder (--out), or index what is '
-            f'there: python tools/shards.py index {out}'
+            f'{out} holds tar files but no {MANIFEST}; name an empty folder (--out), or index '
+            f'these files: python tools/shards.py index {out}'
         )
     else:
-        _write_whole(manifest, json.dumps(plan, indent=1).encode() + b'\n')
+        write_whole(manifest, json.dumps(plan, indent=1) + '\n')
 
 
 def _write_tar(path: Path, names: Iterable[str], read: Callable[[str], bytes]) -> None:
-    unfinished = path.with_name(path.name + '.part')
-    with open(unfinished, 'wb') as file:
-        with tarfile.open(fileobj=file, mode='w') as tar:
-            for name in names:
-                content = read(name)
-                info = tarfile.TarInfo(name)  # no times and owners: same images, same shard
-                info.size = len(content)
-                file_like = _Content(content)
-                tar.addfile(info, file_like)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
+    with whole_file(path) as draft, tarfile.open(draft, mode='w') as tar:
+        for name in names:
+            content = read(name)
+            info = tarfile.TarInfo(name)  # no times, no owners: the same images give the same shard
+            info.size = len(content)
+            tar.addfile(info, _Content(content))
 
 
 class _Content:
-    """Bytes as a file that is read once."""
+    """Bytes as a file that is read once, from its beginning to its end."""
 
     def __init__(self, content: bytes) -> None:
         self.content, self.place = memoryview(content), 0
@@ -123,15 +119,15 @@ def index_shard(shard: str | Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> 
     """Write the index of a tar file: a line ``offset size name`` for every image.
 
     Args:
-        shard: The tar file, of this package or another.
-        suffixes: Endings of what is an image. Other members, such as labels or texts, are left out.
+        shard: The tar file, made by this package or another one.
+        suffixes: Suffixes of images. Other members, such as masks or texts, are skipped.
 
     Returns:
         int: Number of images.
 
     Raises:
-        SetupError: If the file is no whole tar file, holds no image, or two of one key (name up to its
-            first dot), one of which may be a mask.
+        SetupError: If the file is no complete tar file, holds no image, or holds two images with
+            one key (name up to its first dot), one of which may be a mask.
     """
     lines, keys = [], {}
     try:
@@ -142,37 +138,29 @@ def index_shard(shard: str | Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> 
             key = (folder, last.partition('.')[0])
             if key in keys:
                 raise SetupError(
-                    f'{shard} holds {keys[key]} and {name}, two images of one key; name the ending of '
-                    'the images (--suffixes), so that no mask is taken for one'
+                    f'{shard} holds {keys[key]} and {name}, two images with one key; name the '
+                    'suffix of the images (--suffixes), so that no mask is indexed as an image'
                 )
             keys[key] = name
             lines.append(f'{offset} {size} {name}\n')
     except (tarfile.TarError, OSError) as error:
         raise SetupError(
-            f'{shard} is no whole tar file ({error}); write or copy it again'
+            f'{shard} is no complete tar file ({error}); write or copy it again'
         ) from error
     if not lines:
         raise SetupError(f'{shard} holds no image ({", ".join(suffixes)}); set --suffixes')
-    _write_whole(Path(shard_index(str(shard))), ''.join(lines).encode())
+    write_whole(shard_index(str(shard)), ''.join(lines))
     return len(lines)
 
 
 def _members(shard: str | Path) -> Iterator[tuple[str, int, int]]:
+    """Name, offset and size in bytes of each file in a tar file."""
     end = os.path.getsize(shard)
     with tarfile.open(shard, 'r:') as tar:
         for member in tar:
-            tar.members.clear()  # it would keep every header
+            tar.members.clear()  # tarfile keeps every header otherwise
             if not member.isfile():
                 continue
             if member.offset_data + member.size > end:
                 raise tarfile.TarError(f'{member.name} is cut short')
             yield member.name, member.offset_data, member.size
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(path.name + '.part')
-    with open(unfinished, 'wb') as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)

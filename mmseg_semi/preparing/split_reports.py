@@ -1,4 +1,4 @@
-"""What is wrong with a pair of lists, and what it holds: ``tools/splits.py check`` and ``describe``."""
+"""Check and describe a pair of lists, for ``tools/splits.py check`` and ``describe``."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ from mmseg_semi.preparing.made_splits import find_files
 
 @dataclass
 class Lists:
-    """A pair of lists with what is known about it.
+    """A pair of lists with all that is known about it.
 
     Args:
         title: The folder or the config.
-        labeled, unlabeled, val: Names, repetitions included; empty where unknown.
-        manifest: Beside the labelled list, or None.
-        files: The image of a name, by kind ('labeled', 'unlabeled', 'val'); empty where unknown.
-        everything: Names of all training images, or None.
-        protocol: Name that the config gives, or None.
+        labeled, unlabeled, val: Names, duplicates included; empty if unknown.
+        manifest: Manifest in the folder of the labelled list, or None.
+        files: Image file by name, by kind ('labeled', 'unlabeled', 'val'); empty if unknown.
+        everything: Names of all training images, or None if unknown.
+        protocol: Name of the protocol in the config, or None.
         classes: Names of the classes, or None.
-        masks: Reads the class indices of each labelled image, if there are masks.
+        masks: Functions that read the class indices of each labelled image; empty without masks.
         allow_overlap: Whether an image may be labelled and unlabelled.
-        by_path: Whether the paths in ``files`` tell images apart, not the names: two folders may use
-            the same names.
+        by_path: Whether images are compared by their paths in ``files``, not by their names: two
+            folders may use the same names.
     """
 
     title: str
@@ -69,19 +69,19 @@ class Lists:
     by_path: bool = False
 
     def ids(self, kind: str) -> list[str]:
-        """What tells the images of a kind apart."""
+        """Names of the images of a kind, or their paths if ``by_path`` is set."""
         if not self.by_path:
             return getattr(self, kind)
         return [str(path) for path in self.files.get(kind, {}).values()]
 
     @property
     def published(self) -> dict | None:
-        """The published protocol that these lists say they are."""
+        """The published protocol that the config or the manifest names, or None."""
         name = self.protocol or (self.manifest or {}).get('protocol')
         return published_protocols().get(name)
 
 
-# --------------------------------------------------------------------------------------- where from
+# ----------------------------------------------------------------------------------- finding lists
 
 
 def of_folder(
@@ -96,13 +96,13 @@ def of_folder(
     """Read the lists in a folder.
 
     Args:
-        folder: Holds ``labeled.txt``, and mostly ``unlabeled.txt`` and ``manifest.json``.
+        folder: Folder with ``labeled.txt`` and, usually, ``unlabeled.txt`` and ``manifest.json``.
         images: Folder of all training images.
-        masks: Folder of the labelled images' masks.
-        val: List of validation names, or folder of validation images. None: ``val.txt`` in the folder
-            or above it.
-        everything: List of all training names, where ``images`` has others too.
-        img_suffix, seg_map_suffix: Ends of file names that are not part of the name.
+        masks: Folder of the masks of labelled images.
+        val: List of validation names, or folder of validation images. None: ``val.txt`` in the
+            folder or above it.
+        everything: List of all training names, if ``images`` holds others too.
+        img_suffix, seg_map_suffix: Ends of file names that are no part of a name.
 
     Raises:
         SetupError: If there is no such folder, list or mask.
@@ -110,7 +110,7 @@ def of_folder(
     folder = Path(folder)
     if not (folder / 'labeled.txt').is_file():
         raise SetupError(
-            f'{folder} holds no labeled.txt; give the folder of a split (python tools/splits.py '
+            f'{folder} holds no labeled.txt; name the folder of a split (python tools/splits.py '
             'make|import writes them) or a config (.py)'
         )
     labeled = read_list(folder / 'labeled.txt')
@@ -121,7 +121,7 @@ def of_folder(
     files: dict[str, dict[str, Path]] = {}
     val_names: list[str] = []
     if val is not None and val.is_dir():
-        # another folder may use the same names: these images are compared by content alone
+        # another folder may use the same names: these images are compared by content only
         files['val'] = find_files(val, img_suffix, '--val')
     elif val is not None:
         val_names = read_list(val)
@@ -139,15 +139,21 @@ def of_folder(
         everything=read_list(everything) if everything else sorted(found) or None,
     )
     if masks:
-        maps = find_files(masks, seg_map_suffix, '--masks')
-        lost = [name for name in labeled if name not in maps]
-        if lost:
-            raise SetupError(
-                f'--masks {masks} holds no mask of {lost[0]} ({len(lost)} of {len(labeled)} are '
-                'missing); mend the folder or --seg-map-suffix'
-            )
-        lists.masks = [lambda path=maps[name]: read_labels(str(path)) for name in labeled]
+        lists.masks = _mask_readers(masks, seg_map_suffix, labeled)
     return lists
+
+
+def _mask_readers(
+    masks: Path, suffix: str, labeled: Sequence[str]
+) -> list[Callable[[], np.ndarray]]:
+    files = find_files(masks, suffix, '--masks')
+    missing = [name for name in labeled if name not in files]
+    if missing:
+        raise SetupError(
+            f'--masks {masks} holds no mask of {missing[0]} ({len(missing)} of {len(labeled)} are '
+            'missing); fix the folder or --seg-map-suffix'
+        )
+    return [lambda path=files[name]: read_labels(str(path)) for name in labeled]
 
 
 def of_config(cfg: Config) -> Lists:
@@ -202,11 +208,11 @@ class Findings:
     """Result of :func:`check`.
 
     Args:
-        problems: What must be mended, in words.
-        warnings: What should be known.
-        published: What is wrong with lists that are exactly as they were published.
-        passed: What was looked at and found right.
-        skipped: What could not be looked at, and the option that would let it.
+        problems: Mistakes to fix, in words.
+        warnings: Facts to know, in words.
+        published: Mistakes of lists that equal the published ones.
+        passed: Checks that passed.
+        skipped: Checks that could not be made, and the options that enable them.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -216,7 +222,7 @@ class Findings:
     skipped: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
-        """One line a finding."""
+        """One line for each finding."""
         for word, texts in (
             ('ok', self.passed),
             ('not checked', self.skipped),
@@ -229,9 +235,9 @@ class Findings:
 
 
 def check(lists: Lists) -> Findings:
-    """Look for images that are where they must not be, and for lists that are not what they say.
+    """Find images in several lists, and lists that do not match their protocol.
 
-    Names are compared, and, where the images are known, their contents (SHA-256 of equally large files).
+    Compares names and, if the images are known, contents (SHA-256 of files of equal size).
     """
     found = Findings()
     as_published = _check_hashes(lists, found)
@@ -248,43 +254,44 @@ def check(lists: Lists) -> Findings:
         else:
             found.problems.append(text)
     if not overlaps:
-        found.passed.append('no image is repeated or in two of the lists')
+        found.passed.append('no image is a duplicate or in two of the lists')
     if not lists.val and 'val' not in lists.files:
-        found.skipped.append('validation images, which are not known (give --val)')
+        found.skipped.append('validation images, which are not known (set --val)')
     _check_complete(lists, found)
     _check_contents(lists, found)
     return found
 
 
 def _check_hashes(lists: Lists, found: Findings) -> bool:
-    """Compare with protocol and manifest; whether the lists are a published pair."""
+    """Compare with protocol and manifest; return whether the lists are a published pair."""
     published = lists.published
     expected, name = lists.manifest, (lists.manifest or {}).get('protocol')
     if published:
         expected, name = published, lists.protocol or name
     if expected is None:
-        found.skipped.append(f'hashes: no {MANIFEST} tells what the lists should be')
+        found.skipped.append(f'hashes, since there is no {MANIFEST} to compare with')
         return False
-    right = True
+    is_match = True
     for kind in KINDS:
         names = getattr(lists, kind)
         if not names or kind not in expected:
             continue
         if hash_names(names) != expected[kind]['sha256']:
-            right = False
+            is_match = False
             found.problems.append(
                 f'the {KINDS[kind]} list is not that of {name!r}: {len(names)} names with SHA-256 '
                 f'{hash_names(names)}, expected {expected[kind]["count"]} with '
                 f'{expected[kind]["sha256"]}'
             )
-    if right:
+    if is_match:
         found.passed.append(f'the lists are {name!r}' + (', as published' if published else ''))
-    return right and published is not None
+    return is_match and published is not None
 
 
 def _check_complete(lists: Lists, found: Findings) -> None:
+    """Compare the names of both lists with those of all training images."""
     listed = set(lists.labeled) | set(lists.unlabeled)
-    whole = (lists.manifest or {}).get('images')
+    drawn_from = (lists.manifest or {}).get('images')
     if lists.everything is not None:
         everything = set(lists.everything)
         for names, what in (
@@ -295,18 +302,19 @@ def _check_complete(lists: Lists, found: Findings) -> None:
                 found.problems.append(f'{len(names)} {what}, e.g. {min(names)}')
         if everything == listed:
             found.passed.append(f'the lists hold all {len(everything)} training images')
-    elif whole and lists.unlabeled:
-        if hash_names(listed) != whole['sha256']:
+    elif drawn_from and lists.unlabeled:
+        count = drawn_from['count']
+        if hash_names(listed) != drawn_from['sha256']:
             found.problems.append(
-                f'the lists together are not the {whole["count"]} images they were drawn from'
+                f'the lists together are not the {count} images they were drawn from'
             )
         else:
-            found.passed.append(f'the lists hold all {whole["count"]} images they were drawn from')
+            found.passed.append(f'the lists hold all {count} images they were drawn from')
 
 
 def _check_contents(lists: Lists, found: Findings) -> None:
-    """Files that are equal byte by byte: a problem between the lists, a warning within one."""
-    # one entry a file: an image that is in two lists by name is reported as such
+    """Find files with equal bytes: a problem between the lists, a warning within one."""
+    # one entry for each file: images whose name is in two lists are reported already
     kinds: dict[Path, tuple[str, str]] = {}
     for kind in (*KINDS, 'val'):
         for name, path in lists.files.get(kind, {}).items():
@@ -315,7 +323,7 @@ def _check_contents(lists: Lists, found: Findings) -> None:
     if missing:
         found.problems.append(f'{len(missing)} images do not exist, e.g. {missing[0]}')
     if not kinds:
-        found.skipped.append('contents of images, which are not known (give --images)')
+        found.skipped.append('contents of images, which are not known (set --images)')
         return
     pairs: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for first, *copies in equal_files([path for path in kinds if path.is_file()]):
@@ -325,7 +333,8 @@ def _check_contents(lists: Lists, found: Findings) -> None:
         where = f'{one} and {other} images' if one != other else f'{one} images'
         allowed = one == other or (lists.allow_overlap and {one, other} == {*KINDS.values()})
         (found.warnings if allowed else found.problems).append(
-            f'{len(names)} {where} have the same content under two names, e.g. {" and ".join(names[0])}'
+            f'{len(names)} {where} have the same content under two names, e.g. '
+            f'{" and ".join(names[0])}'
         )
     if not pairs:
         found.passed.append(f'no two of {len(kinds)} images have the same content')
@@ -356,7 +365,7 @@ def _grouped(items: Iterable[Path], keys: Iterable[Any]) -> list[list[Path]]:
 
 
 def describe(lists: Lists) -> list[str]:
-    """Lines of text: protocol, provenance, counts with hashes, and pixels of each class."""
+    """Describe lists in lines of text: protocol, source, counts, hashes, pixels of each class."""
     manifest = lists.manifest or {}
     name = lists.protocol or manifest.get('protocol') or 'none'
     lines = [lists.title, f'protocol    {name}']
@@ -383,13 +392,16 @@ def describe(lists: Lists) -> list[str]:
 
 
 def count_pixels(masks: Sequence[Callable[[], np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels of each label, and images that show it.
+    """Count the pixels of each label, and the images that show it.
 
     Args:
-        masks: Each returns (H, W) labels in 0 .. 255.
+        masks: Functions that return (H, W) labels, 0 to 255.
 
     Returns:
-        tuple[np.ndarray, np.ndarray]: (256,) int64 each.
+        tuple[np.ndarray, np.ndarray]: Number of pixels and number of images, (256,) int64 each.
+
+    Raises:
+        SetupError: If a mask holds another label.
     """
 
     def count(read: Callable[[], np.ndarray]) -> np.ndarray:
@@ -400,8 +412,8 @@ def count_pixels(masks: Sequence[Callable[[], np.ndarray]]) -> tuple[np.ndarray,
             and not 0 <= labels.min() <= labels.max() <= 255
         ):
             raise SetupError(
-                f'a mask holds the label {labels.max()}, expected 0 to 255; give a config, whose data '
-                'set maps such labels'
+                f'a mask holds the label {labels.max()}, expected 0 to 255; name a config, whose '
+                'data set maps such labels'
             )
         return cv2.calcHist([labels.astype(np.uint8)], [0], None, [256], [0, 256]).reshape(-1)
 
@@ -416,12 +428,12 @@ def count_pixels(masks: Sequence[Callable[[], np.ndarray]]) -> tuple[np.ndarray,
 def _class_table(
     pixels: np.ndarray, images: np.ndarray, classes: Sequence[str] | None
 ) -> Iterator[str]:
-    known = dict(enumerate(classes)) if classes else {i: str(i) for i in np.flatnonzero(pixels)}
-    known.pop(IGNORE, None)
-    width = max(5, *(len(name) for name in known.values())) if known else 5
+    names = dict(enumerate(classes)) if classes else {i: str(i) for i in np.flatnonzero(pixels)}
+    names.pop(IGNORE, None)
+    width = max(5, *(len(name) for name in names.values())) if names else 5
     labelled = max(int(pixels[:IGNORE].sum()), 1)
     yield f'{"class":<{width}}  {"pixels":>13}  {"share":>7}  {"images":>7}'
-    for i, name in known.items():
+    for i, name in names.items():
         share = pixels[i] / labelled
         yield f'{name:<{width}}  {pixels[i]:>13,}  {share:>7.2%}  {images[i]:>7,}'
     if pixels[IGNORE]:

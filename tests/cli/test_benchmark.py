@@ -238,7 +238,7 @@ def test_step_arithmetic(pair):
     assert ddfp['teacher'] == ddfp['student'] == fixmatch['teacher'] == fixmatch['student'] > 0
     # every convolution but the first, whose input wants no gradient, passes back twice
     assert 1.5 * fixmatch['student'] < fixmatch['backward'] < 2 * fixmatch['student']
-    # untrained, the teacher answers for every pixel: the flow's direction is found for all of them
+    # every pixel has a pseudo-label, so the flow's direction is computed for all of them
     assert ddfp['objective/ddfp'] > 0 and ddfp['hooks: FlowEstimatorHook'] > 0
     assert pair['ratio_flops'] == sum(ddfp.values()) / sum(fixmatch.values()) > 1
 
@@ -368,7 +368,7 @@ def test_the_command_writes_its_numbers(tool, configs, tmp_path, capsys):
         ('fixmatch', 'graphs', 'needs a config with rounds of label correction'),
     ],
 )
-def test_what_a_config_cannot_answer(tool, configs, capsys, method, what, sentence):
+def test_a_config_without_the_measured_part(tool, configs, capsys, method, what, sentence):
     with pytest.raises(SystemExit) as info:
         tool.main([configs[method], '--measure', what, '--iters', '1', '--warmup', '1'])
     assert info.value.code == 2

@@ -1,6 +1,7 @@
 """Every file in tools/ starts and calls the package, and the installed command finds them all."""
 
 import importlib
+import re
 import runpy
 import sys
 import tomllib
@@ -14,13 +15,17 @@ from mmseg_semi.errors import SetupError
 
 FILES = sorted(
     path
-    for folder in ('', 'analysis', 'model_converters')
+    for folder in ('', 'analysis', 'dataset_converters', 'model_converters')
     for path in (CHECKOUT / 'tools' / folder).glob('*.py')
 )
 
 
 def name_of(path: Path) -> str:
     return path.relative_to(CHECKOUT / 'tools').with_suffix('').as_posix()
+
+
+def module_of(path: Path) -> str:
+    return re.search(r'from (mmseg_semi\.[\w.]+) import main', path.read_text())[1]
 
 
 def start(path: Path, *arguments: str, monkeypatch) -> int | str | None:
@@ -45,7 +50,7 @@ def test_a_wrong_stack_is_one_sentence(path, monkeypatch, capsys):
             if name == module:
                 raise SetupError('two distributions are installed; remove one')
 
-    module = f'mmseg_semi.cli.{name_of(path).replace("/", ".")}'
+    module = module_of(path)
     # no traceback of the import: the package's own check raises in the same place
     monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setattr(sys, 'meta_path', [Refuse(), *sys.meta_path])
@@ -56,12 +61,12 @@ def test_a_wrong_stack_is_one_sentence(path, monkeypatch, capsys):
 
 def test_every_file_is_a_command(capsys):
     modules = {module for module, _ in cli.COMMANDS.values()}
-    assert modules == {name_of(path).replace('/', '.') for path in FILES}
+    assert {f'mmseg_semi.{module}' for module in modules} == set(map(module_of, FILES))
     assert cli.main(['--help']) == 0
     lines = capsys.readouterr().out.splitlines()
     for name, (module, line) in cli.COMMANDS.items():
         assert any(name in shown and line in shown for shown in lines)
-        assert callable(importlib.import_module(f'mmseg_semi.cli.{module}').main)
+        assert callable(importlib.import_module(f'mmseg_semi.{module}').main)
 
 
 @pytest.mark.parametrize('name', ['train', 'export-onnx', 'export_onnx', 'compare'])

@@ -31,7 +31,7 @@ browse, check = load_tool('browse_dataset'), load_tool('check_dataset')
 
 @pytest.fixture
 def call(monkeypatch, capsys):
-    """Call a tool's main; returns its answer and what it printed."""
+    """Call a tool's main; returns its status and its output."""
 
     def run(tool, *args):
         monkeypatch.setattr(sys, 'argv', [tool.__file__, *map(str, args)])

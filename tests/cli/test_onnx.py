@@ -44,7 +44,7 @@ def published(request, tmp_path):
     return checkpoint.with_suffix('.py'), checkpoint
 
 
-def answer(path, image) -> torch.Tensor:
+def run_onnx(path, image) -> torch.Tensor:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
@@ -61,7 +61,7 @@ def test_the_plain_model_exports_as_it_is(published, tmp_path):
     with torch.no_grad():
         expected = model(image, mode='tensor')
     assert expected.std() > 0.1
-    torch.testing.assert_close(answer(path, image), expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(run_onnx(path, image), expected, rtol=0, atol=1e-4)
 
 
 def test_the_tool_writes_a_graph_for_images_of_any_size(published, tmp_path, capsys):
@@ -79,13 +79,13 @@ def test_the_tool_writes_a_graph_for_images_of_any_size(published, tmp_path, cap
     meta = [dict(img_shape=image.shape[2:], ori_shape=image.shape[2:])]
     with torch.no_grad():
         expected = model.encode_decode(data['inputs'], meta)
-    found = answer(path, image)
+    found = run_onnx(path, image)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
     assert len(found.argmax(dim=1).unique()) > 1
 
 
 @pytest.mark.parametrize('published', ['cct'], indirect=True)
-def test_an_answer_that_reaches_over_the_image_is_cropped(published, tmp_path, capsys):
+def test_logits_that_reach_over_the_image_are_cropped(published, tmp_path, capsys):
     """As MMSegmentation's own way crops it. The pyramid of CCT's head pools by the size of its image: one graph a size."""
     path = tmp_path / 'model.onnx'
     size = (36, 44)
@@ -96,7 +96,7 @@ def test_an_answer_that_reaches_over_the_image_is_cropped(published, tmp_path, c
     with torch.no_grad():
         expected = model.encode_decode(data['inputs'], [dict(img_shape=size, ori_shape=size)])
     assert expected.std() > 0.01 and expected.shape[2:] == size
-    torch.testing.assert_close(answer(path, image), expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(run_onnx(path, image), expected, rtol=0, atol=1e-4)
     with pytest.raises(SystemExit):
         run_tool(export_onnx, *published, path, '--size', *size, '--dynamic')
     assert 'CCTHead' in capsys.readouterr().err

@@ -458,7 +458,7 @@ def test_the_scan_of_a_data_set_knows_these_masks(own):
     cfg = dict(type='FolderDataset', data_file=str(own.root / 'data.yaml'))
     steps = [dict(type='LoadAnyImage'), dict(type='LoadAnyLabels')]
     dataset = DATASETS.build(dict(cfg, pipeline=steps))
-    sources = [inspection._of_dataset(dataset, 'labeled', 'labeled', 'key')]
+    sources = [inspection.dataset_source(dataset, 'labeled', 'labeled', 'key')]
     assert not inspection._look(sources, (0, 0), dataset.get_data_info(0)).trouble
     save(own.root / 'annotations/day0/p0.png', np.full((30, 40, 3), 9, np.uint8))
     (kind, case), *_ = inspection._look(sources, (0, 0), dataset.get_data_info(0)).trouble

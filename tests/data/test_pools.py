@@ -148,7 +148,7 @@ def test_packing_is_continued_and_repeats_itself(tree, pool, monkeypatch, capsys
     arguments = ['make', '--images', tree.root / 'more', '--out', pool, '--per-shard', 4]
     for name in ('shard-000001.txt', 'shard-000003.txt', 'shard-000003.tar'):
         (pool / name).unlink()  # interrupted while it wrote shard 1, and before shard 3
-    (pool / 'shard-000003.tar.part').write_bytes(b'half')
+    (pool / '.shard-000003.tar.7.draft').write_bytes(b'half')
     kept = (pool / 'shard-000002.tar').stat().st_mtime_ns
     call(*arguments)
     assert {path.name: path.read_bytes() for path in pool.iterdir()} == first
@@ -360,7 +360,7 @@ def test_foreign_shards_are_indexed(tree, tmp_path, capsys):
     assert pools.read_bytes(*dataset.get_data_info(0)['img_span']) == image
     write_tar(folder / '1.tar', {'z.png': image, 'z.seg.png': image})
     for message, arguments in (
-        ('z.png and z.seg.png, two images of one key', [folder]),
+        ('z.png and z.seg.png, two images with one key', [folder]),
         ('holds no image', [folder / '1.tar', '--suffixes', '.webp']),
     ):
         with pytest.raises(SystemExit):
@@ -369,7 +369,7 @@ def test_foreign_shards_are_indexed(tree, tmp_path, capsys):
     (folder / '1.tar').write_bytes((folder / '0.tar').read_bytes()[:1100])
     with pytest.raises(SystemExit):
         call('index', folder / '1.tar')
-    assert 'is no whole tar file' in capsys.readouterr().err
+    assert 'is no complete tar file' in capsys.readouterr().err
 
 
 def test_manifest_tells_what_was_packed(pool, tree):

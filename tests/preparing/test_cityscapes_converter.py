@@ -4,45 +4,42 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from miniatures import load_tool, write_mask
+from miniatures import write_mask
 from mmseg.datasets import CityscapesDataset
 from mmseg.registry import DATASETS
 from PIL import Image
 from raw_data import FRAMES, pack, snapshot, write_cityscapes
 
+from mmseg_semi.preparing.converters import cityscapes
+
 CLASSES = CityscapesDataset.METAINFO['classes']
 
 
 @pytest.fixture(scope='module')
-def tool():
-    return load_tool('dataset_converters/cityscapes')
-
-
-@pytest.fixture(scope='module')
-def raw(tmp_path_factory, tool) -> Path:
+def raw(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp('cityscapes')
-    write_cityscapes(root / 'raw', tool.LABELS)
+    write_cityscapes(root / 'raw', cityscapes.LABELS)
     pack(root / 'leftImg8bit_trainvaltest.zip', root / 'raw/leftImg8bit')
     pack(root / 'gtFine_trainvaltest.zip', root / 'raw/gtFine')
     return root
 
 
-def convert(tool, out: Path, *sources, workers: int = 1) -> None:
-    tool.main([*map(str, sources), '--out', str(out), '--partial', f'--workers={workers}'])
+def convert(out: Path, *sources, workers: int = 1) -> None:
+    cityscapes.main([*map(str, sources), '--out', str(out), '--partial', f'--workers={workers}'])
 
 
-def refused(tool, capsys, *args) -> str:
+def refused(capsys, *args) -> str:
     with pytest.raises(SystemExit) as info:
-        tool.main([*map(str, args), '--workers=1'])
+        cityscapes.main([*map(str, args), '--workers=1'])
     assert info.value.code == 2
     message = capsys.readouterr().err.split('error: ')[1]
     assert message.count('\n') == 1
     return message
 
 
-def truth(tool, ids: np.ndarray) -> np.ndarray:
+def truth(ids: np.ndarray) -> np.ndarray:
     """Classes by the names of the ids, pixel by pixel."""
-    by_id = [CLASSES.index(name) if name in CLASSES else 255 for name in tool.LABELS]
+    by_id = [CLASSES.index(name) if name in CLASSES else 255 for name in cityscapes.LABELS]
     return np.array([[by_id[i] for i in row] for row in ids], np.uint8)
 
 
@@ -54,7 +51,7 @@ def read_mask(root: Path, split: str, name: str) -> np.ndarray:
     return np.array(Image.open(root / f'gtFine/{split}/{name}_gtFine_labelTrainIds.png'))
 
 
-def test_ids_are_those_of_the_publisher(tool):
+def test_ids_are_those_of_the_publisher():
     known = {
         0: 'unlabeled',
         7: 'road',
@@ -63,14 +60,14 @@ def test_ids_are_those_of_the_publisher(tool):
         26: 'car',
         33: 'bicycle',
     }
-    assert {i: tool.LABELS[i] for i in known} == known and len(tool.LABELS) == 34
-    assert [tool.LABELS[i] for i in tool.TRAIN_IDS] == list(CLASSES)
+    assert {i: cityscapes.LABELS[i] for i in known} == known and len(cityscapes.LABELS) == 34
+    assert [cityscapes.LABELS[i] for i in cityscapes.TRAIN_IDS] == list(CLASSES)
 
 
 @pytest.mark.parametrize(
     'form', ['folder', 'two folders', 'archives', 'in place', 'polygons', 'two workers']
 )
-def test_masks(tool, tmp_path, raw, form):
+def test_masks(tmp_path, raw, form):
     out, source = tmp_path / 'cityscapes', raw / 'raw'
     sources = [source]
     if form == 'archives':
@@ -84,12 +81,12 @@ def test_masks(tool, tmp_path, raw, form):
         sources = [shutil.copytree(source, tmp_path / 'source')]
         for path in sources[0].rglob('*_labelIds.png'):
             path.unlink()
-    convert(tool, out, *sources, workers=2 if form == 'two workers' else 1)
+    convert(out, *sources, workers=2 if form == 'two workers' else 1)
     for split, names in FRAMES.items():
         assert len(list((out / f'gtFine/{split}').rglob('*_labelTrainIds.png'))) == len(names)
         for name in names:
             mask = read_mask(out, split, name)
-            assert np.array_equal(mask, truth(tool, read_ids(source, split, name)))
+            assert np.array_equal(mask, truth(read_ids(source, split, name)))
             assert set(np.unique(mask)) == {*range(19), 255}
             path = f'leftImg8bit/{split}/{name}_leftImg8bit.png'
             assert (out / path).read_bytes() == (source / path).read_bytes()
@@ -105,17 +102,17 @@ def test_masks(tool, tmp_path, raw, form):
     assert len(dataset) == 6 and dataset[5]['gt_seg_map'].shape == (48, 96)
 
 
-def test_running_again_does_nothing_and_says_so(tool, tmp_path, raw, capsys):
+def test_running_again_does_nothing_and_prints_it(tmp_path, raw, capsys):
     out = tmp_path / 'cityscapes'
-    convert(tool, out, raw)  # a folder with both archives, and both folders
+    convert(out, raw)  # a folder with both archives, and both folders
     assert '6 of train, 3 of val (' in capsys.readouterr().out
     before = snapshot(out)
-    convert(tool, out)
+    convert(out)
     assert 'prepared already: 6 of train, 3 of val' in capsys.readouterr().out
     assert snapshot(out) == before
     lost = out / f'gtFine/val/{FRAMES["val"][1]}_gtFine_labelTrainIds.png'
     lost.unlink()
-    convert(tool, out, raw)
+    convert(out, raw)
     said = capsys.readouterr().out
     assert '1 files are missing or changed' in said and '6 of train' in said
     assert {k: v[0] for k, v in snapshot(out).items() if k != 'prepared.json'} == {
@@ -123,15 +120,15 @@ def test_running_again_does_nothing_and_says_so(tool, tmp_path, raw, capsys):
     }
 
 
-def test_masks_that_are_there_already_are_kept(tool, tmp_path, raw):
+def test_existing_masks_are_kept(tmp_path, raw):
     source = shutil.copytree(raw / 'raw', tmp_path / 'source')
     name = FRAMES['train'][0]
     own = write_mask(source / f'gtFine/train/{name}_gtFine_labelTrainIds.png', 3, (96, 48), 19)
-    convert(tool, tmp_path / 'out', source)
+    convert(tmp_path / 'out', source)
     assert np.array_equal(read_mask(tmp_path / 'out', 'train', name), Image.open(own))
 
 
-def test_polygons_lie_over_each_other(tool):
+def test_polygons_lie_over_each_other():
     square = [[2, 2], [7, 2], [7, 7], [2, 7]]
     inner = [[4, 4], [5, 4], [5, 5], [4, 5]]
     whole = [[-3, -3], [20, -3], [20, 20], [-3, 20]]  # corners may lie outside of the image
@@ -139,7 +136,7 @@ def test_polygons_lie_over_each_other(tool):
     def draw(*objects):
         items = [dict(label=label, polygon=polygon, **more) for label, polygon, more in objects]
         annotation = dict(imgHeight=10, imgWidth=12, objects=items)
-        return tool.draw_polygons(annotation, 'x_polygons.json')
+        return cityscapes.draw_polygons(annotation, 'x_polygons.json')
 
     expected = np.full((10, 12), 255)
     assert np.array_equal(draw(), expected)
@@ -158,17 +155,17 @@ def test_polygons_lie_over_each_other(tool):
         draw(('tree', inner, {}))
 
 
-def test_what_is_missing_and_where_to_get_it(tool, tmp_path, raw, capsys):
+def test_what_is_missing_and_where_to_get_it(tmp_path, raw, capsys):
     out = tmp_path / 'out'
-    message = refused(tool, capsys, '--out', out)
+    message = refused(capsys, '--out', out)
     for name in ('leftImg8bit_trainvaltest.zip', 'gtFine_trainvaltest.zip', '(needs a login)'):
         assert name in message
     assert '--download' not in message
-    message = refused(tool, capsys, raw / 'leftImg8bit_trainvaltest.zip', '--out', out)
+    message = refused(capsys, raw / 'leftImg8bit_trainvaltest.zip', '--out', out)
     assert 'the sources hold no gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png' in message
     assert 'gtFine_trainvaltest.zip from https://www.cityscapes-dataset.com' in message
     assert 'leftImg8bit_trainvaltest' not in message
-    message = refused(tool, capsys, raw / 'raw', '--out', out)
+    message = refused(capsys, raw / 'raw', '--out', out)
     assert 'hold 6 images of train and 3 of val, expected 2975 and 500' in message
 
     source = shutil.copytree(raw / 'raw', tmp_path / 'source')
@@ -176,11 +173,11 @@ def test_what_is_missing_and_where_to_get_it(tool, tmp_path, raw, capsys):
     Path(f'{stem}_labelIds.png').unlink()
     broken = Path(f'{stem}_polygons.json')
     broken.write_text(broken.read_text()[:50])
-    message = refused(tool, capsys, source, '--out', out, '--partial')
-    assert f'{broken.name} is no whole JSON file' in message
+    message = refused(capsys, source, '--out', out, '--partial')
+    assert f'{broken.name} is no complete JSON file' in message
     broken.write_text(json.dumps(dict(imgHeight=3)))
-    message = refused(tool, capsys, source, '--out', out, '--partial')
+    message = refused(capsys, source, '--out', out, '--partial')
     assert f"{broken.name} is no annotation of Cityscapes (KeyError('imgWidth'))" in message
     broken.unlink()
-    message = refused(tool, capsys, source, '--out', out, '--partial')
+    message = refused(capsys, source, '--out', out, '--partial')
     assert f'1 of 9 names lack their mask, e.g. train/{FRAMES["train"][2]}' in message

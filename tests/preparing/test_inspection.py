@@ -1,4 +1,4 @@
-"""The scan of a data set: each planted defect is found by its name, and a sound tree is clean."""
+"""The inspection of a data set finds each planted defect, and nothing in a correct one."""
 
 import io
 import json

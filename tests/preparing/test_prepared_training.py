@@ -23,6 +23,11 @@ from raw_data import (
     write_voc,
 )
 
+from mmseg_semi.preparing.converters import camvid as camvid_converter
+from mmseg_semi.preparing.converters import cityscapes as cityscapes_converter
+from mmseg_semi.preparing.converters import sun_rgbd as sun_rgbd_converter
+from mmseg_semi.preparing.converters import voc as voc_converter
+
 _runs = itertools.count()
 KINDS = ('labeled', 'unlabeled')
 CROP = 32
@@ -52,7 +57,7 @@ SEMI = {
     'train_dataloader.batch_size': 4,
     'train_dataloader.sampler.batch_size': 4,
     'train_dataloader.sampler.source_ratio': '[2,2]',
-    # an untrained network is sure of nothing
+    # an untrained network has no confident pixels
     'model.pseudo_label.threshold': 0.04,
 }
 SUPERVISED = {
@@ -117,7 +122,7 @@ def voc(tmp_path_factory) -> Path:
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        load_tool('dataset_converters/voc').main([*map(str, archives), '--partial', '--workers=1'])
+        voc_converter.main([*map(str, archives), '--partial', '--workers=1'])
         # JPEGImages holds val and more, so the list of the training images is needed
         call(
             *('splits', 'make', '--images', 'data/VOCdevkit/VOC2012/JPEGImages'),
@@ -142,13 +147,12 @@ def voc(tmp_path_factory) -> Path:
 def cityscapes(tmp_path_factory) -> Path:
     """The same of Cityscapes, prepared from a folder with polygons alone."""
     root = tmp_path_factory.mktemp('cityscapes')
-    tool = load_tool('dataset_converters/cityscapes')
-    write_cityscapes(root / 'raw', tool.LABELS)
+    write_cityscapes(root / 'raw', cityscapes_converter.LABELS)
     for path in (root / 'raw').rglob('*_labelIds.png'):
         path.unlink()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        tool.main(['raw', '--partial', '--workers=1'])
+        cityscapes_converter.main(['raw', '--partial', '--workers=1'])
         call(
             *('splits', 'make', '--images', 'data/cityscapes/leftImg8bit/train'),
             *('--img-suffix', '_leftImg8bit.png', '--n', 3),
@@ -224,7 +228,7 @@ def test_camvid_from_both_layouts(tmp_path, monkeypatch, layout):
             else:
                 write_image(tmp_path / f'CamVid/images/{split}/{name}.jpg', i, size)
                 write_mask(tmp_path / f'CamVid/labels/{split}/{name}.png', i, size, 11)
-    load_tool('dataset_converters/camvid').main(['CamVid', '--workers=1'])
+    camvid_converter.main(['CamVid', '--workers=1'])
     lists = 'configs/splits/camvid/46/seed0'
     call('splits', 'make', '--images', 'data/camvid/images/train', '--n', 2, '--out', lists)
     call('splits', 'check', ROOT / 'configs/ddfp/camvid_46.py')
@@ -239,7 +243,7 @@ def sun_rgbd(tmp_path_factory) -> Path:
     write_sun_numbered(root / 'raw')
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        load_tool('dataset_converters/sun_rgbd').main(['raw', '--partial', '--workers=1'])
+        sun_rgbd_converter.main(['raw', '--partial', '--workers=1'])
         lists = 'data/splits/sunrgbd/1500'
         call('splits', 'make', '--images', 'data/sunrgbd/images/train', '--n', 2, '--out', lists)
         call('splits', 'check', lists, '--images', 'data/sunrgbd/images/train')

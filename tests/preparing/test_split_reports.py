@@ -40,13 +40,13 @@ def test_a_sound_split_has_no_problem(tree, drawn):
     assert not found.problems and not found.skipped
     assert found.passed == [
         "the lists are 'own 2 seed 0'",
-        'no image is repeated or in two of the lists',
+        'no image is a duplicate or in two of the lists',
         'the lists hold all 10 training images',
         'no two of 13 images have the same content',
     ]
 
 
-def test_what_cannot_be_looked_at_is_said(drawn):
+def test_skipped_checks_are_listed(drawn):
     found = split_reports.check(split_reports.of_folder(drawn))
     assert [text.split(',')[0] for text in found.skipped] == [
         'validation images',
@@ -57,7 +57,7 @@ def test_what_cannot_be_looked_at_is_said(drawn):
     assert len(found.skipped) == 3 and not found.problems
 
 
-def test_changed_lists_are_told_with_both_hashes(drawn):
+def test_changed_lists_are_reported_with_both_hashes(drawn):
     expected = splits.summarize(splits.read_names(drawn / 'labeled.txt'))['sha256']
     names = rewrite(drawn / 'labeled.txt', lambda names: [*names[1:], 'zz'])
     wrong, incomplete = problems(drawn)
@@ -65,7 +65,7 @@ def test_changed_lists_are_told_with_both_hashes(drawn):
     assert incomplete == 'the lists together are not the 10 images they were drawn from'
 
 
-def test_overlap_repetition_and_leaks_are_found(tree, drawn):
+def test_overlap_duplicates_and_leaks_are_found(tree, drawn):
     labeled = rewrite(drawn / 'labeled.txt', lambda names: [*names, names[0]])
     rewrite(drawn / 'unlabeled.txt', lambda names: [*names, labeled[1]])
     (tree.root / 'val.txt').write_text(f'{labeled[0]}\nx\n')
@@ -220,7 +220,7 @@ def test_describe_counts_the_pixels_of_each_class(tree, config, capsys):
     assert ['labelled', '4', 'images,', 'SHA-256', splits.hash_names(tree.labeled)] in lines
 
 
-def test_describe_tells_where_lists_are_from(tree, drawn, capsys):
+def test_describe_prints_the_source_of_lists(tree, drawn, capsys):
     assert run('describe', drawn, '--masks', tree.root / 'labels') == 0
     text = capsys.readouterr().out
     assert (
@@ -234,9 +234,9 @@ def test_describe_tells_where_lists_are_from(tree, drawn, capsys):
 
 @pytest.mark.parametrize(
     ('target', 'message'),
-    [('nowhere', 'holds no labeled.txt; give the folder of a split'), ('no.py', 'does not exist')],
+    [('nowhere', 'holds no labeled.txt; name the folder of a split'), ('no.py', 'does not exist')],
 )
-def test_targets_that_are_none(tree, target, message, capsys):
+def test_targets_that_do_not_exist(tree, target, message, capsys):
     assert run('check', target) == 2
     err = capsys.readouterr().err
     assert message in err and err.count('\n') == 1

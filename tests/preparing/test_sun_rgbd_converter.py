@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from miniatures import ROOT, load_tool
+from miniatures import ROOT
 from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
@@ -19,16 +19,13 @@ from raw_data import (
     write_sun_official,
 )
 
+from mmseg_semi.preparing.converters import sun_rgbd
+
 NUMBERED = (
     'SUNRGBD-train_images.tgz',
     'SUNRGBD-test_images.tgz',
     'sunrgbd_train_test_labels.tar.gz',
 )
-
-
-@pytest.fixture(scope='module')
-def tool():
-    return load_tool('dataset_converters/sun_rgbd')
 
 
 @pytest.fixture(scope='module')
@@ -47,13 +44,13 @@ def official(tmp_path_factory) -> Path:
     return root
 
 
-def convert(tool, out: Path, *sources) -> None:
-    tool.main([*map(str, sources), '--out', str(out), '--partial', '--workers=1'])
+def convert(out: Path, *sources) -> None:
+    sun_rgbd.main([*map(str, sources), '--out', str(out), '--partial', '--workers=1'])
 
 
-def refused(tool, capsys, *args) -> str:
+def refused(capsys, *args) -> str:
     with pytest.raises(SystemExit) as info:
-        tool.main([*map(str, args), '--workers=1'])
+        sun_rgbd.main([*map(str, args), '--workers=1'])
     assert info.value.code == 2
     message = capsys.readouterr().err.split('error: ')[1]
     assert message.count('\n') == 1
@@ -67,12 +64,12 @@ def expected_mask(seed: int, size: tuple[int, int]) -> np.ndarray:
 
 
 @pytest.mark.parametrize('form', ['folder', 'archives'])
-def test_numbered_images_and_masks(tool, tmp_path, numbered, form, capsys):
+def test_numbered_images_and_masks(tmp_path, numbered, form, capsys):
     out = tmp_path / 'sunrgbd'
     sources = [numbered]
     if form == 'archives':
         sources = [numbered.parent / name for name in NUMBERED]
-    convert(tool, out, *sources)
+    convert(out, *sources)
     assert '6 train, 3 val (' in capsys.readouterr().out
     for split, numbers in dict(val=range(1, 4), train=range(5051, 5057)).items():
         for number in numbers:
@@ -84,18 +81,18 @@ def test_numbered_images_and_masks(tool, tmp_path, numbered, form, capsys):
             raw = numbered / folder / f'{name}.jpg'
             assert (out / f'images/{split}/{name}.jpg').read_bytes() == raw.read_bytes()
     before = snapshot(out)
-    convert(tool, out, *sources)
+    convert(out, *sources)
     assert 'prepared already' in capsys.readouterr().out
     assert snapshot(out) == before
 
 
 @pytest.mark.parametrize('form', ['folder', 'archives'])
-def test_official_images_and_tables(tool, tmp_path, official, form, capsys):
+def test_official_images_and_tables(tmp_path, official, form, capsys):
     out = tmp_path / 'sunrgbd'
     sources = [official]
     if form == 'archives':
         sources = [official.parent / 'SUNRGBD.zip', official.parent / 'SUNRGBDtoolbox.zip']
-    convert(tool, out, *sources)
+    convert(out, *sources)
     assert '3 train, 2 val (' in capsys.readouterr().out
     for i, scene in enumerate(SCENES):
         split = 'train' if scene in SCENES_TRAIN else 'val'
@@ -122,48 +119,46 @@ def test_classes_and_colours():
     assert classes['classes'][0] == 'wall' and classes['classes'][36] == 'bag'
 
 
-def test_what_is_missing_and_where_to_get_it(
-    tool, tmp_path, numbered, official, capsys, monkeypatch
-):
+def test_what_is_missing_and_where_to_get_it(tmp_path, numbered, official, capsys, monkeypatch):
     out = tmp_path / 'out'
-    message = refused(tool, capsys, '--out', out)
+    message = refused(capsys, '--out', out)
     assert 'sunrgbd-meta-data' in message and 'https://rgbd.cs.princeton.edu' in message
-    message = refused(tool, capsys, numbered.parent / NUMBERED[2], '--out', out)
+    message = refused(capsys, numbered.parent / NUMBERED[2], '--out', out)
     assert 'hold no images img-NUMBER.jpg' in message and 'SUNRGBD-train_images.tgz' in message
-    message = refused(tool, capsys, numbered, '--out', out)
+    message = refused(capsys, numbered, '--out', out)
     assert 'hold 6 images of train and 3 of test, expected 5285 and 5050' in message
-    message = refused(tool, capsys, official / 'SUNRGBD', '--out', out)
+    message = refused(capsys, official / 'SUNRGBD', '--out', out)
     assert 'hold no Metadata/SUNRGBDMeta.mat' in message and 'SUNRGBDtoolbox.zip' in message
-    message = refused(tool, capsys, official / 'SUNRGBDtoolbox', '--out', out)
+    message = refused(capsys, official / 'SUNRGBDtoolbox', '--out', out)
     assert f'5 of 5 frames lack their image, e.g. {SCENES[0]}' in message
     assert 'SUNRGBD.zip from https://rgbd' in message
 
     source = shutil.copytree(numbered, tmp_path / 'source')
     (source / 'SUNRGBD-test_images/img-000002.jpg').unlink()
-    message = refused(tool, capsys, source, '--out', out)
-    assert '1 of 9 frames lack their image or their label, e.g. img-000002' in message
+    message = refused(capsys, source, '--out', out)
+    assert '1 of 9 frames lack their image or their mask, e.g. img-000002' in message
     source = shutil.copytree(numbered, tmp_path / 'other')
     path = source / 'sunrgbd_train_test_labels/img-005052.png'
     Image.fromarray(np.full((43, 56), 38, np.uint8)).save(path)
-    message = refused(tool, capsys, source, '--out', out, '--partial')
+    message = refused(capsys, source, '--out', out, '--partial')
     assert 'img-005052.png holds the label 38, expected 0 to 37' in message
 
     source = shutil.copytree(official, tmp_path / 'official')
     table = source / 'SUNRGBDtoolbox/Metadata/SUNRGBD2Dseg.mat'
     content = table.read_bytes()
     table.write_bytes(content[: len(content) // 2])
-    message = refused(tool, capsys, source, '--out', out, '--partial')
+    message = refused(capsys, source, '--out', out, '--partial')
     assert 'SUNRGBD2Dseg.mat: mask ' in message and 'cannot be read' in message
     (source / 'SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat').unlink()
-    message = refused(tool, capsys, source, '--out', out, '--partial')
+    message = refused(capsys, source, '--out', out, '--partial')
     assert 'hold no traintestSUNRGBD/allsplit.mat' in message
     monkeypatch.setitem(sys.modules, 'h5py', None)
-    message = refused(tool, capsys, official, '--out', out, '--partial')
+    message = refused(capsys, official, '--out', out, '--partial')
     assert 'pip install h5py' in message
 
 
-def test_the_config_loads_what_the_converter_wrote(tool, tmp_path, numbered, monkeypatch):
-    convert(tool, tmp_path / 'data/sunrgbd', numbered)
+def test_the_config_loads_what_the_converter_wrote(tmp_path, numbered, monkeypatch):
+    convert(tmp_path / 'data/sunrgbd', numbered)
     monkeypatch.chdir(tmp_path)
     names = [f'img-{number:06d}' for number in range(5051, 5057)]
     lists = tmp_path / 'data/splits/sunrgbd/1500'

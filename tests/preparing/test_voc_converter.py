@@ -1,13 +1,15 @@
 import dataclasses
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from miniatures import ROOT, load_tool
+from miniatures import ROOT
 from mmseg.registry import DATASETS
 from PIL import Image
 from raw_data import (
@@ -26,10 +28,7 @@ from raw_data import (
 )
 from scipy.io import savemat
 
-
-@pytest.fixture(scope='module')
-def tool():
-    return load_tool('dataset_converters/voc')
+from mmseg_semi.preparing.converters import voc
 
 
 @pytest.fixture(scope='module')
@@ -45,13 +44,13 @@ def raw(tmp_path_factory) -> Path:
 VOC_FOLDERS = ('JPEGImages', 'SegmentationClass', 'ImageSets')
 
 
-def convert(tool, out: Path, *sources, workers: int = 1) -> None:
-    tool.main([*map(str, sources), '--out', str(out), '--partial', f'--workers={workers}'])
+def convert(out: Path, *sources, workers: int = 1) -> None:
+    voc.main([*map(str, sources), '--out', str(out), '--partial', f'--workers={workers}'])
 
 
-def refused(tool, capsys, *args) -> str:
+def refused(capsys, *args) -> str:
     with pytest.raises(SystemExit) as info:
-        tool.main([*map(str, args), '--workers=1'])
+        voc.main([*map(str, args), '--workers=1'])
     assert info.value.code == 2
     message = capsys.readouterr().err.split('error: ')[1]
     assert message.count('\n') == 1
@@ -61,7 +60,7 @@ def refused(tool, capsys, *args) -> str:
 @pytest.mark.parametrize(
     'form', ['folders', 'deep folders', 'archives', 'downloads', 'zip', 'in place']
 )
-def test_masks_and_lists(tool, tmp_path, raw, form):
+def test_masks_and_lists(tmp_path, raw, form):
     out = tmp_path / 'VOC2012'
     if form == 'folders':
         sources = [raw / 'VOCdevkit', raw / 'benchmark_RELEASE']
@@ -80,7 +79,7 @@ def test_masks_and_lists(tool, tmp_path, raw, form):
     else:
         out = shutil.copytree(raw / 'VOCdevkit', tmp_path / 'VOCdevkit') / 'VOC2012'
         sources = [tmp_path / 'VOCdevkit', raw / 'benchmark.tgz']
-    convert(tool, out, *sources)
+    convert(out, *sources)
 
     aug = (out / 'ImageSets/Segmentation/train_aug.txt').read_text().split()
     assert aug == sorted({*VOC_TRAIN, *SBD_ONLY})
@@ -120,23 +119,23 @@ def test_masks_and_lists(tool, tmp_path, raw, form):
             assert np.array_equal(dataset[i]['gt_seg_map'], labels(name, voc_size(name)))
 
 
-def test_running_again_does_nothing_and_says_so(tool, tmp_path, raw, capsys):
+def test_running_again_does_nothing_and_prints_it(tmp_path, raw, capsys):
     out = tmp_path / 'VOC2012'
     args = [raw / 'VOCtrainval_11-May-2012.tar', raw / 'benchmark.tgz']
-    convert(tool, out, *args)
+    convert(out, *args)
     assert '8 training images (3 of them with masks of VOC), 2 of val (' in capsys.readouterr().out
     before = snapshot(out)
     for sources in (args, []):  # the archives may be gone by now
-        convert(tool, out, *sources)
+        convert(out, *sources)
         assert 'prepared already: 8 training images' in capsys.readouterr().out
     assert snapshot(out) == before
 
 
-def test_interrupted_runs_end_as_one(tool, tmp_path, raw, monkeypatch):
+def test_interrupted_runs_end_as_one(tmp_path, raw, monkeypatch):
     whole, out = tmp_path / 'whole', tmp_path / 'out'
     sources = [raw / 'VOCdevkit', raw / 'benchmark.tgz']
-    convert(tool, whole, *sources)
-    real, count = tool.preparation.os.replace, 0
+    convert(whole, *sources)
+    real, count = os.replace, 0
 
     def replace(*args):
         nonlocal count
@@ -145,10 +144,10 @@ def test_interrupted_runs_end_as_one(tool, tmp_path, raw, monkeypatch):
             raise KeyboardInterrupt
         real(*args)
 
-    monkeypatch.setattr(tool.preparation.os, 'replace', replace)
+    monkeypatch.setattr(os, 'replace', replace)
     for _ in range(20):
         try:
-            convert(tool, out, *sources)
+            convert(out, *sources)
             break
         except KeyboardInterrupt:
             assert not (out / 'prepared.json').exists()
@@ -170,20 +169,20 @@ def test_the_command_works_in_parallel(tmp_path, raw):
 
 
 @pytest.mark.parametrize('have', ['nothing', 'VOCdevkit', 'benchmark_RELEASE'])
-def test_the_download_of_what_is_missing(tool, tmp_path, raw, monkeypatch, capsys, have):
-    from test_preparation import Server
+def test_the_download_of_what_is_missing(tmp_path, raw, monkeypatch, capsys, have):
+    from test_downloads import Server
 
     monkeypatch.setenv('no_proxy', '127.0.0.1')
-    monkeypatch.setattr(tool.preparation.time, 'sleep', lambda seconds: None)
+    monkeypatch.setattr(time, 'sleep', lambda seconds: None)
     archives, files = [], {}
-    for archive in tool.ARCHIVES:
+    for archive in voc.ARCHIVES:
         content = (raw / archive.name).read_bytes()
         files[f'/mirror/{archive.name}'] = content
         archives.append(dataclasses.replace(archive, md5=hashlib.md5(content).hexdigest()))
-    monkeypatch.setattr(tool, 'ARCHIVES', tuple(archives))
+    monkeypatch.setattr(voc, 'ARCHIVES', tuple(archives))
     sources = [] if have == 'nothing' else [str(raw / have)]
     with Server(files, drop_after=2000, drops=1) as server:
-        tool.main(
+        voc.main(
             [*sources, '--download', '--mirror', f'{server.url}/mirror', '--partial', '--workers=1']
             + ['--out', str(tmp_path / 'out'), '--download-dir', str(tmp_path / 'down')]
         )
@@ -196,62 +195,61 @@ def test_the_download_of_what_is_missing(tool, tmp_path, raw, monkeypatch, capsy
 
 def test_published_sizes():
     """1,464 of train, 1,449 of val and 11,355 of SBD with 2,237 in common make 10,582."""
-    tool = load_tool('dataset_converters/voc')
     train, val = range(1464), range(1464, 2913)
     sbd = range(2913 - 2237, 2913 - 2237 + 11355)
-    aug = tool.train_aug(train, val, sbd)
-    assert len(aug) == tool.COUNTS['train_aug'] == 10582
+    aug = voc.train_aug(train, val, sbd)
+    assert len(aug) == voc.COUNTS['train_aug'] == 10582
     assert not set(aug) & set(val) and set(aug) >= set(train)
 
 
-def test_an_incomplete_copy_is_refused(tool, tmp_path, raw, capsys):
+def test_an_incomplete_copy_is_refused(tmp_path, raw, capsys):
     out = tmp_path / 'out'
-    message = refused(tool, capsys, raw / 'VOCdevkit', raw / 'benchmark_RELEASE', '--out', out)
+    message = refused(capsys, raw / 'VOCdevkit', raw / 'benchmark_RELEASE', '--out', out)
     assert 'train has 3 images, expected 1464' in message and '--partial' in message
     assert not (out / 'SegmentationClassAug').exists()
 
-    message = refused(tool, capsys, raw / 'VOCdevkit', '--out', out, '--partial')
+    message = refused(capsys, raw / 'VOCdevkit', '--out', out, '--partial')
     assert 'the sources hold no cls/NAME.mat' in message
     assert 'benchmark.tgz from https://www2.eecs.berkeley.edu' in message
     assert 'VOCtrainval' not in message
-    message = refused(tool, capsys, raw / 'benchmark.tgz', '--out', out, '--partial')
+    message = refused(capsys, raw / 'benchmark.tgz', '--out', out, '--partial')
     assert 'JPEGImages/NAME.jpg' in message and 'VOCtrainval_11-May-2012.tar from http' in message
 
-    message = refused(tool, capsys, '--out', out / 'none')
-    assert 'no source is given' in message and '--download' in message
-    message = refused(tool, capsys, tmp_path / 'nowhere', '--out', out)
+    message = refused(capsys, '--out', out / 'none')
+    assert 'no source is named' in message and '--download' in message
+    message = refused(capsys, tmp_path / 'nowhere', '--out', out)
     assert 'nowhere does not exist; get VOCtrainval_11-May-2012.tar from http' in message
 
     copy = shutil.copytree(raw / 'VOCdevkit', tmp_path / 'copy')
     (copy / f'VOC2012/JPEGImages/{SBD_ONLY[1]}.jpg').unlink()
-    message = refused(tool, capsys, copy, raw / 'benchmark.tgz', '--out', out, '--partial')
+    message = refused(capsys, copy, raw / 'benchmark.tgz', '--out', out, '--partial')
     assert f'1 of 10 images lack their image, e.g. {SBD_ONLY[1]}' in message
     (copy / f'VOC2012/SegmentationClass/{VOC_VAL[1]}.png').unlink()
     (copy / f'VOC2012/JPEGImages/{SBD_ONLY[1]}.jpg').write_bytes(b'')
-    message = refused(tool, capsys, copy, raw / 'benchmark.tgz', '--out', out, '--partial')
+    message = refused(capsys, copy, raw / 'benchmark.tgz', '--out', out, '--partial')
     assert f'1 of 10 images lack their mask, e.g. {VOC_VAL[1]}' in message
 
 
-def test_damaged_masks_are_named(tool, tmp_path, raw, capsys):
+def test_damaged_masks_are_named(tmp_path, raw, capsys):
     out = tmp_path / 'out'
     sbd = shutil.copytree(raw / 'benchmark_RELEASE', tmp_path / 'sbd')
     path = sbd / f'dataset/cls/{SBD_ONLY[0]}.mat'
     path.write_bytes(path.read_bytes()[:150])
-    message = refused(tool, capsys, raw / 'VOCdevkit', sbd, '--out', out, '--partial')
+    message = refused(capsys, raw / 'VOCdevkit', sbd, '--out', out, '--partial')
     assert f'{SBD_ONLY[0]}.mat holds no GTcls.Segmentation that can be read' in message
     savemat(path, dict(GTcls=dict(Segmentation=np.full((3, 4), 21, np.uint8))))
-    message = refused(tool, capsys, raw / 'VOCdevkit', sbd, '--out', out, '--partial')
-    assert f'{SBD_ONLY[0]}.mat holds the value 21, expected 0 to 20 or 255' in message
+    message = refused(capsys, raw / 'VOCdevkit', sbd, '--out', out, '--partial')
+    assert f'{SBD_ONLY[0]}.mat holds the value 21, expected 0 to 20, or 255' in message
 
 
-def test_other_years_and_other_folders_are_passed_over(tool):
-    assert tool.kind_of('VOCdevkit/VOC2007/JPEGImages/000005.jpg') is None
-    assert tool.kind_of('VOCdevkit/VOC2010/JPEGImages/2007_000032.jpg') is None
-    assert tool.kind_of('VOCdevkit/VOC2012/SegmentationObject/2007_000032.png') is None
-    assert tool.kind_of('VOCdevkit/VOC2012/ImageSets/Main/train.txt') is None
-    assert tool.kind_of('benchmark_RELEASE/dataset/inst/2008_000002.mat') is None
-    assert tool.kind_of('benchmark_RELEASE/dataset/train.txt') is None
-    assert tool.kind_of('JPEGImages/2007_000032.jpg') == ('image', '2007_000032')
+def test_other_years_and_other_folders_are_skipped():
+    assert voc.kind_of('VOCdevkit/VOC2007/JPEGImages/000005.jpg') is None
+    assert voc.kind_of('VOCdevkit/VOC2010/JPEGImages/2007_000032.jpg') is None
+    assert voc.kind_of('VOCdevkit/VOC2012/SegmentationObject/2007_000032.png') is None
+    assert voc.kind_of('VOCdevkit/VOC2012/ImageSets/Main/train.txt') is None
+    assert voc.kind_of('benchmark_RELEASE/dataset/inst/2008_000002.mat') is None
+    assert voc.kind_of('benchmark_RELEASE/dataset/train.txt') is None
+    assert voc.kind_of('JPEGImages/2007_000032.jpg') == ('image', '2007_000032')
 
 
 LABELS = voc_labels('2007_000032', (34, 50))
@@ -287,37 +285,37 @@ def renumbered() -> Image.Image:
     ],
     ids=['palette', 'index', 'rgb', 'rgba', 'renumbered', 'grey palette', 'foreign palette'],
 )
-def test_every_form_of_a_mask_gives_the_same_indices(tool, tmp_path, image):
+def test_every_form_of_a_mask_gives_the_same_indices(tmp_path, image):
     image.save(tmp_path / 'mask.png')
-    tool.write_voc_mask(tmp_path / 'mask.png', tmp_path / 'out.png')
+    voc.write_voc_mask(tmp_path / 'mask.png', tmp_path / 'out.png')
     written = Image.open(tmp_path / 'out.png')
     assert written.mode == 'L' and np.array_equal(written, LABELS)
 
 
-def test_masks_that_are_none_of_vocs(tool, tmp_path):
+def test_masks_with_other_values_are_refused(tmp_path):
     Image.new('RGB', (4, 4), (1, 2, 3)).save(tmp_path / 'colour.png')
     with pytest.raises(ValueError, match='holds the colour #010203, which is no class of VOC'):
-        tool.class_indices(tmp_path / 'colour.png')
+        voc.class_indices(tmp_path / 'colour.png')
     # a palette mask turned to grey by a viewer: the luma of a colour is no index
     as_rgb(LABELS).convert('L').save(tmp_path / 'grey.png')
     with pytest.raises(ValueError, match='grey.png holds the value [0-9]+, expected 0 to 20'):
-        tool.class_indices(tmp_path / 'grey.png')
+        voc.class_indices(tmp_path / 'grey.png')
     (tmp_path / 'broken.png').write_bytes(b'no image')
     with pytest.raises(ValueError, match='broken.png cannot be decoded .no image format'):
-        tool.class_indices(tmp_path / 'broken.png')
+        voc.class_indices(tmp_path / 'broken.png')
 
 
-def test_a_ready_made_segmentation_class_aug_replaces_sbd(tool, tmp_path, raw):
+def test_a_ready_made_segmentation_class_aug_replaces_sbd(tmp_path, raw):
     """The archive that many repositories pass around: index masks of all images."""
     aug = tmp_path / 'SegmentationClassAug'
     aug.mkdir()
     for name in SBD_ONLY:
         Image.fromarray(sbd_labels(name, voc_size(name))).save(aug / f'{name}.png')
-    convert(tool, tmp_path / 'out', raw / 'VOCdevkit', pack(tmp_path / 'aug.zip', aug))
+    convert(tmp_path / 'out', raw / 'VOCdevkit', pack(tmp_path / 'aug.zip', aug))
     for name in SBD_ONLY:
         written = Image.open(tmp_path / f'out/SegmentationClassAug/{name}.png')
         assert np.array_equal(written, sbd_labels(name, voc_size(name)))
 
 
-def test_the_palette_is_vocs(tool):
-    assert tool.voc_palette().ravel().tolist() == voc_colours()
+def test_the_palette_is_vocs():
+    assert voc.voc_palette().ravel().tolist() == voc_colours()

@@ -1,4 +1,9 @@
-"""DDFP: density-descending feature perturbation (CVPR 2024)."""
+"""DDFP: density-descending feature perturbation (CVPR 2024); README.md says what is implemented.
+
+``objective.py`` is the method's training step. It uses ``flow.py`` (normalizing flow),
+``mixture.py`` (density of features), ``direction.py`` (perturbation), ``head.py`` (decoder with
+auxiliary norms) and ``hook.py`` (fit of the density).
+"""
 
 from mmseg_semi.methods.ddfp.direction import density_descending_direction, random_direction
 from mmseg_semi.methods.ddfp.flow import CouplingFlow

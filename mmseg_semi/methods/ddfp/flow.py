@@ -1,11 +1,16 @@
-"""Invertible map of features by affine coupling.
+"""Normalizing flow: an invertible map of feature vectors with an exact log-determinant.
 
-Affine coupling after GLOW (Kingma and Dhariwal, https://arxiv.org/abs/1807.03039) with the bounded
-scale of conditional invertible networks (Ardizzone et al., https://arxiv.org/abs/1907.02392), in
-the shape that DDFP (Wang et al., CVPR 2024, https://arxiv.org/abs/2403.06462) uses to model the
-density of decoder features (https://github.com/Gavinwxy/DDFP). Departs from that code in: the
-permutations come from private generators, where building the authors' flow reseeds NumPy's global
-one; maps and log-determinants are never computed in half precision.
+The flow of DDFP's density estimator: X. Wang et al., "Towards the Uncharted: Density-Descending
+Feature Perturbation for Semi-supervised Semantic Segmentation", CVPR 2024,
+https://arxiv.org/abs/2403.06462; behaviour checked against https://github.com/Gavinwxy/DDFP
+(7956c72). Its blocks are the affine couplings of GLOW (Kingma and Dhariwal,
+https://arxiv.org/abs/1807.03039) with the bounded scale of conditional invertible networks
+(Ardizzone et al., https://arxiv.org/abs/1907.02392).
+
+Departs from the authors' code in: the permutations come from private generators, where the code
+reseeds NumPy's global generator; maps and log-determinants are never computed in half precision.
+
+Shapes: M feature vectors, C channels, H = C / 2 channels of one half.
 """
 
 import numpy as np
@@ -13,35 +18,53 @@ import torch
 from torch import Tensor, nn
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.precision import full_precision
 
 SCALE_LIMIT = 2.0
-SCALE_SLOPE = 0.636  # the literal of the authors' code, not 2 / pi: |q| stays below 1.9981
+SCALE_SLOPE = 0.636
+"""The literal of the authors' code, not 2 / pi: ``|q|`` stays below 1.9981."""
+
 INIT_STD = 0.05
+"""Standard deviation of every initial weight and bias."""
 
 
 def bounded_log_scale(s: Tensor) -> Tensor:
-    """Logarithm of a coupling's scale: ``q(s) = 2.0 * 0.636 * arctan(s)``, so ``|q| < 1.9981``."""
+    """Bound the logarithm of a coupling's scale: ``q(s) = 2.0 * 0.636 * arctan(s)``.
+
+    Args:
+        s: Unbounded output of a subnet, any shape.
+
+    Returns:
+        q(s), of the same shape; ``|q| < 1.9981``.
+
+    Example:
+        >>> (bounded_log_scale(100 * torch.randn(5, 4)).abs() < 1.9981).all()
+        tensor(True)
+    """
     return SCALE_LIMIT * SCALE_SLOPE * torch.arctan(s)
 
 
-def full_precision(tensor: Tensor) -> torch.autocast:
-    """Context in which autocast leaves the operations on ``tensor``'s device alone."""
-    return torch.autocast(tensor.device.type, enabled=False)
-
-
 class CouplingBlock(nn.Module):
-    """Two affine couplings, each half moved by the other, and a fixed permutation.
+    """Move each half of the channels by the other half, then permute all channels.
 
-    With the input split into halves ``(a, c)``::
+    The weights are uninitialised until :class:`CouplingFlow` draws them. With the input split into
+    halves ``(a, c)``::
 
         (s, t)   = subnet_first(c);    a' = a * exp(q(s))  + t
         (s', t') = subnet_second(a');  c' = c * exp(q(s')) + t'
         out[j]   = [a', c'][permutation[j]];  log|det| = sum q(s) + sum q(s')
 
     Args:
-        channels: Even number of features C.
+        channels: Number of channels C, even.
         hidden_channels: Width of the two hidden layers of each subnet.
-        permutation: (C,) int64, the order in which the channels leave.
+        permutation: (C,) int64, the order of the channels in the output.
+
+    Example:
+        >>> block = CouplingFlow(channels=8, hidden_channels=16).blocks[0]
+        >>> x = torch.randn(5, 8)
+        >>> out, logdet = block(x)
+        >>> torch.allclose(block.inverse(out), x, atol=1e-4)
+        True
     """
 
     permutation: Tensor
@@ -51,14 +74,21 @@ class CouplingBlock(nn.Module):
         super().__init__()
         self.subnet_first = _subnet(channels, hidden_channels)
         self.subnet_second = _subnet(channels, hidden_channels)
-        # Fixed by construction, so not part of a checkpoint.
+        # The permutation follows from the block's index, so a checkpoint need not hold it.
         self.register_buffer('permutation', permutation, persistent=False)
         self.register_buffer('inverse_permutation', permutation.argsort(), persistent=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (M, C) features; return them and log|det| (M,)."""
-        a, c = x.chunk(2, dim=1)
-        s, t = self.subnet_first(c).chunk(2, dim=1)
+        """Map features.
+
+        Args:
+            x: (M, C).
+
+        Returns:
+            The mapped features (M, C) and log|det| (M,).
+        """
+        a, c = x.chunk(2, dim=1)  # M x H each
+        s, t = self.subnet_first(c).chunk(2, dim=1)  # M x H each
         q_first = bounded_log_scale(s)
         a = a * q_first.exp() + t
         s, t = self.subnet_second(a).chunk(2, dim=1)
@@ -68,7 +98,7 @@ class CouplingBlock(nn.Module):
         return out, q_first.sum(dim=1) + q_second.sum(dim=1)
 
     def inverse(self, out: Tensor) -> Tensor:
-        """Undo :meth:`forward` on (M, C)."""
+        """Undo :meth:`forward`: map (M, C) outputs back to (M, C) features."""
         a, c = out.index_select(1, self.inverse_permutation).chunk(2, dim=1)
         s, t = self.subnet_second(a).chunk(2, dim=1)
         c = (c - t) * (-bounded_log_scale(s)).exp()
@@ -78,25 +108,26 @@ class CouplingBlock(nn.Module):
 
 
 class CouplingFlow(nn.Module):
-    """Normalizing flow ``z = f(x)`` of feature vectors with an exact log-determinant.
+    """Map feature vectors x to ``z = f(x)``, invertibly and with an exact log-determinant.
 
     Every weight and bias starts from N(0, 0.05^2). The permutation of block k is
     ``numpy.random.RandomState(k).permutation(channels)``, the same in every run.
 
     Args:
-        channels: Number of features C; even, because a coupling splits them in two equal halves.
-        hidden_channels: Width of the two hidden layers of every subnet.
-        num_blocks: Number of coupling blocks; each moves both halves once.
+        channels: Number of channels C (256); even, because a coupling splits it into equal halves.
+        hidden_channels: Width of the two hidden layers of every subnet (256).
+        num_blocks: Number of coupling blocks (2); each moves both halves once.
         generator: CPU generator of the initial weights; None draws from PyTorch's global one.
 
     Raises:
-        SetupError: ``channels`` is odd or not positive, or there is no hidden unit or no block.
+        SetupError: If ``channels`` is odd, or if a size is not positive.
 
     Example:
         >>> flow = CouplingFlow(channels=8, hidden_channels=16)
-        >>> z, logdet = flow(torch.randn(5, 8))
-        >>> z.shape, logdet.shape
-        (torch.Size([5, 8]), torch.Size([5]))
+        >>> x = torch.randn(5, 8)
+        >>> z, logdet = flow(x)
+        >>> z.shape, logdet.shape, torch.allclose(flow.inverse(z), x, atol=1e-4)
+        (torch.Size([5, 8]), torch.Size([5]), True)
     """
 
     def __init__(
@@ -110,7 +141,7 @@ class CouplingFlow(nn.Module):
         if channels < 2 or channels % 2:
             raise SetupError(
                 f"the density's flow got channels={channels}, expected an even number of at least "
-                '2, because every coupling splits the features into two equal halves; give the '
+                '2, because every coupling splits the channels into two equal halves; give the '
                 'decode head such a number of penultimate channels.'
             )
         for key, value in (('hidden_channels', hidden_channels), ('num_blocks', num_blocks)):
@@ -120,7 +151,7 @@ class CouplingFlow(nn.Module):
                 )
         self.channels = channels
         self.blocks = nn.ModuleList(
-            # RandomState is a private stream: the global NumPy generator stays where it is.
+            # RandomState is a private generator: the global one of NumPy does not move.
             CouplingBlock(
                 channels,
                 hidden_channels,
@@ -137,18 +168,18 @@ class CouplingFlow(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision in which the flow computes, that of its parameters."""
+        """Precision in which the flow computes: that of its parameters."""
         return next(self.parameters()).dtype
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map features to the space of the prior.
 
         Args:
-            x: (M, C) of any floating dtype, one feature vector a row.
+            x: (M, C) of any floating dtype.
 
         Returns:
-            z: (M, C) and log|det df/dx|: (M,), both in the flow's own dtype (float32 unless the
-            module was moved to float64), inside autocast too.
+            z (M, C) and log|det df/dx| (M,), both in the flow's dtype, inside autocast too. This is
+            float32 unless the module was moved to float64.
         """
         with full_precision(x):
             z = x.to(self.dtype)
@@ -168,7 +199,7 @@ class CouplingFlow(nn.Module):
 
 
 def _subnet(channels: int, hidden_channels: int) -> nn.Sequential:
-    """Three-layer network from one half (C/2) to scale and shift of the other (C/2 + C/2)."""
+    """Build three linear layers from one half (M, H) to scale and shift of the other (M, 2 H)."""
     sizes = ((channels // 2, hidden_channels), (hidden_channels, hidden_channels))
     layers: list[nn.Module] = []
     for size in sizes:
@@ -177,5 +208,5 @@ def _subnet(channels: int, hidden_channels: int) -> nn.Sequential:
 
 
 def _linear(in_features: int, out_features: int) -> nn.Linear:
-    """Linear layer without PyTorch's own initialisation, which would move the global RNG."""
+    """Build a linear layer without PyTorch's initialisation, which would move the global RNG."""
     return nn.utils.skip_init(nn.Linear, in_features, out_features)

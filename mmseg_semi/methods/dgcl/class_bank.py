@@ -1,14 +1,22 @@
-"""A memory of recent features for every class, and the density of features within their class.
+"""Memory of recent features for every class, and the density of features within their class.
 
-The memory of DGCL (CVPR 2023; code https://github.com/Gavinwxy/DGCL), as ring buffers of a fixed size instead of lists that
-are joined anew in every step. Rows of a class are replaced first in, first out.
+The memory banks of DGCL: X. Wang et al., "Hunting Sparsity: Density-Guided Contrastive Learning for
+Semi-Supervised Semantic Segmentation", CVPR 2023, doi 10.1109/CVPR52729.2023.00304; behaviour
+checked against https://github.com/Gavinwxy/DGCL (1f3ea3f). A class's rows are replaced first in,
+first out.
 
-Nothing here reads a number from a GPU: how many rows a class has is known to the device alone, so classes travel as tables
-of one width, (K, n), with their counts, (K,), of which the first entries of each row of the table count.
+Departs from the authors' code in: banks are ring buffers of a fixed size, where the code
+concatenates lists in every step; features are stored at unit length, because only directions are
+used; a row without a density ranks below all others, where its density is 0 in the code.
+
+Nothing here reads a number from a GPU. How many rows a class has is known to the device alone, so
+classes travel as tables of fixed width, (K, n), with counts (K,), of which the first entries of
+each row count.
+
+Shapes: K classes, M rows of a class's bank, C channels of features, D of projections.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,77 +26,54 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.methods.dgcl.knn import CHUNK, SCALES, knn_density
 
 UNKNOWN_DENSITY = -1.0
-"""Density of rows that came while their bank held too few others: below any other, so they are never the densest."""
-
-
-class ClassOrder(NamedTuple):
-    """Pixels sorted by class, in random order within a class."""
-
-    order: Tensor
-    """(P,) int64 pixel positions, class 0 first, pixels of no class last."""
-    keys: Tensor
-    """(P,) float64, the pixels' random numbers in [0, 1): rising within a class."""
-    starts: Tensor
-    """(K,) int64, where a class begins in ``order``."""
-    counts: Tensor
-    """(K,) int64, pixels of a class."""
-
-    def first(self, count: int) -> tuple[Tensor, Tensor]:
-        """A uniform sample without replacement of at most ``count`` pixels of each class.
-
-        Returns:
-            places: (K, min(count, P)) int64 places in ``order``; those beyond a class's own pixels are any.
-            counts: (K,) int64, how many there are.
-        """
-        width = min(count, len(self.order))
-        places = self.starts[:, None] + torch.arange(width, device=self.order.device)
-        return places.clamp(max=len(self.order) - 1), self.counts.clamp(max=width)
-
-
-def order_by_class(labels: Tensor, num_classes: int) -> ClassOrder:
-    """Sort pixels by class and shuffle them within it.
-
-    Args:
-        labels: Integers of any shape; values outside of [0, num_classes) are no class.
-        num_classes: K.
-    """
-    labels = labels.flatten().long()
-    labels = labels.where((labels >= 0) & (labels < num_classes), num_classes)
-    keys = torch.rand(labels.shape, device=labels.device, dtype=torch.float64)
-    shuffled = keys.argsort()
-    order = shuffled[labels[shuffled].argsort(stable=True)]
-    counts = torch.zeros(num_classes + 1, device=labels.device, dtype=torch.int64)
-    counts.scatter_add_(0, labels, torch.ones_like(labels))
-    return ClassOrder(order, keys[order], (counts.cumsum(0) - counts)[:-1], counts[:-1])
+"""Density of rows that arrived while their bank held too few others. It is below any density, so
+these rows are never the densest."""
 
 
 def count_blocks(ends: Tensor, bound: int) -> int:
-    """How many blocks to compute: those there are on a CPU, the most there can be on a device that would have to wait."""
+    """Return the number of blocks to compute.
+
+    Args:
+        ends: (N,) int64, cumulated numbers of blocks; the last entry is the true number.
+        bound: Largest possible number.
+
+    Returns:
+        The true number on a CPU, ``bound`` on a device that would have to wait for a read.
+    """
     return int(ends[-1]) if ends.device.type == 'cpu' else bound
 
 
 class ClassBank(nn.Module):
-    """The newest features of every class, with the densities they came with.
+    """Keep the newest features of every class, with their projections and densities.
 
     Args:
-        num_classes: K.
-        size: Rows of a class M (10,000).
-        channels: Channels C of the features that densities are computed on.
-        embedding_channels: Channels D of the projections that are kept beside them.
-        scales: Neighbourhood sizes of the density.
-        density_after: New rows get a density if their class's bank holds more rows than this before them (1,000), else
-            :data:`UNKNOWN_DENSITY`. Densities are not computed again.
-        dtype: 'float32', or 'bfloat16' for half the memory; sums and densities are float32 with either.
+        num_classes: Number of classes K.
+        size: Number of rows M of a class's bank (10,000).
+        channels: Channels C of the features, on which densities are computed (256).
+        embedding_channels: Channels D of the projections that are stored beside them (256).
+        scales: Neighbourhood sizes of the density (8, 16, 32).
+        density_after: New rows get a density if their class's bank already holds more rows than
+            this (1,000), else :data:`UNKNOWN_DENSITY`. Densities are not computed again.
+        dtype: 'float32', or 'bfloat16' for half the memory. Sums and densities are float32 in both
+            cases.
 
     State:
-        features: (K, M, C), unit length: only directions are used.
-        embeddings: (K, M, D), of the length they came with.
+        features: (K, M, C), L2-normalised.
+        embeddings: (K, M, D), the projections at their original length.
         densities: (K, M) float32.
-        counts: (K,) int64, rows that are filled, at the front.
-        heads: (K,) int64, where the next row goes.
+        counts: (K,) int64, number of filled rows, at the front.
+        heads: (K,) int64, position of the next row.
 
     Raises:
-        SetupError: A size that does not fit the others.
+        SetupError: If a size does not fit the others, or if the dtype is unknown.
+
+    Example:
+        >>> bank = ClassBank(3, 100, channels=8, embedding_channels=4, density_after=32)
+        >>> for _ in range(2):
+        ...     bank.push(torch.rand(3, 40, 8), torch.rand(3, 40, 4), torch.tensor([40, 20, 0]))
+        >>> embeddings, known = bank.densest(5)
+        >>> bank.counts.tolist(), embeddings.shape, known.all(dim=1).tolist()
+        ([80, 40, 0], torch.Size([3, 5, 4]), [True, False, False])
     """
 
     def __init__(
@@ -105,12 +90,13 @@ class ClassBank(nn.Module):
         scales = tuple(scales)
         if not scales or min(scales) < 1 or max(scales) > size:
             raise SetupError(
-                f'bank: scales={scales}, size={size}; expected neighbourhood sizes from 1 to the size'
+                f'bank: scales={scales}, size={size}; expected neighbourhood sizes from 1 to size'
             )
         if not max(scales) <= density_after < size:
             raise SetupError(
-                f'bank: density_after={density_after}, size={size}, scales={scales}; expected density_after from the '
-                'largest scale to below the size, or no row would ever get a density'
+                f'bank: density_after={density_after}, size={size}, scales={scales}; expected '
+                'density_after to be at least the largest scale and below the size, because '
+                'otherwise no row gets a density'
             )
         if dtype not in ('float32', 'bfloat16'):
             raise SetupError(f"bank: dtype='{dtype}': expected 'float32' or 'bfloat16'")
@@ -126,15 +112,19 @@ class ClassBank(nn.Module):
 
     @property
     def full(self) -> Tensor:
-        """(K,) bool, classes whose bank holds ``size`` rows."""
+        """(K,) bool, True for classes whose bank holds ``size`` rows."""
         return self.counts == self.size
 
     def densest(self, count: int) -> tuple[Tensor, Tensor]:
-        """The embeddings that came with the highest densities.
+        """Return the stored projections of the highest densities.
+
+        Args:
+            count: Number of rows of a class (50).
 
         Returns:
-            embeddings: (K, min(count, size), D) float32.
-            known: (K, min(count, size)) bool, False for rows without a density, where a class has too few with one.
+            embeddings: (K, min(count, M), D) float32.
+            known: (K, min(count, M)) bool, False for rows without a density, which stand in where a
+                class has too few rows with one.
         """
         densities, best = self.densities.topk(min(count, self.size), dim=1)
         index = best[..., None].expand(-1, -1, self.embeddings.shape[2])
@@ -150,21 +140,30 @@ class ClassBank(nn.Module):
         classes: Tensor | None = None,
         chunk: int = CHUNK,
     ) -> Tensor:
-        """Density of features within their own class.
+        """Compute the density of features within their own class.
 
-        The features are taken in blocks of one class each. A CPU computes the blocks that there are; a GPU, which is not
-        asked how many that is, as many as there can be.
+        The features are processed in blocks, each of one class. A CPU computes the blocks that
+        exist. A GPU computes the largest possible number of blocks, because it would have to wait
+        for the true number.
 
         Args:
-            rows: Gives the (n, C) features at (n,) positions.
-            table: (N, Q) int64 positions, a row a class.
-            counts: (N,) int64, how many of a class's positions count, from the front.
-            total: The most that all counts can sum to; default N Q.
-            classes: (N,) int64, the classes of the rows; default all, in their order.
-            chunk: Features of a block.
+            rows: Function that returns the (n, C) features at (n,) positions.
+            table: (N, Q) int64 positions, one row per class.
+            counts: (N,) int64, number of a class's positions that count, from the front.
+            total: Upper bound of the sum of all counts; None means N Q.
+            classes: (N,) int64, the class of each row of the table; None means all classes in
+                order.
+            chunk: Number of features of a block.
 
         Returns:
-            (N, Q) float32; 0 where nothing counts.
+            (N, Q) float32; 0 at positions that do not count.
+
+        Example:
+            >>> bank = ClassBank(2, 100, channels=8, embedding_channels=4, density_after=32)
+            >>> bank.push(torch.rand(2, 60, 8), torch.rand(2, 60, 4), torch.tensor([60, 60]))
+            >>> features, table = torch.rand(50, 8), torch.randint(0, 50, (2, 20))
+            >>> bank.density(lambda index: features[index], table, torch.tensor([20, 5])).shape
+            torch.Size([2, 20])
         """
         number, width = table.shape
         chunk = min(chunk, width)
@@ -173,7 +172,7 @@ class ClassBank(nn.Module):
         ends = blocks.cumsum(0)
         total = number * width if total is None else total
         limit = count_blocks(ends, min(number * slots, total // chunk + number))
-        # blocks that do not exist land in a row of their own, the last
+        # the last row takes the results of blocks that do not exist
         result = torch.zeros(number * slots + 1, chunk, device=table.device)
         buffer = torch.empty(chunk, self.size, device=table.device)
         padded = F.pad(table, (0, slots * chunk - width)).view(number * slots, chunk)
@@ -198,12 +197,12 @@ class ClassBank(nn.Module):
 
     @torch.no_grad()
     def push(self, features: Tensor, embeddings: Tensor, counts: Tensor) -> None:
-        """Put new rows in the place of the oldest ones.
+        """Replace the oldest rows by new ones.
 
         Args:
-            features: (K, R, C) with R <= size; only their directions are kept.
-            embeddings: (K, R, D).
-            counts: (K,) int64 in [0, R], how many rows of a class count, from the front.
+            features: (K, R, C) with R <= M, of any length; stored L2-normalised.
+            embeddings: (K, R, D), stored unchanged.
+            counts: (K,) int64 in [0, R], number of a class's new rows that count, from the front.
         """
         classes, width = features.shape[:2]
         features = F.normalize(features.float(), dim=2).to(self.features.dtype)
@@ -221,7 +220,7 @@ class ClassBank(nn.Module):
             (self.embeddings, embeddings),
             (self.densities, densities),
         ):
-            # every place occurs once in a class; what does not count writes back what is there
+            # every place occurs once in a class; a row that does not count writes back the old one
             shape = (-1, -1) + buffer.shape[2:]
             index = places.view(places.shape + (1,) * (buffer.ndim - 2)).expand(shape)
             kept = inside.view(inside.shape + (1,) * (buffer.ndim - 2))

@@ -1,4 +1,19 @@
-"""Contrast of sparse features with the dense centre of their class, for all classes at once."""
+"""Contrast of sparse features with the dense centre of their class, for all classes at once.
+
+The contrastive loss of DGCL: X. Wang et al., "Hunting Sparsity: Density-Guided Contrastive Learning
+for Semi-Supervised Semantic Segmentation", CVPR 2023, doi 10.1109/CVPR52729.2023.00304; behaviour
+checked against https://github.com/Gavinwxy/DGCL (1f3ea3f). With xi(a) = a / ||a||, the anchors u_i
+of class c, its prototype m_c, the negatives u_n and the temperature T::
+
+    e(a) = exp( xi(u_i) . xi(a) / T )
+    l_c  = - mean_i ln( e(m_c) / ( e(m_c) + sum_n e(u_n) ) )
+    L    = mean of l_c over the classes that have anchors and negatives
+
+Departs from the authors' code in: a class without negatives is skipped, where the code gives it a
+loss of about 1e-6; the code adds 1e-6 inside the logarithm.
+
+Shapes: K classes, A anchors and N negatives of a class, D channels of the projections.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -16,25 +31,26 @@ def prototype_contrast(
     negative_counts: Tensor,
     temperature: float = 0.5,
 ) -> Tensor:
-    """InfoNCE of every class's anchors against one prototype and shared negatives (DGCL, CVPR 2023).
-
-    With xi(a) = a / ||a|| and T the temperature::
-
-        l_c = - mean_i [ xi(u_i).xi(m_c) / T - ln( exp(xi(u_i).xi(m_c) / T) + sum_n exp(xi(u_i).xi(u_n) / T) ) ]
-
-    The authors' code adds 1e-6 inside the logarithm.
+    """Compute InfoNCE between each class's anchors, one prototype and shared negatives.
 
     Args:
-        anchors: (K, A, D), of any length; where a gradient is wanted.
-        prototypes: (K, D).
-        negatives: (K, N, D).
-        anchor_counts: (K,) int64, how many of a class's anchors count, from the front.
-        negative_counts: (K,) int64, how many of its negatives do.
-        temperature: T > 0.
+        anchors: (K, A, D) projections of any length; the gradient flows through them.
+        prototypes: (K, D), the centre of each class, of any length.
+        negatives: (K, N, D) projections of other classes' pixels, of any length.
+        anchor_counts: (K,) int64, number of a class's anchors that count, from the front.
+        negative_counts: (K,) int64, number of its negatives that count, from the front.
+        temperature: Temperature T > 0 (0.5).
 
     Returns:
-        (K,) float32; with N negatives about ln(N + 1) for random directions, and an exact 0 with a graph for a class
-        without an anchor or without a negative.
+        (K,) float32. Random directions give about ln(N + 1) with N negatives. A class without an
+        anchor or without a negative gives an exact 0 with a graph.
+
+    Example:
+        >>> anchors, negatives = torch.randn(3, 20, 8), torch.randn(3, 50, 8)
+        >>> counts = torch.tensor([20, 5, 0]), torch.tensor([50, 50, 50])
+        >>> loss = prototype_contrast(anchors, torch.randn(3, 8), negatives, *counts)
+        >>> (loss > 0).tolist()
+        [True, True, False]
     """
     with torch.autocast(anchors.device.type, enabled=False):
         anchors, prototypes, negatives = (
@@ -52,13 +68,19 @@ def prototype_contrast(
 
 @MODELS.register_module()
 class PrototypeContrastLoss(nn.Module):
-    """Mean of :func:`prototype_contrast` over the classes that have anchors and negatives.
+    """Average :func:`prototype_contrast` over the classes that have anchors and negatives.
 
     Args:
-        temperature: T > 0.
+        temperature: Temperature T > 0 (0.5).
 
     Raises:
-        SetupError: The temperature is not positive.
+        SetupError: If the temperature is not positive.
+
+    Example:
+        >>> anchors, negatives = torch.randn(3, 20, 8), torch.randn(3, 50, 8)
+        >>> counts = torch.tensor([20, 5, 0]), torch.tensor([50, 50, 50])
+        >>> PrototypeContrastLoss()(anchors, torch.randn(3, 8), negatives, *counts).shape
+        torch.Size([])
     """
 
     def __init__(self, temperature: float = 0.5) -> None:
@@ -77,7 +99,11 @@ class PrototypeContrastLoss(nn.Module):
         anchor_counts: Tensor,
         negative_counts: Tensor,
     ) -> Tensor:
-        """See the function; an exact 0 with a graph where no class has both."""
+        """Take the arguments of :func:`prototype_contrast`.
+
+        Returns:
+            Scalar; an exact 0 with a graph if no class has both anchors and negatives.
+        """
         losses = prototype_contrast(
             anchors, prototypes, negatives, anchor_counts, negative_counts, self.temperature
         )

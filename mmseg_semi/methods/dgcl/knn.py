@@ -1,12 +1,16 @@
 """Density of features by their nearest neighbours, at several neighbourhood sizes.
 
-DGCL (Wang et al., "Hunting Sparsity: Density-Guided Contrastive Learning for Semi-Supervised Semantic Segmentation",
-CVPR 2023; code https://github.com/Gavinwxy/DGCL): with s_1 >= s_2 >= ... the cosine similarities of a feature to the rows
-of a bank::
+The multi-scale density of DGCL: X. Wang et al., "Hunting Sparsity: Density-Guided Contrastive
+Learning for Semi-Supervised Semantic Segmentation", CVPR 2023, doi 10.1109/CVPR52729.2023.00304;
+behaviour checked against https://github.com/Gavinwxy/DGCL (1f3ea3f). With s_1 >= s_2 >= ... the
+cosine similarities of a feature to the rows of a bank::
 
     d_k = (s_1 + ... + s_k) / k        d = (d_8 + d_16 + d_32) / 3
 
-The authors' code ranks every similarity matrix three times; d is one weighted sum over the 32 nearest.
+The authors' code ranks every similarity matrix three times. Here d is one weighted sum over the 32
+nearest neighbours.
+
+Shapes: N features, M rows of the bank, C channels, W = max(scales) neighbours.
 """
 
 from collections.abc import Sequence
@@ -15,21 +19,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmseg_semi.methods.ddfp.flow import full_precision
+from mmseg_semi.precision import full_precision
 
 SCALES = (8, 16, 32)
 """Neighbourhood sizes of the published method."""
 
 CHUNK = 1024
-"""Queries whose similarities to a bank are alive at one time: 40 MB against 10,000 rows."""
+"""Number of features whose similarities are alive at one time: 40 MB against 10,000 rows."""
 
 
 def neighbor_weights(scales: Sequence[int] = SCALES) -> Tensor:
-    """Weight of the nearest, the second nearest, ... neighbour in the mean over ``scales``.
+    """Compute the weight of the nearest, the second nearest, ... neighbour in the density.
+
+    Args:
+        scales: Neighbourhood sizes, over which the density is averaged (8, 16, 32).
 
     Returns:
-        (max(scales),) float32, falling, of sum 1: for 8, 16, 32 they are 0.0729 (ranks 1 to 8), 0.03125 (9 to 16) and
-        0.0104 (17 to 32).
+        (W,) float32, non-increasing, with sum 1. For 8, 16, 32 the weights are 0.0729 (ranks 1 to
+        8), 0.03125 (9 to 16) and 0.0104 (17 to 32).
+
+    Example:
+        >>> neighbor_weights((1, 2))
+        tensor([0.7500, 0.2500])
     """
     ranks = torch.arange(max(scales))
     return sum((ranks < k) / (k * len(scales)) for k in scales)
@@ -43,25 +54,32 @@ def knn_density(
     chunk: int = CHUNK,
     buffer: Tensor | None = None,
 ) -> Tensor:
-    """Density of features with respect to a bank, in [-1, 1]; in [0, 1] where both are non-negative.
+    """Compute the density of features with respect to a bank.
 
     Args:
-        queries: (N, C) of any floating dtype and any length.
-        bank: (M, C) of unit rows, M >= max(scales).
-        scales: Neighbourhood sizes.
-        filled: (1,) int64, the rows of the bank that count, from the front; those behind them are zero. None is all. With
-            fewer than max(scales) rows the missing neighbours are as far as can be, at -1.
-        chunk: Queries at one time; bounds memory and changes nothing else.
-        buffer: Room for (min(chunk, N), M) float32 similarities, where many calls can share it: on a CPU new memory costs
-            a third of the product.
+        queries: (N, C) features of any floating dtype and any length.
+        bank: (M, C), L2-normalised rows, M >= W.
+        scales: Neighbourhood sizes (8, 16, 32).
+        filled: (1,) int64, number of rows of the bank that count, from the front; the rows behind
+            them are zero. None counts all rows. If fewer than W rows count, the missing neighbours
+            enter with the lowest cosine, -1.
+        chunk: Number of queries at one time; bounds memory and changes nothing else.
+        buffer: (min(chunk, N), M) float32, memory for similarities that many calls can share. On a
+            CPU new memory costs a third of the product.
 
     Returns:
-        (N,) float32, without a graph.
+        (N,) float32 in [-1, 1], without a graph; in [0, 1] if queries and bank are non-negative.
+
+    Example:
+        >>> queries, bank = torch.rand(5, 8), F.normalize(torch.rand(100, 8), dim=1)
+        >>> density = knn_density(queries, bank)
+        >>> density.shape, ((density > 0) & (density < 1)).all().item()
+        (torch.Size([5]), True)
     """
     with torch.no_grad(), full_precision(queries):
         rows = bank.float()
-        weights = neighbor_weights(scales).to(rows.device)
-        missing = torch.zeros(len(rows), device=rows.device)
+        weights = neighbor_weights(scales).to(rows.device)  # W
+        missing = torch.zeros(len(rows), device=rows.device)  # M, 0 or -1 for a row to ignore
         if filled is not None:
             missing = missing.masked_fill(torch.arange(len(rows), device=rows.device) >= filled, -1)
         if buffer is None:
@@ -69,6 +87,7 @@ def knn_density(
         parts = []
         for part in queries.split(chunk):
             directions = F.normalize(part.float(), dim=1)
+            # n x M for the n queries of this chunk
             similarity = torch.addmm(missing, directions, rows.T, out=buffer[: len(part)])
             parts.append(similarity.topk(len(weights), dim=1).values @ weights)
         return torch.cat(parts) if parts else rows.new_empty(0)

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
-from mmseg_semi.methods.dgcl.class_bank import ClassBank, ClassOrder, order_by_class
+from mmseg_semi.methods.dgcl.class_bank import ClassBank
+from mmseg_semi.methods.dgcl.class_order import ClassOrder, order_by_class
 from mmseg_semi.methods.dgcl.head import Projection
 from mmseg_semi.step.networks import Networks
 from mmseg_semi.step.objective import Needs, Objective, share

@@ -90,7 +90,7 @@ def test_other_norms_are_split_too():
 
 
 def test_a_synchronised_norm_can_be_reverted():
-    """A run on one process turns SyncBN into BN; the auxiliary ones must survive that."""
+    """A run on one process turns SyncBN into BN; the auxiliary norms must survive this."""
     from mmengine.model import revert_sync_batchnorm
 
     head = build('DDFPHead', split_norms=True, norm='SyncBN')

@@ -42,7 +42,7 @@ class Block(nn.Module):
 
 @pytest.fixture
 def case():
-    """Block, density, input and mask in float64; norms with statistics worth the name."""
+    """Block, density, input and mask in float64; norms with running statistics of 20 batches."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         block = Block().double()
@@ -58,7 +58,7 @@ def case():
 
 
 def energy(block, density, v, mask):
-    """J(v), the plain way: a sum over the pixels of A."""
+    """J(v) by definition: a sum over the pixels of A."""
     features = block(v)
     total = 0
     for n, i, j in mask.nonzero().tolist():
@@ -220,7 +220,7 @@ def test_batch_statistics_carry_the_gradient_everywhere(case):
 
 def test_leaves_gradients_and_parameters_alone(case):
     block, density, v, mask = case
-    # A gradient that is there already must survive, and missing ones stay missing.
+    # An existing gradient must survive, and missing ones stay missing.
     kept = torch.full_like(block.conv1.weight, 7.0)
     block.conv1.weight.grad = kept.clone()
     before = {
@@ -318,7 +318,7 @@ def test_random_direction_has_the_length_and_no_preference():
     torch.testing.assert_close(second_moment, torch.eye(3) * 4 / 3, rtol=0, atol=0.1)
 
 
-def test_random_direction_is_its_generators():
+def test_the_generator_decides_the_random_direction():
     state = torch.get_rng_state()
     like = torch.zeros(1, 4, 5, 5, dtype=torch.bfloat16)
     one, same, other = (random_direction(like, generator=seeded(s)) for s in (1, 1, 2))

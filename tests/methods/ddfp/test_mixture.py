@@ -15,7 +15,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def small_density(channels: int = 6, num_components: int = 4, hidden_channels: int = 5, seed=0):
-    """A float64 density whose flow is far from a mere permutation."""
+    """A float64 density whose flow is far from a permutation."""
     density = MixtureDensity(
         channels, num_components, hidden_channels, generator=seeded(seed)
     ).double()
@@ -149,7 +149,7 @@ def test_nll_refuses_ids_that_are_neither_class_nor_unlabeled(component):
         density.nll(torch.zeros(1, 6, dtype=torch.float64), torch.tensor([component]))
 
 
-def test_ignored_rows_are_as_if_they_were_not_there():
+def test_ignored_rows_change_nothing():
     density = small_density()
     x = torch.randn(6, 6, dtype=torch.float64, generator=seeded(1))
     components = torch.tensor([IGNORED, 2, UNLABELED, IGNORED, 0, IGNORED])
@@ -165,7 +165,7 @@ def test_ignored_rows_are_as_if_they_were_not_there():
 
 
 @pytest.mark.parametrize('rows', [0, 3])
-def test_nll_of_no_rows_that_count_is_a_zero_with_a_graph(rows):
+def test_nll_without_a_row_that_counts_is_a_zero_with_a_graph(rows):
     density = small_density()
     with density.trainable():
         value = density.nll(torch.ones(rows, 6), torch.full((rows,), IGNORED))
@@ -210,7 +210,7 @@ def test_no_tensor_of_rows_by_components_by_channels():
         assert all(p.grad is not None for p in density.parameters())
     assert recorder.largest == rows * channels
 
-    # The recorder would have seen it: the direct form at a smaller size.
+    # The recorder sees such a tensor in the direct form, here at a smaller size.
     with LargestTensor() as recorder:
         direct_mixture(density, x[:64])
     assert recorder.largest >= 64 * num_components * channels

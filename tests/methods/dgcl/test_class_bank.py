@@ -1,4 +1,4 @@
-"""The bank against lists, first in, first out; its densities against those of the rows it held."""
+"""The bank equals lists, first in, first out; its densities are those against the rows it held."""
 
 import math
 
@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.methods.dgcl import class_bank
-from mmseg_semi.methods.dgcl.class_bank import UNKNOWN_DENSITY, ClassBank, order_by_class
+from mmseg_semi.methods.dgcl.class_bank import UNKNOWN_DENSITY, ClassBank
+from mmseg_semi.methods.dgcl.class_order import order_by_class
 from mmseg_semi.methods.dgcl.knn import knn_density
 
 K, M, C, D, R = 4, 20, 6, 5, 7
@@ -25,7 +26,7 @@ def make(**changes) -> ClassBank:
 def new_rows(seed: int, rows: int = R) -> tuple[Tensor, Tensor, Tensor]:
     draw = torch.Generator().manual_seed(seed)
     counts = torch.randint(0, rows + 1, (K,), generator=draw)
-    counts[3] = 0  # a class that never comes
+    counts[3] = 0  # a class that never occurs
     return (
         torch.randn(K, rows, C, generator=draw),
         10 * torch.randn(K, rows, D, generator=draw),
@@ -100,17 +101,17 @@ def test_the_ring_holds_what_a_list_would():
         assert bank.full.tolist() == [len(rows) == M for rows in lists]
         for c in range(K):
             count = len(lists[c])
-            # rows as wholes: features, embeddings and densities stay together
-            whole = torch.cat(
+            # features, embeddings and densities of a row stay together
+            stored = torch.cat(
                 [bank.features[c], bank.embeddings[c], bank.densities[c, :, None]], dim=1
             )[:count]
             expected = [torch.cat([x, u, d[None]]) for x, u, d in lists[c]]
             if not expected:
                 continue
-            distance = torch.cdist(whole.double(), torch.stack(expected).double())
+            distance = torch.cdist(stored.double(), torch.stack(expected).double())
             assert distance.min(dim=1).values.max() < 1e-5
             assert sorted(distance.argmin(dim=1).tolist()) == list(range(count))
-            # behind the filled rows there is nothing
+            # the rows behind the filled ones are empty
             assert not bank.features[c, count:].any() and not bank.embeddings[c, count:].any()
             assert (bank.densities[c, count:] == UNKNOWN_DENSITY).all()
     assert bank.counts.tolist()[3] == 0 and bank.full.tolist() == [True, True, True, False]
@@ -126,7 +127,7 @@ def test_the_newest_rows_are_there_and_the_oldest_are_gone():
         assert sorted(bank.embeddings[c, :, 0].tolist()) == list(range(10, 20))
 
 
-def test_rows_are_kept_by_direction_and_projections_by_length():
+def test_features_are_stored_normalised_and_projections_unchanged():
     bank = filled()
     for c in range(3):
         count = bank.counts[c]
@@ -134,11 +135,11 @@ def test_rows_are_kept_by_direction_and_projections_by_length():
         assert bank.embeddings[c, :count].norm(dim=1).max() > 5
 
 
-def test_densest_are_those_of_the_highest_stored_density():
+def test_densest_returns_the_highest_stored_densities():
     bank = filled()
     found, known = bank.densest(3)
     assert found.shape == (K, 3, D) and found.dtype == torch.float32
-    assert known.tolist() == 3 * [[True] * 3] + [[False] * 3]  # nothing came of the last class
+    assert known.tolist() == 3 * [[True] * 3] + [[False] * 3]  # the last class never occurs
     for c in range(3):
         ranks = sorted(range(M), key=lambda i, c=c: -bank.densities[c, i])[:3]
         assert torch.equal(found[c], bank.embeddings[c, ranks])
@@ -148,12 +149,12 @@ def test_densest_are_those_of_the_highest_stored_density():
 
 def test_rows_without_a_density_are_not_among_the_densest():
     bank = make()
-    for seed in (0, 1):  # too few rows in front of the second ones as well
+    for seed in (0, 1):  # the second push also finds too few rows
         bank.push(*new_rows(seed)[:2], torch.full((K,), R if seed else 2))
     assert bank.counts.tolist() == [9] * K and not bank.densest(4)[1].any()
     bank.push(*new_rows(2)[:2], torch.full((K,), 3))
     assert not bank.densest(4)[1].any()
-    bank.push(*new_rows(3)[:2], torch.full((K,), 3))  # 12 in front of these
+    bank.push(*new_rows(3)[:2], torch.full((K,), 3))  # these find 12 rows
     found, known = bank.densest(4)
     assert known.tolist() == K * [[True] * 3 + [False]]
     new = new_rows(3)[1][:, :3]
@@ -167,7 +168,7 @@ def test_rows_without_a_density_are_not_among_the_densest():
 @pytest.mark.parametrize('all_blocks', [False, True], ids=['existing', 'as many as can be'])
 @pytest.mark.parametrize('chunk', [1, 3, 8, 100])
 def test_density_of_a_table_is_that_of_each_class(chunk, all_blocks, monkeypatch):
-    if all_blocks:  # what a GPU does, which is not asked how many there are
+    if all_blocks:  # what a GPU computes, without a read of the number
         monkeypatch.setattr(class_bank, 'count_blocks', lambda ends, bound: bound)
     bank = filled()
     pool = torch.randn(90, C)
@@ -197,7 +198,7 @@ def test_density_of_some_classes_only():
 
 
 def test_the_host_reads_no_value(monkeypatch):
-    """Fake tensors raise where it would have to; a CPU alone is asked for the number of blocks."""
+    """Fake tensors raise on a read. Only a CPU reads the number of blocks, so it is replaced."""
     monkeypatch.setattr(class_bank, 'count_blocks', lambda ends, bound: bound)
     with FakeTensorMode():
         bank = make()
@@ -232,7 +233,7 @@ def test_bfloat16_halves_the_memory_and_costs_little():
     assert other.dtype == half.densities.dtype == torch.float32
 
 
-def test_state_is_all_there_is():
+def test_the_state_dict_is_complete():
     bank, fresh = filled(), make()
     assert list(bank.state_dict()) == ['features', 'embeddings', 'densities', 'counts', 'heads']
     assert not list(bank.parameters())
@@ -255,6 +256,6 @@ def test_state_is_all_there_is():
         dict(dtype='float16'),
     ],
 )
-def test_sizes_that_do_not_fit(changes):
+def test_sizes_that_do_not_fit_are_refused(changes):
     with pytest.raises(SetupError, match='bank: '):
         make(**changes)

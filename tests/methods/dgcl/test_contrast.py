@@ -1,4 +1,4 @@
-"""The contrast against its formula in float64 loops, and at its ends."""
+"""The contrast equals its formula in float64 loops, and has the known extremes."""
 
 import math
 
@@ -39,7 +39,7 @@ def by_definition(
 
 
 @pytest.mark.parametrize('temperature', [0.5, 0.1])
-def test_contrast_is_its_formula(temperature):
+def test_contrast_equals_its_formula(temperature):
     anchors, prototypes, negatives = tensors()
     anchor_counts, negative_counts = torch.tensor([5, 2, 1, 0]), torch.tensor([7, 3, 0, 7])
     found = prototype_contrast(
@@ -49,19 +49,19 @@ def test_contrast_is_its_formula(temperature):
         a, n = anchor_counts[c], negative_counts[c]
         expected = by_definition(anchors[c, :a], prototypes[c], negatives[c, :n], temperature)
         assert found[c].item() == pytest.approx(expected, abs=1e-5)
-    # without a negative, and without an anchor
+    # no negative, and no anchor
     assert found[2].item() == found[3].item() == 0
     loss = MODELS.build(dict(type='PrototypeContrastLoss', temperature=temperature))
     mean = loss(anchors, prototypes, negatives, anchor_counts, negative_counts)
     assert mean.item() == pytest.approx(found[:2].mean().item())
 
 
-def test_values_at_the_ends():
-    """512 negatives, T = 0.5: random directions give about ln 513, agreement 2.3397, the reverse 10.238."""
+def test_values_at_chance_and_at_both_extremes():
+    """512 negatives, T = 0.5: random directions give about ln 513, extremes are 2.3397 and 10.238."""
     anchors, prototypes, negatives = tensors(k=1, a=200, n=512, d=256)
     counts = torch.tensor([200]), torch.tensor([512])
     random = prototype_contrast(anchors, prototypes, negatives, *counts)
-    # a cosine of random directions deviates by 1/16, its exponential at T = 0.5 raises the mean by 0.8 %
+    # cosines of random directions deviate by 1/16; at T = 0.5 this raises the mean by 0.8 %
     assert random.item() == pytest.approx(math.log(513), abs=0.05)
     same = anchors[:, :1]
     best = prototype_contrast(
@@ -75,7 +75,7 @@ def test_values_at_the_ends():
     assert worst.item() == pytest.approx(10.238, abs=1e-3)
 
 
-def test_gradient_is_the_formulas_and_stays_with_what_counts():
+def test_gradient_is_that_of_the_formula_and_ignores_what_does_not_count():
     anchors, prototypes, negatives = (x.double().requires_grad_() for x in tensors(1))
     anchor_counts, negative_counts = torch.tensor([3, 0, 5, 2]), torch.tensor([4, 7, 0, 7])
     prototype_contrast(
@@ -106,7 +106,7 @@ def test_lengths_of_anchors_do_not_matter():
     )
 
 
-def test_no_class_at_all_is_a_zero_with_a_graph():
+def test_no_usable_class_gives_a_zero_with_a_graph():
     anchors, prototypes, negatives = tensors(3)
     anchors.requires_grad_()
     loss = MODELS.build(dict(type='PrototypeContrastLoss'))
@@ -126,6 +126,6 @@ def test_half_precision_is_computed_in_float32():
 
 
 @pytest.mark.parametrize('temperature', [0, -1, math.nan])
-def test_wrong_temperatures(temperature):
+def test_wrong_temperatures_are_refused(temperature):
     with pytest.raises(SetupError, match='temperature'):
         MODELS.build(dict(type='PrototypeContrastLoss', temperature=temperature))

@@ -23,9 +23,9 @@ def test_projection_is_a_perceptron_over_pixels():
     assert (found.movedim(1, -1).flatten(0, 2) - expected).abs().max() < 1e-9
 
 
-def test_deployed_is_the_decoder_alone():
+def test_the_projection_does_not_change_the_deployed_decoder():
     plain, head = build('DeepLabV3PlusHead').eval(), build('DGCLHead', projection=True).eval()
-    # no random number of the decoder's goes to the projection
+    # the projection draws no number from the stream of the decoder
     assert all(
         torch.equal(value, head.state_dict()[key]) for key, value in plain.state_dict().items()
     )
@@ -37,7 +37,7 @@ def test_deployed_is_the_decoder_alone():
         assert torch.equal(plain(inputs), head(inputs))
 
 
-def test_what_follows_is_initialised_alike_with_and_without():
+def test_the_projection_leaves_the_global_generator_unchanged():
     draws = []
     for changes in (dict(), dict(projection=True)):
         torch.manual_seed(3)
@@ -46,7 +46,7 @@ def test_what_follows_is_initialised_alike_with_and_without():
     assert torch.equal(*draws)
 
 
-def test_without_the_flag_there_is_nothing_to_project():
+def test_without_the_flag_there_is_no_projection():
     head = build('DGCLHead')
     assert head.projection is None
     assert not any('projection' in key for key in head.state_dict())

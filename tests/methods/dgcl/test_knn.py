@@ -1,4 +1,4 @@
-"""Density by nearest neighbours against its definition, in float64 loops."""
+"""Density by nearest neighbours equals its definition in float64 loops."""
 
 import math
 
@@ -21,7 +21,7 @@ def unit(x: Tensor) -> Tensor:
 
 
 def similarities(query: Tensor, bank: Tensor) -> list[float]:
-    """Cosines to all rows, the largest first."""
+    """Cosines to all rows, in descending order."""
     found = []
     for row in bank.double().tolist():
         dot = sum(a * b for a, b in zip(query.double().tolist(), row, strict=True))
@@ -64,7 +64,7 @@ def test_chunks_change_nothing(chunk):
     )
 
 
-def test_larger_neighbourhoods_are_thinner():
+def test_larger_neighbourhoods_have_lower_density():
     queries, bank = features(20, 16, 4), unit(features(200, 16, 5))
     d8, d16, d32 = (knn_density(queries, bank, (k,)) for k in SCALES)
     d = knn_density(queries, bank)
@@ -89,19 +89,19 @@ def test_lengths_do_not_matter():
     assert torch.allclose(knn_density(queries, unit(bank * 7)), expected, atol=1e-6)
 
 
-def test_rows_that_are_not_filled_do_not_count():
+def test_unfilled_rows_do_not_count():
     queries, bank = features(5, 8, 10, negative=True), unit(features(40, 8, 11, negative=True))
     padded = torch.cat([bank, torch.zeros(20, 8)])
     found = knn_density(queries, padded, filled=torch.tensor([40]))
     assert torch.allclose(found, knn_density(queries, bank), atol=1e-6)
-    # of too few neighbours the missing ones are opposite
+    # missing neighbours enter with cosine -1
     few = torch.cat([bank[:2], torch.zeros(20, 8)])
     found = knn_density(queries, few, (4,), filled=torch.tensor([2]))
     cosines = (unit(queries) @ bank[:2].T).sum(dim=1)
     assert torch.allclose(found, (cosines - 2) / 4, atol=1e-6)
 
 
-def test_no_graph_no_query_and_half_precision():
+def test_no_graph_no_queries_and_half_precision():
     queries, bank = features(4, 8, 12).requires_grad_(), unit(features(40, 8, 13))
     assert not knn_density(queries, bank).requires_grad
     assert knn_density(queries[:0], bank).shape == (0,)
