@@ -94,19 +94,18 @@ MOVED: dict[str, tuple[str, ...]] = {
     'hooks': (
         'runtime.checkpoint_hook',
         'methods.ddfp.hook',
-        'step.mean_teacher_hook',
         'runtime.pseudo_label_hook',
         'runtime.results',
         'step.hooks',
     ),
     'hooks.checkpoint_hook': ('runtime.checkpoint_hook',),
     'hooks.flow_estimator_hook': ('methods.ddfp.hook',),
-    'hooks.mean_teacher_hook': ('step.mean_teacher_hook',),
+    'hooks.mean_teacher_hook': ('step.hooks',),
     'hooks.pseudo_label_hook': ('runtime.pseudo_label_hook',),
     'hooks.results_hook': ('runtime.results',),
     'hooks.skipped_images': ('data.skipped_images',),
     'hooks.step_hook': ('step.hooks',),
-    'launch': ('runtime.launch',),
+    'launch': ('runtime.configs', 'runtime.devices', 'cli.common'),
     'losses': (
         'methods.cct.bootstrapped',
         'methods.cct.consistency',
@@ -163,6 +162,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     'pseudo_labels.correction_quality': ('methods.mllc.correction_quality',),
     'pseudo_labels.graph_correction': ('methods.mllc.pseudo_labels',),
     'pseudo_labels.threshold': ('step.pseudo_labels',),
+    'runtime.launch': ('runtime.configs', 'runtime.devices', 'cli.common'),
     'schedules': ('step.schedules',),
     'seeding': ('data.randomness',),
     'segmentors': ('step.data_preprocessor', 'step.segmentor', 'step.teacher'),
@@ -175,6 +175,9 @@ MOVED: dict[str, tuple[str, ...]] = {
     'visualization': ('runtime.pictures',),
 }
 """Old module below ``mmseg_semi`` -> the modules that hold its names now."""
+
+RENAMED: dict[str, str] = {'StudentRows': 'StudentOutputs', 'TeacherRows': 'TeacherOutputs'}
+"""Old name -> the name that those modules have for it now."""
 
 
 class _OldPath(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -199,8 +202,9 @@ class _OldPath(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
         def find(name: str) -> object:
             for source in sources:
-                if name in vars(source):
-                    return vars(source)[name]
+                for known in (name, RENAMED.get(name)):
+                    if known in vars(source):
+                        return vars(source)[known]
             raise AttributeError(f'module {module.__name__!r} has no attribute {name!r}')
 
         module.__getattr__ = find

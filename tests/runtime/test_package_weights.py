@@ -130,7 +130,7 @@ def test_the_version_that_is_installed_is_named(recorded, monkeypatch):
 def test_a_hash_in_the_name_counts_before_the_table(recorded):
     wrong = '0' * 64
     sentence = refusal(f'{NAME}#sha256={wrong}')
-    assert f'expected {wrong}' in sentence and 'mend the hash' in sentence
+    assert f'expected {wrong}' in sentence and 'fix the hash' in sentence
     torch.save(nn.Linear(2, 3).state_dict(), recorded)
     load_from_package(f'{NAME}#sha256={sha256(recorded)}')
 

@@ -1,7 +1,6 @@
 """MLLC's graphs against the dense matrices of the released code.
 
-The ``dense_`` functions compute one image's round with N x N matrices, a full sort and products
-with diagonal matrices.
+Those are N x N for one image, sorted as a whole and multiplied with diagonal matrices.
 """
 
 import pytest
@@ -10,6 +9,11 @@ import torch.nn.functional as F
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.methods.mllc import graphs
+from mmseg_semi.methods.mllc.benchmarks.reference import (
+    dense_class,
+    dense_round,
+    dense_semantic,
+)
 from mmseg_semi.methods.mllc.graphs import (
     ClassGraph,
     GraphRound,
@@ -20,48 +24,6 @@ from mmseg_semi.methods.mllc.graphs import (
 )
 
 HALF = torch.full((64,), 0.5, dtype=torch.float64)
-
-
-def dense_semantic(features, top_k=20):
-    """T, A and A^ of one image as N x N matrices."""
-    f = features / (features.norm(dim=1, keepdim=True) + 1e-9)
-    s = (f @ f.T).clamp(min=0)
-    cut = s.sort(dim=1, descending=True).values[:, min(top_k, len(s) - 1)]
-    t = torch.where(s >= cut[:, None], s, 0.0)
-    a = t + t.T
-    root = torch.diag((a.sum(dim=1) + 1e-10) ** -0.5)
-    return t, a, root @ a @ root
-
-
-def dense_class(logits, gate):
-    """W and W^ of one image as N x N matrices."""
-    q = logits.softmax(dim=1)
-    q = q / (q.norm(dim=1, keepdim=True) + 1e-9)
-    w = (q @ q.T) * (gate[:, None] == gate[None, :])
-    root = torch.diag((w.sum(dim=1) + 1e-10) ** -0.5)
-    return w, root @ w @ root
-
-
-def dense_round(graph_round, logits, features, eta):
-    """One round of one image, (N, K) and (N, D), with the layers of ``graph_round``."""
-    probability = logits.softmax(dim=1)
-    confidence, y = probability.max(dim=1)
-    r = (confidence >= eta[y]) | (confidence >= 0.95)
-    with torch.no_grad():
-        semantic = dense_semantic(features, graph_round.top_k)[2]
-    shares = torch.tensor(
-        [graph_round.blend_unreliable, graph_round.blend_reliable], dtype=logits.dtype
-    )
-    b = shares[r.long()][:, None]
-    blended = b * (semantic @ logits) + (1 - b) * logits
-
-    def layer(module, x):
-        return module(x.T[None, :, :, None])[0, :, :, 0].T
-
-    refined = layer(graph_round.class_layer, blended)
-    with torch.no_grad():
-        w = dense_class(refined, y)[1]
-    return refined, layer(graph_round.feature_layer, w @ features)
 
 
 def maps(images=2, nodes=(6, 7), classes=5, channels=12, dtype=torch.float64, seed=0):
@@ -184,7 +146,7 @@ def test_normalized_adjacency_is_symmetric_with_its_known_eigenvector():
     assert (a @ root - root).abs().max() < 1e-5
     eigenvalues = torch.linalg.eigvalsh(a)
     assert eigenvalues.min() >= -1 - 1e-9 and eigenvalues.max() <= 1 + 1e-9
-    # a row-stochastic propagation would fail here
+    # a row-stochastic propagation would be another one
     assert (a.sum(dim=1) - 1).abs().max() > 1e-2
 
 
@@ -235,7 +197,7 @@ def test_ties_at_the_cut_go_to_the_node_itself_then_to_lower_positions():
 # -- blend and class-level graph -------------------------------------------------------------------
 
 
-def test_confident_nodes_keep_four_fifths_of_their_logits():
+def test_sure_nodes_keep_four_fifths_of_their_own():
     level = maps(images=1)
     spread = SemanticGraph(nodes(level.features), 20)(nodes(level.logits))
     own = nodes(level.logits)
@@ -245,10 +207,10 @@ def test_confident_nodes_keep_four_fifths_of_their_logits():
         assert (nodes(out.logits) - expected).abs().max() < 1e-12
 
 
-def test_each_class_has_its_threshold():
+def test_sureness_is_by_class():
     logits = torch.log(torch.tensor([[[0.7, 0.2, 0.1], [0.2, 0.7, 0.1], [0.1, 0.2, 0.7]]]))
-    confident, classes = graphs.sure_nodes(logits, torch.tensor([0.95, 0.475, 0.0]).double())
-    assert confident.tolist() == [[False, True, True]] and classes.tolist() == [[0, 1, 2]]
+    sure, classes = graphs.sure_nodes(logits, torch.tensor([0.95, 0.475, 0.0]).double())
+    assert sure.tolist() == [[False, True, True]] and classes.tolist() == [[0, 1, 2]]
 
 
 def test_one_hot_classes_give_their_mean_feature():
@@ -288,7 +250,7 @@ def test_the_gate_is_the_rounds_own_class_or_the_refined_one():
 # -- rounds ----------------------------------------------------------------------------------------
 
 
-def test_permuting_nodes_permutes_the_outputs_and_images_are_independent():
+def test_permuting_nodes_permutes_the_outcome_and_images_do_not_meet():
     level = maps(images=2, nodes=(1, 42))
     one = GraphRound()
     out = one(level, HALF[:5])
@@ -323,8 +285,8 @@ def test_rounds_feed_each_other():
     assert short[2].features is None and torch.equal(short[2].logits, again.logits)
 
 
-def test_a_flipped_node_among_similar_nodes_is_corrected_unless_it_is_confident():
-    """Two clusters of 21 nodes; one node of the first has the second's class."""
+def test_a_flipped_node_among_look_alikes_is_corrected_unless_it_is_sure():
+    """Two clusters of 21 nodes; one node of the first says the second's class."""
     features = torch.eye(2, dtype=torch.float64).repeat_interleave(21, 0).T.reshape(1, 2, 6, 7)
     margins = torch.cat([torch.full((21,), 2.0), torch.full((21,), -2.0)]).double()
 
@@ -335,15 +297,15 @@ def test_a_flipped_node_among_similar_nodes_is_corrected_unless_it_is_confident(
         out = GraphRound()(Level(logits, features), torch.full((2,), eta, dtype=torch.float64))
         return int(out.logits.flatten(2)[0, :, 3].argmax())
 
-    assert outcome(2.0, eta=1.1) == 0  # not confident: the neighbours have four fifths
-    assert outcome(2.0, eta=0.0) == 1  # confident: 0.8 * 2 against 0.2 * 1.81
+    assert outcome(2.0, eta=1.1) == 0  # not sure: the neighbours have four fifths
+    assert outcome(2.0, eta=0.0) == 1  # sure: 0.8 * 2 against 0.2 * 1.81
     mean = (20 * 2.0 - 0.4) / 21
     assert outcome(0.24 * mean, eta=0.0) == 0
     assert outcome(0.27 * mean, eta=0.0) == 1
 
 
 @pytest.mark.parametrize('filler', [1e4, -3.0])
-def test_invalid_nodes_change_nothing_elsewhere(filler):
+def test_nodes_that_are_not_valid_change_nothing_elsewhere(filler):
     level = maps()
     valid = torch.rand(2, 6, 7, generator=torch.Generator().manual_seed(0)) > 0.3
     overwritten = Level(*(torch.where(valid[:, None], x, filler) for x in level))
