@@ -162,7 +162,6 @@ MOVED: dict[str, tuple[str, ...]] = {
     'pseudo_labels.correction_quality': ('methods.mllc.correction_quality',),
     'pseudo_labels.graph_correction': ('methods.mllc.pseudo_labels',),
     'pseudo_labels.threshold': ('step.pseudo_labels',),
-    'runtime.launch': ('runtime.configs', 'runtime.devices', 'cli.common'),
     'schedules': ('step.schedules',),
     'seeding': ('data.randomness',),
     'segmentors': ('step.data_preprocessor', 'step.segmentor', 'step.teacher'),
