@@ -1,7 +1,8 @@
-"""Several domains with different label sets: one backbone, a head and objectives for each.
+"""Training on several domains with different label sets: one backbone, a head per domain.
 
-``custom_imports = dict(imports=['mmseg_semi', 'projects.multi_domain'])`` registers everything below into MMSegmentation's
-registries; the tools of this repository find the package from any working directory.
+``custom_imports = dict(imports=['mmseg_semi', 'projects.multi_domain'])`` registers everything
+below into MMSegmentation's registries; the tools of this repository find the package from any
+working directory.
 """
 
 import mmseg_semi  # noqa: F401  (first: it adapts the stack that the modules below import)

@@ -1,8 +1,11 @@
-"""What a further domain costs: python projects/multi_domain/cost.py CONFIG [--iters N] [--amp] [--cpu-time] [--json FILE]
+"""Measure the cost of a further domain.
 
-One joint step against the same domains' steps in runs of their own, in interleaved pairs, on the config's own images: time,
-memory of weights, gradients, optimiser and teachers, and the most that a step allocates above it. A third column passes all
-domains forward before one backward pass through the sum, which gives the same gradient.
+python projects/multi_domain/cost.py CONFIG [--iters N] [--amp] [--cpu-time] [--json FILE]
+
+It compares one joint step with the same domains' steps in separate runs, in interleaved pairs, on
+the config's own images: time, memory of weights, gradients, optimiser and teachers, and the most
+that a step allocates above it. A further row ('at once') passes all domains forward before one
+backward pass through the sum, which gives the same gradient.
 """
 
 import argparse
@@ -46,9 +49,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--iters', type=int, default=10, help='measured pairs; default 10')
     parser.add_argument('--at', type=int, help='iteration to measure; default half of the schedule')
     parser.add_argument('--amp', action='store_true', help='mixed precision')
-    parser.add_argument(
-        '--cpu-time', action='store_true', help='seconds computed instead of seconds passed'
-    )
+    parser.add_argument('--cpu-time', action='store_true', help='CPU time instead of elapsed time')
     parser.add_argument('--threads', type=int, help="PyTorch's CPU threads")
     parser.add_argument('--json', type=Path, help='file that receives all numbers')
     return parser.parse_args()
@@ -58,10 +59,10 @@ class Run:
     """Training steps of some of a config's domains on one batch.
 
     Args:
-        cfg: Of several domains.
-        names: The domains to train; of one alone, what a run of its own trains.
-        batch: Of all domains.
-        iteration: Of the schedules.
+        cfg: Config of several domains.
+        names: Names of the domains to train; a single name gives the step of a separate run.
+        batch: Batch of all domains.
+        iteration: Iteration that the schedules are evaluated at.
     """
 
     def __init__(self, cfg: Config, names: list[str], batch: dict, iteration: int) -> None:
@@ -87,13 +88,13 @@ class Run:
         self.iteration = iteration
 
     def step(self) -> None:
-        """One iteration as the runner has it."""
+        """Run one iteration as the runner does."""
         self.model.start_step(self.iteration)
         self.model.train_step(copy.deepcopy(self.batch), self.wrapper)
         self.finish()
 
     def step_at_once(self) -> None:
-        """The same update from one backward pass through all domains."""
+        """Run the same update with one backward pass through all domains."""
         total, self.model._ran = 0, list(self.parts)
         for index, (name, part) in enumerate(copy.deepcopy(self.parts).items()):
             domain = self.model.domains[name]
@@ -109,7 +110,7 @@ class Run:
         self.hook.after_train_iter(self.runner, self.iteration)
 
     def held(self) -> int:
-        """Bytes of weights, buffers, gradients and the optimiser's state, between two steps."""
+        """Bytes of weights, buffers, gradients and optimiser state between two steps."""
         state = [
             value
             for values in self.wrapper.optimizer.state.values()
@@ -134,7 +135,7 @@ def read_batch(cfg: Config) -> dict:
 
 
 def timed(step: Callable[[], None], read: Callable[[], float]) -> Callable[[], float]:
-    """The step, returning how long it took."""
+    """Wrap a step so that it returns its duration in seconds."""
 
     def run() -> float:
         start = read()
@@ -145,7 +146,7 @@ def timed(step: Callable[[], None], read: Callable[[], float]) -> Callable[[], f
 
 
 def measure(cfg: Config, args: argparse.Namespace) -> dict:
-    """All numbers: seconds of each step, bytes held, and bytes allocated in a step."""
+    """Measure seconds of each step, bytes held, and bytes allocated in a step."""
     device = torch.device(get_device())
     names = list(cfg.model.domains)
     iteration = cfg.train_cfg.max_iters // 2 if args.at is None else args.at
@@ -168,7 +169,7 @@ def measure(cfg: Config, args: argparse.Namespace) -> dict:
 
 
 def show(found: dict, names: list[str]) -> None:
-    """A table of the numbers, and what the joint step has against the domains' own."""
+    """Print a table of the numbers, and the ratios of the joint step to the separate ones."""
     print(f'{"":22}{"seconds":>10}{"held, MiB":>12}{"a step, MiB":>13}')
     rows = {'joint': 'joint step'} | {n: f'{n} alone' for n in names} | {'at once': 'at once'}
     for name, title in rows.items():

@@ -1,4 +1,4 @@
-"""Training batches with parts of several domains."""
+"""Data set, sampler and batches of several domains."""
 
 import itertools
 from collections.abc import Iterator
@@ -21,16 +21,17 @@ _KEY = 'train_dataloader.dataset.domains'
 
 @DATASETS.register_module()
 class MultiDomainDataset(Dataset):
-    """A :class:`~mmseg_semi.data.semi_dataset.SemiDataset` for each domain, one behind the other.
+    """Concatenate one :class:`~mmseg_semi.data.semi_dataset.SemiDataset` per domain.
 
-    A sample says in the metainfo of its data samples, under ``domain``, where it is from.
+    The metainfo of a data sample names its domain under ``domain``.
 
     Args:
-        domains: For each domain the config of a ``SemiDataset``.
+        domains: Config of a ``SemiDataset`` for each domain.
         lazy_init: Whether to read lists and check files later, in ``full_init``.
 
     Raises:
-        SetupError: What a ``SemiDataset`` raises, with the domain's name; a domain without labelled images.
+        SetupError: If a ``SemiDataset`` raises it (with the domain's name added), or a domain has
+            no labelled images.
     """
 
     def __init__(self, domains: dict[str, dict], lazy_init: bool = False) -> None:
@@ -39,7 +40,7 @@ class MultiDomainDataset(Dataset):
         for name, config in domains.items():
             if not config or not config.get('labeled'):
                 raise SetupError(
-                    f"domain '{name}' has no labelled images, without which nothing says what its classes look like: set "
+                    f"domain '{name}' has no labelled images, from which its head could learn the classes: set "
                     f'{_KEY}.{name}.labeled'
                 )
             with in_domain(name):
@@ -50,7 +51,7 @@ class MultiDomainDataset(Dataset):
             self.full_init()
 
     def full_init(self) -> None:
-        """Reads the lists and checks them, once."""
+        """Read the lists and check them, once."""
         for name, dataset in self.domains.items():
             with in_domain(name):
                 dataset.full_init()
@@ -71,7 +72,7 @@ class MultiDomainDataset(Dataset):
         return sum(len(dataset) for dataset in self.domains.values())
 
     def __getitem__(self, key: int | SampleKey | None) -> dict | None:
-        """Loads and augments one image; None is an empty place in a batch."""
+        """Load and augment one image; None is an empty place in a batch."""
         if key is None:
             return None
         index = key.index if isinstance(key, SampleKey) else key
@@ -83,7 +84,7 @@ class MultiDomainDataset(Dataset):
             sample = self.domains[name][
                 SampleKey(local, key.seed) if isinstance(key, SampleKey) else local
             ]
-        # a domain without a strong view may have fewer branches than its neighbour
+        # a domain without a strong view may have fewer branches than the others
         sample = {
             part: {branch: values.get(branch) for branch in (*BRANCHES, *values)}
             for part, values in sample.items()
@@ -96,23 +97,25 @@ class MultiDomainDataset(Dataset):
 
 @DATA_SAMPLERS.register_module()
 class MultiDomainSampler(Sampler):
-    """A :class:`~mmseg_semi.data.samplers.MultiSourceSampler` for each domain, in the order of :class:`Turns`.
+    """Sample the domains in the order of :class:`Turns`, each by its own ``MultiSourceSampler``.
 
-    Every source of every domain is an endless stream, so a smaller domain repeats without regard to the others. A joint
-    batch has the parts of all domains, one behind the other; where domains alternate, a batch is of one domain, and None
-    fills it up to the largest domain's (:func:`domain_collate`).
+    Every source of every domain is an endless stream, so a smaller domain repeats independently of
+    the others. A joint batch holds the parts of all domains, one behind the other. If domains
+    alternate, a batch holds one domain, and None fills it up to the largest domain's batch size
+    (:func:`domain_collate`).
 
     Args:
         dataset: A :class:`MultiDomainDataset`.
-        samplers: For each domain the arguments of its sampler, ``batch_size`` and ``source_ratio`` at least.
-        schedule, turns: As in the model.
-        batch_size: Of the loader; default what the domains' make.
-        seed: Seed of order and augmentation, of the first domain as it is. None draws one. May be reassigned before iteration
-            begins.
+        samplers: For each domain the arguments of its sampler, at least ``batch_size`` and
+            ``source_ratio``.
+        schedule, turns: The same as in the model.
+        batch_size: Batch size of the loader; default that of the domains together.
+        seed: Seed of order and augmentation of the first domain; the others' follow from it. None
+            draws one. May be reassigned before iteration begins.
 
     Raises:
-        SetupError: Names that differ from the data set's; another batch size than the domains make; what a domain's sampler
-            raises.
+        SetupError: If the names differ from the data set's, the batch size differs from that of the
+            domains, or a domain's sampler raises it.
     """
 
     def __init__(
@@ -150,7 +153,7 @@ class MultiDomainSampler(Sampler):
 
     @property
     def seed(self) -> int:
-        """Of the first domain; the others have seeds that follow from it."""
+        """Seed of the first domain; the others' seeds follow from it."""
         return self._seed
 
     @seed.setter
@@ -160,7 +163,7 @@ class MultiDomainSampler(Sampler):
             sampler.seed = derive_seed(seed, index) if index else seed
 
     def __iter__(self) -> Iterator[SampleKey | None]:
-        """Yields keys without end, from the place given to :meth:`skip` (else from 0)."""
+        """Yield keys endlessly, from the place set by :meth:`skip` (else from 0)."""
         streams = {}
         for name, steps in self.turns.steps(self._start).items():
             self.samplers[name].skip(steps * self.samplers[name].batch_size)
@@ -174,10 +177,10 @@ class MultiDomainSampler(Sampler):
             yield from keys + [None] * (self.batch_size - len(keys))
 
     def skip(self, num_samples: int) -> None:
-        """Starts the next iteration at another place; nothing is loaded.
+        """Start the next iteration at another place, without loading anything.
 
         Args:
-            num_samples: Samples of this rank before that place: iterations x batch size.
+            num_samples: Number of this rank's samples before that place: iterations x batch size.
         """
         self._start, rest = divmod(num_samples, self.batch_size)
         if num_samples < 0 or rest:
@@ -186,10 +189,11 @@ class MultiDomainSampler(Sampler):
             )
 
     def check_loader(self, loader: DataLoader) -> None:
-        """Refuses a data loader whose batches are not the ones this sampler lays out.
+        """Check that the data loader forms the batches of this sampler.
 
         Raises:
-            SetupError: The loader cuts the stream otherwise, or has no place for empty samples.
+            SetupError: If the loader's batch size differs, or its collate function cannot handle
+                empty places.
         """
         found = getattr(loader.batch_sampler, 'batch_size', loader.batch_size)
         if found != self.batch_size:
@@ -206,11 +210,11 @@ class MultiDomainSampler(Sampler):
             )
 
     def __len__(self) -> int:
-        """Number of images in the data set (an iteration itself never ends)."""
+        """Number of images in the data set (iteration itself never ends)."""
         return len(self.dataset)
 
     def set_epoch(self, epoch: int) -> None:
-        """Part of the sampler interface; without effect, the stream has no epochs."""
+        """Part of the sampler interface; has no effect, because the stream has no epochs."""
 
 
 @FUNCTIONS.register_module()
@@ -220,7 +224,7 @@ def domain_collate(samples: list[dict | None]) -> dict:
 
 
 def by_domain(data: dict) -> dict[str, dict]:
-    """A batch of :class:`MultiDomainDataset` as one batch for each domain, in the order of their first samples."""
+    """Split a batch of :class:`MultiDomainDataset` by domain, ordered by their first samples."""
     samples = data['data_samples']
     places: dict[str, list[int]] = {}
     for place, views in enumerate(zip(*samples.values(), strict=True)):

@@ -1,4 +1,4 @@
-"""Validation and test of every domain with its own head, and the mean over the domains."""
+"""Validation and test loops that evaluate every domain with its head, and average the metrics."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -14,21 +14,21 @@ from mmseg_semi.step.hooks import bare_model
 
 
 class _EachDomain(BaseLoop):
-    """One loop a domain, run one after the other.
+    """Evaluate the domains one after the other, each with a loop of its own.
 
-    Metrics are named ``<domain>/<network>/<metric>``. ``mean/<network>/<metric>`` is the plain mean over the domains, and
-    ``mean/<metric>`` that of the network that answers.
+    Metrics are named ``<domain>/<network>/<metric>``. ``mean/<network>/<metric>`` is the plain mean
+    over the domains, and ``mean/<metric>`` that of the deployed network.
 
     Args:
         runner: The runner.
-        dataloader: For each domain the config of a loader.
-        evaluator: For each domain the config of its metrics.
-        domains: The domains to evaluate; default all.
+        dataloader: Config of a loader for each domain.
+        evaluator: Config of the metrics for each domain.
+        domains: Names of the domains to evaluate; default all.
         networks: Networks to score, e.g. ['student']; default all.
-        kwargs: Of MMEngine's loop.
+        kwargs: Arguments of MMEngine's loop.
 
     Raises:
-        SetupError: A domain without a loader or metrics.
+        SetupError: If a domain has no loader or metrics.
     """
 
     stage: str
@@ -64,12 +64,12 @@ class _EachDomain(BaseLoop):
 
     @property
     def dataloader(self) -> DataLoader:
-        """Of the domain that is evaluated."""
+        """Loader of the domain that is evaluated."""
         return self.loops[self._current].dataloader
 
     @property
     def evaluator(self):
-        """Of the domain that is evaluated."""
+        """Evaluator of the domain that is evaluated."""
         return self.loops[self._current].evaluator
 
     @property
@@ -83,7 +83,7 @@ class _EachDomain(BaseLoop):
             loop.networks = networks
 
     def run(self) -> dict[str, float]:
-        """Returns the metrics of all networks of all domains, and their means."""
+        """Evaluate all domains; returns the metrics of all their networks, and the means."""
         model, stage, hook = bare_model(self.runner), self.stage, self.runner.call_hook
         hook(f'before_{stage}')
         hook(f'before_{stage}_epoch')

@@ -1,4 +1,4 @@
-"""The frame of a step, and pictures, for several domains."""
+"""Hooks for several domains: checks before training, and pictures of pseudo-labels."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from projects.multi_domain.turns import in_domain
 
 @HOOKS.register_module()
 class DomainStepHook(SemiStepHook):
-    """``SemiStepHook`` for a ``MultiDomainSegmentor``: its checks for every domain, by name.
+    """``SemiStepHook`` for a ``MultiDomainSegmentor``: runs its checks for every domain.
 
     Args:
         args, kwargs: See :class:`~mmseg_semi.step.hooks.SemiStepHook`.
@@ -80,23 +80,23 @@ class DomainStepHook(SemiStepHook):
 
 @HOOKS.register_module()
 class DomainPseudoLabelHook(PseudoLabelHook):
-    """``PseudoLabelHook`` for a ``MultiDomainSegmentor``: ``pseudo_labels/<domain>/iter_<n>.png``.
+    """``PseudoLabelHook`` for several domains: writes ``pseudo_labels/<domain>/iter_<n>.png``.
 
-    Where domains alternate, ``interval`` counts iterations of the run.
+    If domains alternate, ``interval`` counts iterations of the run.
 
     Args:
         args, kwargs: See :class:`~mmseg_semi.runtime.pseudo_label_hook.PseudoLabelHook`.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Finds the segmentors and the colours of their classes."""
+        """Find the segmentors and the colours of their classes."""
         self._domains = find_segmentor(runner, self).domains
         self._metainfo = runner.train_dataloader.dataset.metainfo
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Draws the domains of the step, where this is one of the iterations."""
+        """Draw the domains of the step in every ``interval``-th iteration."""
         for name, segmentor in self._domains.items():
             self._name, self._segmentor = name, segmentor
             palette, count = self._metainfo[name].get('palette'), segmentor.num_classes

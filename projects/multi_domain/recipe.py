@@ -1,4 +1,4 @@
-"""Configs of several domains, made of configs that train one domain each."""
+"""Join configs that train one domain each into one config of several domains."""
 
 import copy
 from collections.abc import Sequence
@@ -14,23 +14,24 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Domain(NamedTuple):
-    """A domain of :func:`join`."""
+    """Name and config of a domain, for :func:`join`."""
 
     name: str
     config: Config
 
 
 def domain(name: str, config: str, **changes: Any) -> Domain:
-    """A domain: what a config trains, under a name.
+    """Load the config of a domain, with changes.
 
     Args:
-        name: Letters, digits and underscores.
-        config: A config that trains this domain alone; relative to the working directory, else to this repository.
-        changes: Keys of it to be replaced or merged, as a config that inherits it would.
+        name: Name of the domain: letters, digits and underscores.
+        config: Path of a config that trains this domain alone, relative to the working directory or
+            else to this repository.
+        changes: Keys of it to replace or merge, as an inheriting config would.
 
     Raises:
-        SetupError: There is no such config.
-        ImportError: One of its ``custom_imports`` fails, and the config does not allow that.
+        SetupError: If there is no such config.
+        ImportError: If one of its ``custom_imports`` fails, and the config does not allow that.
     """
     path = Path(config)
     path = path if path.is_file() else ROOT / config
@@ -52,22 +53,23 @@ def join(
     separate_statistics: bool = False,
     iters_per_epoch: int | None = None,
 ) -> dict[str, Any]:
-    """The keys of a config that trains several domains.
+    """Make the keys of a config that trains several domains.
 
-    Of each domain's config it takes model, training data with batch size and ratio, validation, test, metrics and
-    ``custom_imports``. Optimiser, learning rate and hooks belong to the run: the config that calls this has them, or a
-    ``_base_`` of it.
+    It takes model, training data with batch size and ratio, validation, test, metrics and
+    ``custom_imports`` from each domain's config. Optimiser, learning rate and hooks belong to the
+    run: the calling config or its ``_base_`` must set them.
 
     Args:
         domains: From :func:`domain`.
         schedule, turns, share, separate_statistics: See ``MultiDomainSegmentor``.
-        iters_per_epoch: Likewise; default the domains' own, counted in iterations of the run, where they agree.
+        iters_per_epoch: See ``MultiDomainSegmentor``; default the domains' own, in iterations of
+            the run, if they agree.
 
     Returns:
-        The keys, to be put into the config with ``globals().update(join(...))``.
+        The keys; put them into the config with ``globals().update(join(...))``.
 
     Raises:
-        SetupError: Two domains of one name; configs that cannot be joined.
+        SetupError: If two domains have one name, or the configs cannot be joined.
     """
     names = [one.name for one in domains]
     check_names(names, 'join')
@@ -127,7 +129,7 @@ def join(
 
 
 def _imports(domains: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The ``custom_imports`` of all domains, behind those of every joined config."""
+    """``custom_imports`` of the joined config: this package's, then those of all domains."""
     modules = ['mmseg_semi', 'projects.multi_domain']
     for own in domains:
         names = own.get('imports') or []
@@ -140,7 +142,7 @@ def _imports(domains: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _common(teachers: dict[str, Any]) -> Any:
-    """The recipe of all teachers."""
+    """The teachers' common recipe; raises SetupError if the domains differ."""
     (first, teacher), *others = teachers.items()
     for name, other in others:
         if other != teacher:
@@ -152,7 +154,7 @@ def _common(teachers: dict[str, Any]) -> Any:
 
 
 def _sampler(name: str, loader: ConfigDict) -> dict:
-    """The domain's sampler, without its type."""
+    """Config of the domain's sampler, without its type."""
     sampler = dict(loader.get('sampler') or {})
     if sampler.pop('type', None) != 'MultiSourceSampler' or 'source_ratio' not in sampler:
         raise SetupError(
@@ -163,7 +165,7 @@ def _sampler(name: str, loader: ConfigDict) -> dict:
 
 
 def _plain(value: Any) -> Any:
-    """Dicts and lists of no special class, as a config file would have them."""
+    """Copy with plain dicts and lists, as in a config file."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Segmentors that share a backbone, one for each domain, and a training step over all of them."""
+"""A model of several domains: one segmentor per domain, a shared backbone, the training step."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,34 +20,43 @@ from projects.multi_domain.turns import Turns, check_names, in_domain
 
 @MODELS.register_module()
 class MultiDomainSegmentor(BaseModel):
-    """One ``SemiSegmentor`` for each domain; parts of their students, and of their teachers, are the same module.
+    """Train several domains with different classes over one backbone.
 
-    The domains extension of CCT (Ouali et al., CVPR 2020, arXiv 2003.09005) for every objective: a shared encoder, and for
-    each domain a head, objectives, pseudo-labels, mixing and classes of its own, which only images of this domain train. The
-    loss is the plain sum over the domains.
+    It holds one ``SemiSegmentor`` per domain, whose students share modules, as do their teachers.
+    This is the domains extension of CCT (Ouali et al., CVPR 2020, arXiv 2003.09005) for every
+    objective: a shared encoder, and for each domain a head, objectives, pseudo-labels, mixing and
+    classes of its own, which only images of this domain train. The loss is the plain sum over the
+    domains.
 
-    A domain's forward and backward pass are over before the next domain's begin, so that the activations of one domain
-    exist at a time; gradients add up, and one optimiser step follows. Batches of different domains never meet in a norm.
+    A domain's forward and backward pass end before the next domain's begin, so only the activations
+    of one domain are in memory. Gradients add up, and one optimiser step follows. Batches of
+    different domains never meet in a norm.
 
     The runner needs ``MultiDomainSampler``, ``DomainStepHook`` and, on several processes,
-    ``MultiDomainDistributedDataParallel``; :func:`~projects.multi_domain.recipe.join` writes all of it.
+    ``MultiDomainDistributedDataParallel``; :func:`~projects.multi_domain.recipe.join` configures
+    all of them.
 
     Args:
-        domains: For each domain the config of a ``SemiSegmentor``, without ``teacher``.
-        teacher: The recipe of all domains' teachers, which share what the students share, or None.
-        share: Dotted names of the modules in the student that are one: 'backbone', or in CCT, whose encoder ends behind the
-            pyramid pooling, also 'decode_head.psp_modules' and 'decode_head.bottleneck'.
+        domains: Config of a ``SemiSegmentor``, without ``teacher``, for each domain.
+        teacher: Recipe of all domains' teachers, which share what the students share, or None.
+        share: Dotted names of the student's modules to share: 'backbone', or in CCT, whose encoder
+            ends behind the pyramid pooling, also 'decode_head.psp_modules' and
+            'decode_head.bottleneck'.
         schedule: 'joint' or 'alternate', see :class:`~projects.multi_domain.turns.Turns`.
-        turns: Steps in a row of each domain where they alternate.
-        separate_statistics: Keep running statistics of the shared norms for each domain. Weights are shared all the same.
-        iters_per_epoch: Unit of time of the teacher's ``start`` and ``copy_until`` and of the flow's learning rate, in
-            iterations of the run. Schedules in a domain go by its own steps and its own ``iters_per_epoch``.
+        turns: For 'alternate', number of consecutive steps of each domain.
+        separate_statistics: Whether each domain has its own running statistics of the shared norms.
+            Their weights are shared in both cases.
+        iters_per_epoch: Unit of time of the teacher's ``start`` and ``copy_until`` and of the
+            flow's learning rate, in iterations of the run. Schedules of a domain follow its own
+            steps and its own ``iters_per_epoch``.
 
-    State: ``shared.*``, ``shared_teacher.*``, ``domains.<name>.student.*``, ``.teacher.*``, ``.objectives.<i>.*`` and
-    ``.pseudo_label.*``; a tensor that several parts hold stands once, under its first name.
+    State: ``shared.*``, ``shared_teacher.*``, ``domains.<name>.student.*``, ``.teacher.*``,
+    ``.objectives.<i>.*`` and ``.pseudo_label.*``; a shared tensor is stored once, under its first
+    name.
 
     Raises:
-        SetupError: Names, parts or recipes that do not fit together, or what a domain's segmentor raises.
+        SetupError: If names, modules or recipes do not fit together, or a domain's segmentor raises
+            it.
     """
 
     def __init__(
@@ -118,22 +127,22 @@ class MultiDomainSegmentor(BaseModel):
             )
         return MODELS.build(config | {'teacher': teacher})
 
-    # -- what the hooks and the optimiser see --------------------------------------------------------------------------
+    # -- interface of hooks and optimiser --------------------------------------------------------
 
     @property
     def recipe(self) -> TeacherRecipe | None:
-        """The teachers' recipe, the same in all domains."""
+        """Recipe of the teachers, the same in all domains."""
         return next(iter(self.domains.values())).recipe
 
     @property
     def student(self) -> nn.Module:
-        """All students, the shared parts first: what an optimiser lists and a teacher follows."""
+        """All students, the shared modules first, for the optimiser and the teacher's EMA."""
         students = {name: domain.student for name, domain in self.domains.items()}
         return nn.ModuleDict({'shared': self.shared} | students)
 
     @property
     def teacher(self) -> nn.Module | None:
-        """All teachers, in the order of :attr:`student`; None where the students are their own."""
+        """All teachers, in the order of :attr:`student`; None if the students teach themselves."""
         if self.shared_teacher is None:
             return None
         teachers = {name: domain.teacher for name, domain in self.domains.items()}
@@ -145,7 +154,7 @@ class MultiDomainSegmentor(BaseModel):
         return nn.ModuleList(o for domain in self.domains.values() for o in domain.objectives)
 
     def init_weights(self) -> None:
-        """Initialises the domains; a shared part once, as the first domain's config says."""
+        """Initialise the domains; a shared module once, by the first domain's config."""
         source = None
         for name, domain in self.domains.items():
             with in_domain(name):
@@ -156,7 +165,7 @@ class MultiDomainSegmentor(BaseModel):
         self._is_init = True
 
     def _take_initial(self, student: nn.Module, source: nn.Module) -> None:
-        """Marks parts whose weights are there already, and gives their buffers the same start."""
+        """Mark shared modules as initialised, and copy the initial buffers."""
         for path in self.paths:
             mine, theirs = student.get_submodule(path), source.get_submodule(path)
             for module in mine.modules():
@@ -167,7 +176,7 @@ class MultiDomainSegmentor(BaseModel):
 
     @property
     def num_classes(self) -> int:
-        """What hooks for one domain ask for.
+        """Not defined: each domain has its own number of classes.
 
         Raises:
             SetupError: Always.
@@ -241,14 +250,15 @@ class MultiDomainSegmentor(BaseModel):
     # -- training step -------------------------------------------------------------------------------------------------
 
     def start_step(self, iteration: int, seed: int = 0, rank: int = 0) -> None:
-        """Fixes the time and the random streams of the next step; called by ``DomainStepHook``.
+        """Set the time and the random streams of the next step; called by ``DomainStepHook``.
 
-        The first domain draws what it would draw in a run of its own, the others from streams of their own.
+        The first domain draws as in a separate run; each other domain has a random stream of its
+        own.
         """
         self._started = iteration, seed, rank
 
     def finish_step(self) -> None:
-        """Lets the objectives of the step's domains update banks and counts; called after the optimiser's step."""
+        """Update the objectives' banks and counts; called after the optimiser's step."""
         for name in self._ran:
             self.domains[name].finish_step()
         self._ran = []
@@ -271,21 +281,22 @@ class MultiDomainSegmentor(BaseModel):
     def step_with(
         self, caller: nn.Module, data: dict, optim_wrapper: OptimWrapper
     ) -> dict[str, float]:
-        """One iteration: forward and backward pass of each of its domains in turn, then one update.
+        """Run one iteration: forward and backward pass of each domain in turn, then one update.
 
-        All log values are read in one transfer, in front of the last backward pass.
+        All log values are read in one transfer, before the last backward pass.
 
         Args:
-            caller: The model as the runner has it: this one, or its wrapper, whose gradients are exchanged in the last
-                backward pass alone.
+            caller: The runner's model: this one, or its wrapper, which exchanges gradients in the
+                last backward pass only.
             data: A batch of ``MultiDomainDataset``.
-            optim_wrapper: With its precision, clipping and accumulation.
+            optim_wrapper: Optimiser wrapper; sets precision, clipping and accumulation.
 
         Returns:
-            Log values, ``<domain>.<objective>.<value>`` and ``<domain>.loss``, and their sum ``loss``.
+            Log values, ``<domain>.<objective>.<value>`` and ``<domain>.loss``, and their sum
+            ``loss``.
 
         Raises:
-            NonFiniteLossError: A value of any domain is inf or NaN, with that domain's images.
+            NonFiniteLossError: If a value of any domain is inf or NaN; names that domain's images.
         """
         if self._started is None:
             raise SetupError(
@@ -325,7 +336,7 @@ class MultiDomainSegmentor(BaseModel):
     @staticmethod
     @contextmanager
     def _forward_context(caller: nn.Module, optim_wrapper: OptimWrapper, last: bool) -> Iterator:
-        """The optimiser wrapper's, and no exchange of gradients before the last domain."""
+        """The optimiser wrapper's context, without gradient exchange before the last domain."""
         with ExitStack() as stack:
             if not last and hasattr(caller, 'no_sync'):
                 stack.enter_context(caller.no_sync())
@@ -342,13 +353,13 @@ class MultiDomainSegmentor(BaseModel):
 
 @MODEL_WRAPPERS.register_module()
 class MultiDomainDistributedDataParallel(MMDistributedDataParallel):
-    """MMEngine's wrapper, with the step of :class:`MultiDomainSegmentor`.
+    """MMEngine's distributed wrapper, with the step of :class:`MultiDomainSegmentor`.
 
-    A backward pass reaches the parameters of one domain, so unused ones are looked for; gradients that earlier domains have
-    left are exchanged with the last one's.
+    A backward pass reaches the parameters of one domain, so ``find_unused_parameters`` is set.
+    Gradients of earlier domains are exchanged with the last one's.
 
     Args:
-        kwargs: See ``MMDistributedDataParallel``.
+        kwargs: Arguments of ``MMDistributedDataParallel``.
     """
 
     def __init__(self, *args, **kwargs) -> None:

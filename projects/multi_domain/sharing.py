@@ -1,4 +1,4 @@
-"""Networks that hold parts in common, and state dicts in which a shared tensor stands once."""
+"""Share modules between networks, and store a shared tensor once in the state dict."""
 
 import copy
 from collections.abc import Sequence
@@ -12,14 +12,15 @@ KEY = 'model.share'
 
 
 def check_paths(networks: dict[str, nn.Module], paths: Sequence[str]) -> None:
-    """Refuses parts that cannot be one.
+    """Check that the networks can share the modules at these paths.
 
     Args:
-        networks: By domain.
+        networks: Student of each domain.
         paths: Dotted names of modules in them.
 
     Raises:
-        SetupError: A path that a network does not have, or that lies in another one; parts that are built otherwise.
+        SetupError: If a network has no such module, a path lies inside another one, or the modules
+            are built differently.
     """
     if not paths:
         raise SetupError(
@@ -47,9 +48,10 @@ def check_paths(networks: dict[str, nn.Module], paths: Sequence[str]) -> None:
 
 
 def describe(module: nn.Module) -> list[str]:
-    """What a module is made of, a line for each part and each of its settings (kernels, strides, frozen stages).
+    """Describe a module, a line per submodule and per setting (kernel, stride, frozen stages).
 
-    Settings behind an underscore, and initial weights, are left out: the first domain's are those of all.
+    Settings whose name begins with an underscore, and initial weights, are left out: those of the
+    first domain hold for all.
     """
     lines = []
     for name, part in module.named_modules():
@@ -75,13 +77,14 @@ def has_part(network: nn.Module, path: str) -> bool:
 
 
 def give_part(network: nn.Module, path: str, source: nn.Module, own_buffers: bool) -> None:
-    """Gives a network the part of another one.
+    """Replace a module of a network by that of another network.
 
     Args:
-        network: Whose own part goes.
-        path: Of the part in both.
-        source: The network that has it.
-        own_buffers: Keep buffers (the running statistics of norms), and share the parameters alone.
+        network: Network whose module is replaced.
+        path: Dotted name of the module in both networks.
+        source: Network whose module is used.
+        own_buffers: Keep the network's own buffers (running statistics of norms) and share only the
+            parameters.
     """
     theirs = source.get_submodule(path)
     if own_buffers:
@@ -92,16 +95,16 @@ def give_part(network: nn.Module, path: str, source: nn.Module, own_buffers: boo
 
 
 def point_parameters(module: nn.Module, source: nn.Module) -> None:
-    """Lets a module hold the parameters of one that is built alike."""
+    """Let a module use the parameters of another one with the same structure."""
     for mine, theirs in zip(module.modules(), source.modules(), strict=True):
         for name, parameter in theirs.named_parameters(recurse=False):
             setattr(mine, name, parameter)
 
 
 def collect(network: nn.Module, paths: Sequence[str], own_buffers: bool) -> nn.Module:
-    """What a network shares, as a module of its own that holds nothing else; names in it are those in the network.
+    """Collect the shared modules of a network in one module, under their names in the network.
 
-    With ``own_buffers`` the parts are shells with the shared parameters and without buffers.
+    With ``own_buffers`` they are copies with the shared parameters and without buffers.
     """
     root = nn.Module()
     for path in paths:
@@ -126,7 +129,7 @@ def collect(network: nn.Module, paths: Sequence[str], own_buffers: bool) -> nn.M
 
 
 def find_aliases(module: nn.Module) -> dict[str, str]:
-    """Names under which a tensor appears again, with its first name."""
+    """Map every further name of a tensor to its first name."""
     first: dict[int, str] = {}
     aliases = {}
     for tensors in (module.named_parameters, module.named_buffers):
@@ -138,13 +141,13 @@ def find_aliases(module: nn.Module) -> dict[str, str]:
 
 
 def drop_aliases(module: nn.Module, state: dict, prefix: str, _: dict) -> None:
-    """State dict hook: a shared tensor stands under its first name alone."""
+    """State dict hook: keep a shared tensor under its first name only."""
     for alias in module.aliases:
         state.pop(prefix + alias, None)
 
 
 def restore_aliases(module: nn.Module, state: dict, prefix: str, *_: object) -> None:
-    """Hook in front of loading: the opposite of :func:`drop_aliases`."""
+    """Hook before loading: add the names that :func:`drop_aliases` removed."""
     for alias, original in module.aliases.items():
         if prefix + original in state:
             state.setdefault(prefix + alias, state[prefix + original])

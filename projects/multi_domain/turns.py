@@ -12,18 +12,23 @@ _RESERVED = ('mean', 'shared', 'student', 'teacher')  # in names of metrics and 
 
 
 class Turns:
-    """The order of the domains, from the iteration alone, so that a resumed run needs no memory of it.
+    """The order of the domains' steps.
 
-    Each domain counts steps of its own, which its schedules and draws go by: a domain does in its n-th step what it would do
-    in iteration n of a run of its own.
+    It follows from the iteration alone, so resuming needs no state.
+
+    Each domain counts its own steps, which its schedules and random draws follow. In its n-th step
+    a domain does what it would do in iteration n of a separate run.
 
     Args:
-        names: The domains, in order.
-        schedule: 'joint': every domain has a step in every iteration. 'alternate': one domain has a step in an iteration.
-        turns: Of 'alternate', steps in a row of each domain, by name; None: 1 each. ``dict(a=2, b=1)`` gives a a b a a b.
+        names: Names of the domains, in order.
+        schedule: 'joint': every domain has a step in every iteration. 'alternate': one domain has a
+            step in an iteration.
+        turns: For 'alternate', number of consecutive steps of each domain; None: 1 each.
+            ``dict(a=2, b=1)`` gives a a b a a b.
 
     Raises:
-        SetupError: An unknown schedule; numbers of turns that are not positive, or not of these domains.
+        SetupError: If the schedule is unknown, or the numbers of turns are not positive or not
+            those of these domains.
     """
 
     def __init__(
@@ -48,7 +53,7 @@ class Turns:
         self._cycle = [(name, i) for name in self.names for i in range(self.turns[name])]
 
     def at(self, iteration: int) -> list[tuple[str, int]]:
-        """The domains of an iteration, in order, each with the number of its own steps so far."""
+        """Domains of an iteration, in order, each with the number of its steps before it."""
         if self.schedule == 'joint':
             return [(name, iteration) for name in self.names]
         cycle, place = divmod(iteration, len(self._cycle))
@@ -56,7 +61,7 @@ class Turns:
         return [(name, cycle * self.turns[name] + i)]
 
     def steps(self, iteration: int) -> dict[str, int]:
-        """How many steps each domain has had in front of an iteration."""
+        """Number of steps of each domain before an iteration."""
         if self.schedule == 'joint':
             return dict.fromkeys(self.names, iteration)
         cycle, place = divmod(iteration, len(self._cycle))
@@ -64,7 +69,7 @@ class Turns:
         return {name: cycle * self.turns[name] + extra.count(name) for name in self.names}
 
     def per_step(self, name: str) -> float:
-        """Iterations of the run for each step of a domain."""
+        """Number of the run's iterations per step of a domain."""
         return 1 if self.schedule == 'joint' else len(self._cycle) / self.turns[name]
 
     def __eq__(self, other: object) -> bool:
@@ -76,17 +81,17 @@ class Turns:
 
 
 def check_names(names: Iterable[str], key: str) -> None:
-    """Refuses names that could not stand in those of metrics and tensors.
+    """Check that the names can be parts of the names of metrics and tensors.
 
     Raises:
-        SetupError: No domain; a name that is no identifier, or means something else.
+        SetupError: If there is no domain, or a name is no identifier or has another meaning.
     """
     names = list(names)
     if not names:
         raise SetupError(f'{key} is empty; name at least one domain')
     for name in names:
         bad = not isinstance(name, str) or not name.isidentifier()
-        # names that nn.ModuleDict has attributes of
+        # nn.ModuleDict refuses the names of its own attributes
         if bad or name in _RESERVED or hasattr(nn.ModuleDict, name):
             raise SetupError(
                 f"{key}: '{name}' cannot name a domain; take letters, digits and underscores, and none of "
@@ -96,7 +101,7 @@ def check_names(names: Iterable[str], key: str) -> None:
 
 @contextmanager
 def in_domain(name: str) -> Iterator[None]:
-    """Within it, what the user can mend is said of this domain."""
+    """Add the domain's name to every SetupError that is raised in the block."""
     try:
         yield
     except SetupError as error:

@@ -1,6 +1,7 @@
-"""Image-level labels beside masks: from a multi-label classifier over CAMs to weak masks, and training with them.
+"""Training with image-level labels: a multi-label classifier, class maps, weak masks, objectives.
 
-``custom_imports = dict(imports=['mmseg_semi', 'projects.weak_labels'])`` in a config registers everything below.
+``custom_imports = dict(imports=['mmseg_semi', 'projects.weak_labels'])`` in a config registers
+everything below.
 """
 
 import mmseg_semi  # noqa: F401  (first: it adapts the stack)

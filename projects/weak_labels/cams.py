@@ -12,11 +12,11 @@ from mmseg_semi.errors import SetupError
 
 SCALES = (1.0, 0.5, 1.5, 2.0)
 STRIDE = 16
-"""Maps are enlarged to multiples of this, then cut."""
+"""Pixels: maps are enlarged to multiples of this, then cropped to the image."""
 
 
 def check_scales(scales: Sequence[float]) -> tuple[float, ...]:
-    """Raise SetupError unless there is at least one scale and all are positive."""
+    """Raise SetupError if there is no scale, or one is not positive."""
     if not scales or min(scales) <= 0:
         raise SetupError(f'scales={list(scales)}: expected one or more positive factors')
     return tuple(scales)
@@ -29,15 +29,16 @@ def multi_scale_cams(
     present: Sequence[int],
     scales: Sequence[float] = SCALES,
 ) -> Tensor:
-    """Maps of the classes that an image shows, each divided by its maximum.
+    """Compute normalised class activation maps of the classes that an image shows.
 
-    For each scale the maps of the image and, mirrored back, of its mirror image are added; all scales are enlarged
-    bilinearly to the image and added.
+    For each scale the maps of the image and of its mirror image, mirrored back, are added. The maps
+    of all scales are enlarged bilinearly to the image's size and added. Each map is divided by its
+    maximum.
 
     Args:
-        model: With ``cams`` and ``data_preprocessor``, in evaluation mode.
+        model: Module with ``cams`` and ``data_preprocessor``, in evaluation mode.
         image: (H, W, 3) uint8 BGR.
-        present: Outputs of the model to keep, P of them.
+        present: Indices of the model's outputs to keep, P of them.
         scales: Factors of the image's size.
 
     Returns:

@@ -1,7 +1,8 @@
-"""A multi-label classifier whose class maps can be read off: features, mean over the image, one linear layer.
+"""A multi-label classifier that gives class activation maps: backbone, pooling, one linear layer.
 
-With the settings of ``configs/weak_classifier/voc_r50.py`` this is the classifier of the authors' code for CCT with image-level
-labels (github.com/yassouali/CCT, adapted from github.com/jiwoon-ahn/irn).
+With the settings of ``configs/weak_classifier/voc_r50.py`` this is the classifier of the authors'
+code for CCT with image-level labels (github.com/yassouali/CCT, adapted from
+github.com/jiwoon-ahn/irn).
 """
 
 from __future__ import annotations
@@ -25,15 +26,18 @@ from mmseg_semi.step.hooks import bare_model, share_statistics, shared_seed
 
 @MODELS.register_module()
 class MultiLabelClassifier(BaseModel):
-    """Any backbone, global average pooling, and a linear layer without bias, trained by the multi-label soft margin loss.
+    """Classify which of several classes an image shows.
 
-    The linear layer is a 1x1 convolution: applied in front of the pooling it gives class activation maps.
+    It has a backbone, global average pooling and a linear layer without bias, and trains by the
+    multi-label soft margin loss. The linear layer is a 1x1 convolution: applied before the pooling,
+    it gives class activation maps.
 
     Args:
-        backbone: Config of a backbone of MMSegmentation, or 'mmpretrain.<name>' (which needs torchvision).
+        backbone: Config of a backbone of MMSegmentation, or 'mmpretrain.<name>' (which needs
+            torchvision).
         in_channels: Channels of the features.
         num_classes: Number of outputs.
-        in_index: Which of the backbone's outputs. Defaults to the last.
+        in_index: Index of the backbone's output that is used. Defaults to the last.
         data_preprocessor: Usually ``dict(type='ImgDataPreprocessor', ...)``.
 
     State: ``backbone.*``, ``classifier.weight`` (C, in_channels, 1, 1).
@@ -61,7 +65,7 @@ class MultiLabelClassifier(BaseModel):
         return self.classifier.out_channels
 
     def features(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) normalised -> (N, in_channels, h, w)."""
+        """Features (N, in_channels, h, w) of normalised images (N, 3, H, W)."""
         levels = self.backbone(images)
         found = levels[self.in_index] if isinstance(levels, tuple | list) else levels
         wanted = self.classifier.in_channels
@@ -99,9 +103,9 @@ class MultiLabelClassifier(BaseModel):
 
 @HOOKS.register_module()
 class ClassifierHook(Hook):
-    """Derives order, augmentation and dropout from (seed, rank, iteration), so that a resumed run is exact.
+    """Makes a run of the classifier resume exactly, and averages running statistics over the ranks.
 
-    After each iteration it averages running statistics over the ranks.
+    Order, augmentation and dropout follow from (seed, rank, iteration).
     """
 
     def before_train(self, runner) -> None:
@@ -114,7 +118,7 @@ class ClassifierHook(Hook):
         outputs = bare_model(runner).num_classes
         if known and len(known) != outputs:
             raise SetupError(
-                f'model.num_classes={outputs}, but train_dataloader.dataset tells {len(known)} classes '
+                f'model.num_classes={outputs}, but train_dataloader.dataset has {len(known)} classes '
                 f'({", ".join(known)}): set them equal'
             )
 
@@ -127,7 +131,9 @@ class ClassifierHook(Hook):
 
 
 def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over the positives of the precision at their rank; equal scores rank as the worst order of them.
+    """Average precision: the mean over the positives of the precision at their rank.
+
+    Equal scores are ranked in their worst order.
 
     Args:
         scores: (N,).
@@ -141,9 +147,9 @@ def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
 
 @METRICS.register_module()
 class MultiLabelMetric(BaseMetric):
-    """``mAP``, the mean over classes of the average precision, and ``F1`` of the answers above 1/2, in percent.
+    """Report ``mAP``, the mean average precision of the classes, and ``F1``, in percent.
 
-    A class that no image shows is left out of the mean.
+    ``F1`` counts scores above 1/2 as positive. A class that no image shows is left out of the mean.
     """
 
     default_prefix = 'labels'
@@ -158,9 +164,9 @@ class MultiLabelMetric(BaseMetric):
         scores, labels = (np.stack(column) for column in zip(*results, strict=True))
         shown = np.flatnonzero(labels.any(axis=0))
         precisions = [average_precision(scores[:, c], labels[:, c]) for c in shown]
-        answers = scores > 0.5
-        hits = 2 * (answers & labels).sum()
+        predicted = scores > 0.5
+        hits = 2 * (predicted & labels).sum()
         return {
             'mAP': 100 * float(np.mean(precisions)) if precisions else float('nan'),
-            'F1': 100 * float(hits / max(answers.sum() + labels.sum(), 1)),
+            'F1': 100 * float(hits / max(predicted.sum() + labels.sum(), 1)),
         }

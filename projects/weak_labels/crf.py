@@ -1,11 +1,14 @@
 """Refinement of hard label maps by a fully connected CRF (P. Kraehenbuehl, V. Koltun, NIPS 2011, arXiv 1210.5644).
 
-One interface: ``refine(image, labels, num_labels) -> labels``. ``none`` leaves labels as they are, ``mean_field`` is torch alone, on
-any device, in memory proportional to the pixels, ``pydensecrf`` is the package of that name where one is installed.
+All refinements have one interface: ``refine(image, labels, num_labels) -> labels``. ``none``
+returns the labels unchanged. ``mean_field`` needs torch only, runs on any device, and its memory is
+proportional to the pixels. ``pydensecrf`` calls the package of that name, if it is installed.
 
-Mean field: Q = softmax(-u), then as often as asked Q = softmax(-u + sum_m w_m D_m^-1/2 K_m D_m^-1/2 Q), K_m the Gaussian kernel
-of position, or of position and colour, over all pairs of pixels, D_m its row sums. This is what the authors' C++ code and
-``pydensecrf`` compute (symmetric normalisation, a pixel counts as its own neighbour, Potts compatibility).
+Mean field: Q = softmax(-u), then for each iteration
+Q = softmax(-u + sum_m w_m D_m^-1/2 K_m D_m^-1/2 Q). K_m is the Gaussian kernel of position, or of
+position and colour, over all pairs of pixels, and D_m its row sums. The authors' C++ code and
+``pydensecrf`` compute the same (symmetric normalisation, a pixel counts as its own neighbour, Potts
+compatibility).
 """
 
 from __future__ import annotations
@@ -24,15 +27,15 @@ from .lattice import PermutohedralLattice
 
 
 class Refinement(Protocol):
-    """What every entry of :data:`REFINEMENTS` makes."""
+    """Interface of all entries of :data:`REFINEMENTS`."""
 
     def refine(self, image: np.ndarray, labels: np.ndarray, num_labels: int) -> np.ndarray:
-        """Refined labels.
+        """Refine hard labels by the image.
 
         Args:
             image: (H, W, 3) uint8.
             labels: (H, W) integers in [0, num_labels).
-            num_labels: L.
+            num_labels: Number of labels L.
 
         Returns:
             np.ndarray: (H, W) int64 in [0, L).
@@ -40,7 +43,7 @@ class Refinement(Protocol):
 
 
 class NoRefinement:
-    """Labels as they are."""
+    """Returns the labels unchanged."""
 
     def refine(self, image: np.ndarray, labels: np.ndarray, num_labels: int) -> np.ndarray:
         """See :class:`Refinement`."""
@@ -48,12 +51,14 @@ class NoRefinement:
 
 
 def label_energy(labels: Tensor, num_labels: int, gt_prob: float) -> Tensor:
-    """Energy of hard labels: -log(gt_prob) for the label, -log((1 - gt_prob) / (L - 1)) for each other.
+    """Unary energy of hard labels.
+
+    It is -log(gt_prob) for a pixel's label and -log((1 - gt_prob) / (L - 1)) for every other label.
 
     Args:
         labels: (P,) int64.
         num_labels: L, at least 2.
-        gt_prob: How sure the labels are, in (0, 1).
+        gt_prob: Probability that a label is right, in (0, 1).
 
     Returns:
         (P, L).
@@ -67,11 +72,11 @@ def label_energy(labels: Tensor, num_labels: int, gt_prob: float) -> Tensor:
 def mean_field(
     energy: Tensor, kernels: Sequence[tuple[float, Callable[[Tensor], Tensor]]], iterations: int
 ) -> Tensor:
-    """Approximate marginals.
+    """Approximate the marginals of a fully connected CRF by mean field.
 
     Args:
-        energy: (P, L).
-        kernels: (weight, product with an unnormalised kernel matrix: (P, C) -> (P, C)).
+        energy: (P, L) unary energy.
+        kernels: Pairs (weight, product with an unnormalised kernel matrix: (P, C) -> (P, C)).
         iterations: Number of updates.
 
     Returns:
@@ -91,7 +96,10 @@ def mean_field(
 
 
 def spatial_kernel(height: int, width: int, sxy: float) -> Callable[[Tensor], Tensor]:
-    """Product with exp(-|x - y|^2 / (2 sxy^2)) over an image's pixels: two one-dimensional kernels, whole."""
+    """Product with exp(-|x - y|^2 / (2 sxy^2)) over an image's pixels.
+
+    It is exact: two one-dimensional kernels without truncation.
+    """
 
     def line(length: int, like: Tensor) -> Tensor:
         place = torch.arange(length, dtype=like.dtype, device=like.device) / sxy
@@ -110,7 +118,7 @@ def dense_kernel(features: Tensor, chunk: int = 2**22) -> Callable[[Tensor], Ten
 
     Args:
         features: (P, d).
-        chunk: Entries of the matrix that exist at a time.
+        chunk: Number of matrix entries that are in memory at a time.
     """
 
     def product(values: Tensor) -> Tensor:
@@ -125,16 +133,16 @@ def dense_kernel(features: Tensor, chunk: int = 2**22) -> Callable[[Tensor], Ten
 
 
 class MeanFieldCRF:
-    """Mean field in torch.
+    """Refine labels by mean field in torch.
 
     Args:
-        gt_prob: How sure the labels are that come in.
+        gt_prob: Probability that an input label is right.
         spatial: (sxy, weight) of the kernel of positions, or None.
         bilateral: (sxy, srgb, weight) of the kernel of positions and colours, or None.
-        iterations: Of mean field.
-        product: How the bilateral kernel is multiplied: 'lattice', a permutohedral lattice (linear in the pixels, an
-            approximation), or 'exact' (quadratic time, memory as bounded).
-        device: Where; None: the CPU.
+        iterations: Number of mean-field updates.
+        product: How the bilateral kernel is multiplied: 'lattice', a permutohedral lattice (linear
+            in the pixels, an approximation), or 'exact' (quadratic time, bounded memory, too).
+        device: Device of the computation; None: the CPU.
     """
 
     def __init__(
@@ -188,14 +196,14 @@ class MeanFieldCRF:
 
 
 class PackageCRF:
-    """The same by ``pydensecrf``, an optional package.
+    """Refine labels by ``pydensecrf``, an optional package.
 
     Args:
-        gt_prob, spatial, bilateral, iterations: As of :class:`MeanFieldCRF`.
-        device: Without meaning: it runs on the CPU.
+        gt_prob, spatial, bilateral, iterations: See :class:`MeanFieldCRF`.
+        device: Has no effect: the package runs on the CPU.
 
     Raises:
-        SetupError: No such package is installed.
+        SetupError: If the package is not installed.
     """
 
     def __init__(
@@ -257,10 +265,10 @@ REFINEMENTS: dict[str, Callable[..., Refinement]] = {
 
 
 def build_refinement(config: dict | str, device: torch.device | str = 'cpu') -> Refinement:
-    """A refinement from its name, or from ``dict(type=NAME, ...)``.
+    """Build a refinement from its name, or from ``dict(type=NAME, ...)``.
 
     Raises:
-        SetupError: There is none of this name, or it does not know an argument.
+        SetupError: If no refinement has this name, or an argument is unknown.
     """
     config = {'type': config} if isinstance(config, str) else dict(config)
     name = config.pop('type', None)

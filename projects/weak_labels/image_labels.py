@@ -1,7 +1,8 @@
-"""Which classes an image shows: read from VOC's XML files, from masks, or from a table of two columns.
+"""Image-level labels: which classes an image shows, from VOC's XML files, masks, or a CSV table.
 
-The table is what the tools of this project write and read: a CSV file with the header ``image,classes`` and a row an image,
-its name as lists write it and the names of its classes with ``;`` between them (nothing for an image without any).
+The tools of this project write and read the table: a CSV file with the header ``image,classes`` and
+one row per image. A row holds the image's name as in lists, and the names of its classes separated
+by ``;`` (empty for an image without any).
 """
 
 from __future__ import annotations
@@ -37,15 +38,15 @@ _MAKE = 'python projects/weak_labels/tools/image_labels.py'
 
 
 def read_table(path: str | Path, classes: Sequence[str]) -> dict[str, frozenset[str]]:
-    """Class names of each image of a table.
+    """Read the class names of each image from a CSV table.
 
     Args:
         path: CSV file of two columns, see the module.
-        classes: Names that may stand in it.
+        classes: Allowed class names.
 
     Raises:
-        SetupError: The file is missing, its header or a row is not as it must be, an image comes twice, or a class is
-            unknown.
+        SetupError: If the file is missing, its header or a row has another form, an image has two
+            rows, or a class is unknown.
     """
     if not Path(path).is_file():
         raise SetupError(f'table of image labels {path} does not exist; write it: {_MAKE} --help')
@@ -74,7 +75,7 @@ def read_table(path: str | Path, classes: Sequence[str]) -> dict[str, frozenset[
 
 
 def write_table(path: str | Path, table: Mapping[str, Iterable[str]]) -> None:
-    """Write a table as a whole or not at all; classes in alphabetical order."""
+    """Write a table atomically, with the classes of an image in alphabetical order."""
     lines = [','.join(HEADER)]
     for name, found in table.items():
         if any(mark in name for mark in ',"\n'):
@@ -84,10 +85,10 @@ def write_table(path: str | Path, table: Mapping[str, Iterable[str]]) -> None:
 
 
 def read_voc_xml(path: str | Path, classes: Sequence[str]) -> frozenset[str]:
-    """Class names of the objects of one annotation file of PASCAL VOC, difficult ones included.
+    """Read the class names of the objects, difficult ones included, from a PASCAL VOC annotation.
 
     Raises:
-        SetupError: The file is missing or no XML, or holds a class that is unknown.
+        SetupError: If the file is missing or no XML, or holds an unknown class.
     """
     try:
         root = ElementTree.parse(path).getroot()
@@ -104,7 +105,7 @@ def read_voc_xml(path: str | Path, classes: Sequence[str]) -> frozenset[str]:
 def classes_of_mask(
     path: str | Path, all_classes: Sequence[str], min_share: float = 0.0
 ) -> frozenset[str]:
-    """Names of the classes that cover more than ``min_share`` of a mask's pixels."""
+    """Names of the classes that cover more than the share ``min_share`` of a mask's pixels."""
     labels = to_class_indices(read_labels(str(path)), len(all_classes), str(path))
     counts = np.bincount(labels.ravel(), minlength=256)[: len(all_classes)]
     return frozenset(all_classes[i] for i in np.flatnonzero(counts > min_share * labels.size))
@@ -122,10 +123,10 @@ def _known(found: Iterable[str], classes: Sequence[str], where: str) -> frozense
 
 
 def dataset_classes(kind: str) -> tuple[str, ...]:
-    """Classes of a registered MMSegmentation data set.
+    """Class names of a registered MMSegmentation data set.
 
     Raises:
-        SetupError: There is no such data set, or it has no classes of its own.
+        SetupError: If there is no such data set, or its class defines no classes.
     """
     found = DATASETS.get(kind)
     classes = getattr(found, 'METAINFO', {}).get('classes')
@@ -139,26 +140,29 @@ def dataset_classes(kind: str) -> tuple[str, ...]:
 
 @DATASETS.register_module()
 class ImageLabelDataset(Dataset):
-    """Images with the classes that they show.
+    """Data set of images with image-level labels.
 
     Args:
-        kind: Registered MMSegmentation data set that the images belong to, such as 'PascalVOCDataset'; its classes number
-            the labels of masks.
-        lists: A list of image names, or several, which are joined.
+        kind: Registered MMSegmentation data set that the images belong to, such as
+            'PascalVOCDataset'; the order of its classes gives the class indices of masks.
+        lists: Path of a list of image names, or several paths, which are joined.
         images: Folder of the images.
-        labels: ``dict(kind='csv', path=FILE)``; ``dict(kind='voc_xml', path=FOLDER)``, with NAME.xml an image; or
-            ``dict(kind='masks', path=FOLDER)``, with NAME.png an image, optional ``min_share`` (of the pixels that a
-            class must exceed to count) and ``suffix``.
+        labels: ``dict(kind='csv', path=FILE)``; ``dict(kind='voc_xml', path=FOLDER)``, with one
+            NAME.xml per image; or ``dict(kind='masks', path=FOLDER)``, with one NAME.png per image,
+            optional ``min_share`` (share of the pixels that a class must exceed to count) and
+            ``suffix``.
         pipeline: Transforms, from ``LoadImage`` on.
         img_suffix: Ending of image names. Defaults to '.jpg'.
-        leave_out: Classes that image labels do not tell, such as 'background'; the classifier has no output for them.
+        leave_out: Classes without image labels, such as 'background'; the classifier has no output
+            for them.
 
     Attributes:
-        metainfo: ``classes``, the names of the outputs, and ``indices``, the number of each in masks.
-        source_sizes: For ``MultiSourceSampler``: one source.
+        metainfo: ``classes``, the names of the outputs, and ``indices``, the class index of each in
+            masks.
+        source_sizes: Number of images, for ``MultiSourceSampler``.
 
     Raises:
-        SetupError: A list, folder, image or label is missing or wrong.
+        SetupError: If a list, folder, image or label is missing or wrong.
     """
 
     def __init__(
@@ -192,7 +196,7 @@ class ImageLabelDataset(Dataset):
         for name in self.names:
             if not osp.isfile(self.path(name)):
                 raise SetupError(
-                    f'image {self.path(name)} does not exist; mend the list, images or img_suffix'
+                    f'image {self.path(name)} does not exist; fix the list, images or img_suffix'
                 )
 
     def _read(self, source: dict) -> list[frozenset[str]]:
@@ -223,14 +227,14 @@ class ImageLabelDataset(Dataset):
         ]
 
     def path(self, name: str) -> str:
-        """The file of an image."""
+        """Path of an image file."""
         return osp.join(self.images, name + self.img_suffix)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, key: int | SampleKey) -> dict:
-        """One image; of a :class:`SampleKey` the seed decides every draw."""
+        """Load one image; the seed of a :class:`SampleKey` determines all random draws."""
         if isinstance(key, SampleKey):
             with seeded_rng(key.seed):
                 return self[key.index]
@@ -258,7 +262,10 @@ def _read_lists(lists: Sequence[str]) -> list[str]:
 
 @TRANSFORMS.register_module()
 class PackImageLabels(BaseTransform):
-    """Pack an image and its labels: ``inputs`` (3, H, W) uint8 BGR, ``data_samples.labels`` (C,) float32 of 0 and 1."""
+    """Pack an image and its labels for the classifier.
+
+    ``inputs`` is (3, H, W) uint8 BGR; ``data_samples.labels`` is (C,) float32 of 0 and 1.
+    """
 
     def transform(self, results: dict) -> dict:
         """Pack one sample."""

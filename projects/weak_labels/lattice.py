@@ -1,8 +1,9 @@
 """Gaussian filtering in a few dimensions on the permutohedral lattice (A. Adams, J. Baek, A. Davis, Eurographics 2010).
 
-Values at points of R^d go to the corners of the lattice simplex around each point, are blurred along the lattice's d + 1
-axes, and are read back: time and memory are linear in the number of points. In torch alone: corners are found by sorting
-their numbers, so there is no hash table.
+Values at points of R^d are spread to the corners of the lattice simplex around each point, blurred
+along the lattice's d + 1 axes, and read back. Time and memory are linear in the number of points.
+The
+implementation needs torch only: corners are found by sorting their numbers, without a hash table.
 """
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 
 class PermutohedralLattice:
-    """Products with an approximation of K_ij = exp(-|f_i - f_j|^2 / 2), up to one factor for all entries.
+    """Multiply by an approximation of K_ij = exp(-|f_i - f_j|^2 / 2), up to a common factor.
 
     Args:
         features: (P, d) float; distances are in standard deviations.
@@ -66,7 +67,7 @@ class PermutohedralLattice:
         return torch.where(points[place] == wanted, place, self.size)
 
     def filter(self, values: Tensor) -> Tensor:
-        """K @ values, up to a factor.
+        """Compute K @ values, up to a factor.
 
         Args:
             values: (P, C).
@@ -87,10 +88,10 @@ class PermutohedralLattice:
 
 
 def _pack(corners: Tensor, margin: int) -> tuple[Tensor, Tensor, Tensor]:
-    """One integer for each row of integers, with room for ``margin`` steps outwards.
+    """Encode each row of integers as one integer, with room for ``margin`` steps outwards.
 
     Raises:
-        ValueError: The rows spread too far for 63 bits.
+        ValueError: If the rows spread too far for 63 bits.
     """
     lowest = corners.amin(dim=0) - margin
     extent = corners.amax(dim=0) + margin + 1 - lowest

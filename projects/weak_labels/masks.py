@@ -1,4 +1,4 @@
-"""From class maps to masks: two thresholds, refinement, one rule."""
+"""Weak masks from class maps: two thresholds and refinement."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from .crf import Refinement, build_refinement
 
 @dataclass(frozen=True)
 class MaskSettings:
-    """How masks are made of maps.
+    """Settings that turn class maps into masks.
 
     Args:
-        foreground: Score of the background in the map that classes are taken from, in (0, 1).
-        background: Its score in the map that background is taken from, at most ``foreground``.
-        background_class: Class that a mask has where both maps say background; None: 255, where the classes of image labels
-            are not all there are, or no class is a background.
+        foreground: Background score of the label map that classes are taken from, in (0, 1).
+        background: Background score of the label map that background is taken from, at most
+            ``foreground``.
+        background_class: Class of pixels that are background in both label maps. None: 255, for
+            data whose image labels do not cover all classes, or without a background class.
         scales: Factors of the image's size at which maps are computed.
         crf: A refinement's name, or ``dict(type=NAME, ...)``.
-        classes: Names of the classes whose maps are used; None: all that image labels tell.
+        classes: Names of the classes whose maps are used; None: all classes with image labels.
     """
 
     foreground: float = 0.30
@@ -47,7 +48,7 @@ class MaskSettings:
         object.__setattr__(self, 'crf', crf)
 
     def as_dict(self) -> dict:
-        """Plain types, for the record beside the masks."""
+        """The settings in plain types, for the record beside the masks."""
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in asdict(self).items()
@@ -55,10 +56,10 @@ class MaskSettings:
 
     @classmethod
     def of(cls, config: dict | None) -> MaskSettings:
-        """From ``mask_settings`` of a config.
+        """Settings from ``mask_settings`` of a config.
 
         Raises:
-            SetupError: A key is unknown or a value is out of range.
+            SetupError: If a key is unknown or a value is out of range.
         """
         try:
             return cls(**(config or {}))
@@ -69,14 +70,14 @@ class MaskSettings:
 def two_threshold_mask(
     foreground: np.ndarray, background: np.ndarray, background_class: int | None = 0
 ) -> np.ndarray:
-    """One mask of two label maps.
+    """Combine two label maps into one mask.
 
     (class c, anything) -> c; (background, background) -> background; (background, class) -> 255.
 
     Args:
         foreground: (H, W) class indices of the map with the high threshold, -1 for background.
-        background: (H, W), the same of the map with the low threshold.
-        background_class: What background is in the mask; None: 255.
+        background: (H, W) class indices of the map with the low threshold, -1 for background.
+        background_class: Value of background in the mask; None: 255.
 
     Returns:
         np.ndarray: (H, W) uint8.
@@ -94,14 +95,14 @@ def label_map(
     image: np.ndarray,
     refinement: Refinement,
 ) -> np.ndarray:
-    """The strongest class of each pixel, background where none is above a constant score, refined.
+    """Label pixels with their strongest class, or background below the threshold, and refine.
 
     Args:
         maps: (P, H, W) in [0, 1].
-        threshold: The background's score.
+        threshold: Constant score of the background.
         classes: P class indices.
         image: (H, W, 3) uint8.
-        refinement: What refines the P + 1 labels.
+        refinement: Refines the P + 1 labels.
 
     Returns:
         np.ndarray: (H, W) int64 class indices, -1 for background.
@@ -119,14 +120,14 @@ def make_mask(
     settings: MaskSettings,
     refinement: Refinement,
 ) -> np.ndarray:
-    """The weak mask of one image.
+    """Compute the weak mask of one image.
 
     Args:
         model: A :class:`~projects.weak_labels.classifier.MultiLabelClassifier` in evaluation mode.
         image: (H, W, 3) uint8 BGR.
-        target: (C,) image labels, 0 or 1 an output.
+        target: (C,) image labels, 0 or 1 for each output.
         metainfo: ``classes`` and ``indices`` of the outputs.
-        settings: How.
+        settings: Thresholds, scales and used classes.
         refinement: From :func:`make_refinement`.
 
     Returns:
@@ -148,5 +149,5 @@ def make_mask(
 
 
 def make_refinement(settings: MaskSettings, device: torch.device | str) -> Refinement:
-    """The refinement of the settings."""
+    """Build the refinement of the settings."""
     return build_refinement(settings.crf, device)

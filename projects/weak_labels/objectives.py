@@ -1,4 +1,8 @@
-"""Training with weak masks: in CCT on the auxiliary decoders alone, in self-training as pseudo-labels of their own weight."""
+"""Objectives that train with weak masks.
+
+In CCT weak masks train the auxiliary decoders only; in self-training they are further pseudo-labels
+with a separate weight.
+"""
 
 from typing import Any
 
@@ -20,10 +24,10 @@ from .weak_masks import LoadWeakMask
 
 
 def check_masks(dataset: Any, name: str) -> None:
-    """Some unlabelled images must have weak masks; a batch may happen to hold none of them.
+    """Check that some unlabelled images have weak masks; a single batch may hold none of them.
 
     Raises:
-        SetupError: No pipeline loads any.
+        SetupError: If no pipeline loads weak masks.
     """
     _, *pools = getattr(dataset, 'datasets', [None])
     if not any(
@@ -42,19 +46,20 @@ def weak_labels(noisy: Tensor | None, valid: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class WeakCCTObjective(CCTObjective):
-    """CCT with image-level labels: the auxiliary decoders learn the weak masks besides the main decoder's answer.
+    """CCT with image-level labels: auxiliary decoders learn weak masks, too.
 
-    The cross entropy L_w = (1/K) sum_k CE(g_k(z_k), y) is taken on the same answers as the consistency, over the pixels whose
-    weak mask is not IGNORE, and divided by their number (by 1 if there are none). It trains auxiliary decoders and encoder;
-    the main decoder never sees a weak label (arXiv 2003.09005, 3.4; github.com/yassouali/CCT). Both losses read the scores
-    of one pass in bounded memory.
+    The cross entropy L_w = (1/K) sum_k CE(g_k(z_k), y) uses the same auxiliary outputs as the
+    consistency. It is summed over the pixels whose weak mask is not IGNORE and divided by their
+    number (by 1 if there are none). It trains auxiliary decoders and encoder; the main decoder
+    never sees a weak label (arXiv 2003.09005, 3.4; github.com/yassouali/CCT). Both losses read the
+    scores of one pass in bounded memory.
 
     Args:
         weak_weight: A number or a schedule; None: 0.4 with the ramp of ``weight``, as published.
-        kwargs: Of :class:`~mmseg_semi.methods.cct.objective.CCTObjective`.
+        kwargs: Arguments of :class:`~mmseg_semi.methods.cct.objective.CCTObjective`.
 
-    Logs besides: ``weak_pixels``, the share of unpadded pixels that a weak mask labels, and ``weak_agreement``, the share of
-    those where the main decoder answers the same.
+    It also logs ``weak_pixels``, the share of unpadded pixels that a weak mask labels, and
+    ``weak_agreement``, the share of those pixels where the main decoder predicts the same class.
     """
 
     def __init__(
@@ -111,16 +116,16 @@ class WeakCCTObjective(CCTObjective):
 
 @MODELS.register_module()
 class WeakSelfTrainingObjective(Objective):
-    """Weak masks as further pseudo-labels of the mixed strong view, with a weight of their own.
+    """Self-training with weak masks: cross entropy on the mixed strong view.
 
-    Stands in the list beside ``SelfTrainingObjective`` (FixMatch, Mean Teacher) or ``DDFPObjective``. A weak mask is mixed with its
-    image; the mean is over the pixels that it labels.
+    It is used beside ``SelfTrainingObjective`` (FixMatch, Mean Teacher) or ``DDFPObjective``. A
+    weak mask is mixed with its image; the mean is over the pixels that it labels.
 
     Args:
         weight: A number or a schedule.
         name: Prefix in the log.
 
-    Logs ``pixels``, the share of unpadded pixels that a weak mask labels, every iteration.
+    It logs ``pixels``, the share of unpadded pixels that a weak mask labels, every iteration.
     """
 
     all_needs = Needs(teacher=True, strong=True)

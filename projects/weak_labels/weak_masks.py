@@ -1,4 +1,4 @@
-"""Weak masks as files: written once, loaded beside unlabelled images, compared with the truth where there is one."""
+"""Files of weak masks: write them, load them beside images, score them against true masks."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ from mmseg_semi.labels import IGNORE
 
 @TRANSFORMS.register_module()
 class LoadWeakMask(BaseTransform):
-    """Load the weak mask of an unlabelled image, from any folder: of this project's tool or of another's.
+    """Load the weak mask of an unlabelled image, from this project's tool or any other.
 
-    Stands behind ``LoadImage`` in the pipeline of an unlabelled source; what follows moves the mask with the image. Its values
-    are class indices, or 255 where it says nothing.
+    Put it behind ``LoadImage`` in the pipeline of an unlabelled source; later transforms move the
+    mask with the image. Values of a mask are class indices, or 255 for ignored pixels.
 
     Args:
         masks: Folder of the masks.
         num_classes: Labels must be 0 .. num_classes - 1 or 255.
-        images: Folder that names of masks are relative to: mask of IMAGES/a/b.jpg is MASKS/a/b.png. None: masks lie in one
-            folder, by the image's file name. Defaults to None.
+        images: Folder that the names of masks are relative to: the mask of IMAGES/a/b.jpg is
+            MASKS/a/b.png. None: all masks lie in one folder, under the image's file name. Defaults
+            to None.
         suffix: Ending of the masks. Defaults to '.png'.
 
     Raises:
-        SetupError: A mask is missing or of another size than its image (both found before training), or holds another value.
+        SetupError: If a mask is missing or has another size than its image (both found before
+            training), or holds another value.
     """
 
     def __init__(
@@ -44,12 +46,15 @@ class LoadWeakMask(BaseTransform):
         self.masks, self.num_classes, self.images, self.suffix = masks, num_classes, images, suffix
 
     def mask_path(self, img_path: str) -> str:
-        """The mask of an image."""
+        """Path of an image's mask."""
         name = osp.relpath(img_path, self.images) if self.images else osp.basename(img_path)
         return osp.join(self.masks, osp.splitext(name)[0] + self.suffix)
 
     def check_paths(self, paths: Sequence[str], key: str) -> None:
-        """Refuse images without a mask or with one of another size, before training; every folder is listed once."""
+        """Refuse images without a mask, or with one of another size, before training.
+
+        Every folder is listed once.
+        """
         if not osp.isdir(self.masks):
             raise SetupError(
                 f'{key}.pipeline: folder {self.masks} of LoadWeakMask does not exist; write the masks (python '
@@ -72,8 +77,9 @@ class LoadWeakMask(BaseTransform):
         self._check_sizes(paths)
 
     def _check_sizes(self, paths: Sequence[str]) -> None:
-        """By the headers of the files; what they do not tell, as of images in shards, is told when a mask is read.
+        """Compare sizes by the headers of the files.
 
+        Sizes without a readable header, as of images in shards, are compared when a mask is read.
         Ranks share the work: each reads its part, and any of them stops the run.
         """
         rank, world_size = get_dist_info()
@@ -100,7 +106,7 @@ class LoadWeakMask(BaseTransform):
 
 
 def _mask_size(path: str) -> tuple[int, int] | None:
-    """(height, width) by the header, None where it cannot be read; no tag turns a mask."""
+    """(height, width) by the header, None if it cannot be read; no tag turns a mask."""
     try:
         with Image.open(path) as mask:
             return mask.height, mask.width
@@ -112,7 +118,7 @@ def _compare(mask: str, found: tuple, image: str, wanted: tuple) -> None:
     if found != wanted:
         raise SetupError(
             f'weak mask {mask} is {found[1]} x {found[0]} pixels, but its image {image} is {wanted[1]} x {wanted[0]}; '
-            'make the mask anew from this image (orientation tags are obeyed), or name the folder that fits'
+            'make it anew from this image (orientation tags are applied), or name the folder that fits'
         )
 
 
@@ -128,16 +134,18 @@ def save_mask(path: str | Path, labels: np.ndarray) -> None:
 
 
 def score_masks(pairs: Iterable[tuple[np.ndarray, np.ndarray]], num_classes: int) -> dict:
-    """Weak masks against true ones, in percent.
+    """Score weak masks against true ones, in percent.
 
     Args:
-        pairs: (weak, true) masks of equal size, class indices or 255. Pixels whose truth is 255 do not count.
-        num_classes: K.
+        pairs: Pairs (weak, true) of masks of equal size, class indices or 255. Pixels whose true
+            label is 255 do not count.
+        num_classes: Number of classes K.
 
     Returns:
-        ``covered``, the share of pixels that carry a weak label; ``accuracy`` of those; ``IoU`` (K,) where a pixel without a
-        weak label is one of its class that is missed, ``IoU_labeled`` (K,) of the labelled pixels alone, each with NaN for a
-        class that neither mask has, and their means ``mIoU`` and ``mIoU_labeled``; ``masks``, the number of pairs.
+        ``covered``, the share of pixels that carry a weak label, and ``accuracy``, the share of
+        those that are right. ``IoU`` (K,) counts a pixel without a weak label as missed;
+        ``IoU_labeled`` (K,) counts labelled pixels only. Both are NaN for a class that neither mask
+        has; ``mIoU`` and ``mIoU_labeled`` are their means. ``masks`` is the number of pairs.
     """
     counts = np.zeros((num_classes, num_classes + 1), np.int64)  # true x weak, unlabelled last
     number = 0

@@ -1,5 +1,5 @@
-# cct_camvid_scenes_small.py with an optimiser step for each domain in turn, and running statistics of its own: as many steps of
-# each domain, and as many optimiser steps as two runs of their own have.
+# cct_camvid_scenes_small.py with alternating domains, each with its own running statistics. Every domain has as many steps
+# as there, and the optimiser as many as in two separate runs.
 _base_ = '_base_/cpu_run.py'
 from projects.multi_domain.recipe import domain, join  # noqa: E402  (_base_ first, or it is no text config)
 

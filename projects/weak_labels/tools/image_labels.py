@@ -1,7 +1,8 @@
-"""Write a table of image labels from true masks, or of the demo's scenes.
+"""Write a CSV table of image labels, from true masks or for the demo's scenes.
 
-python projects/weak_labels/tools/image_labels.py masks --data CamVidDataset --masks data/camvid/labels/train \\
-    --lists configs/splits/camvid/46/seed0/unlabeled.txt --out data/weak_labels/camvid/labels.csv
+python projects/weak_labels/tools/image_labels.py masks --data CamVidDataset --masks
+    data/camvid/labels/train \\ --lists configs/splits/camvid/46/seed0/unlabeled.txt --out
+    data/weak_labels/camvid/labels.csv
 python projects/weak_labels/tools/image_labels.py demo --out data/weak_labels/quickstart
 """
 
@@ -36,16 +37,21 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Write a table of image labels.')
     kinds = parser.add_subparsers(dest='source', required=True)
     masks = kinds.add_parser(
-        'masks', help='from the true masks of images; nothing else of them is kept'
+        'masks', help='from true masks; only the names of their classes are stored'
     )
     masks.add_argument('--data', required=True, help='data set, such as CamVidDataset')
     masks.add_argument('--masks', type=Path, required=True, help='folder with NAME.png')
     masks.add_argument('--lists', nargs='+', required=True, help='lists of image names')
-    masks.add_argument('--min-share', type=float, default=0.0, help='of the pixels that count')
+    masks.add_argument(
+        '--min-share',
+        type=float,
+        default=0.0,
+        help='share of the pixels that a class must exceed to count',
+    )
     masks.add_argument('--out', type=Path, required=True, help='the CSV file')
     demo = kinds.add_parser(
         'demo',
-        help='of all scenes of data/quickstart, with true masks of the unlabelled ones for scores',
+        help='for all scenes of data/quickstart, with true masks of the unlabelled ones for scores',
     )
     demo.add_argument('--data', type=Path, default=Path('data/quickstart'))
     demo.add_argument(
@@ -73,7 +79,7 @@ def from_masks(args: argparse.Namespace) -> dict:
 
 
 def of_demo(data: Path, out: Path) -> dict:
-    """The demo keeps no masks of unlabelled scenes: they are drawn again."""
+    """Image labels of the demo; its scenes are drawn again, because unlabelled masks are not stored."""
     generate(data)
     manifest = json.loads((data / MANIFEST).read_text())
     count = manifest['num_labeled'] + manifest['num_unlabeled']

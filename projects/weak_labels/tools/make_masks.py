@@ -1,10 +1,12 @@
-"""Write weak masks: class maps of a trained classifier, two thresholds, refinement; scores where true masks are given.
+"""Write weak masks from the class maps of a trained classifier, and score them against true masks.
 
-python projects/weak_labels/tools/make_masks.py CONFIG CHECKPOINT --out FOLDER [--truth FOLDER] [--jobs 2]
+python projects/weak_labels/tools/make_masks.py CONFIG CHECKPOINT --out FOLDER [--truth FOLDER]
+[--jobs 2]
 
-The config's ``mask_dataset`` names the images and their labels, ``mask_settings`` the rest. The same command goes on where it was
-stopped and with what was added to the list, and makes masks anew whose image labels have changed. ``--only-score`` compares
-masks that are there, from wherever they come.
+The config's ``mask_dataset`` names the images and their labels, ``mask_settings`` thresholds,
+scales and refinement. The same command continues after an interruption and with images that were
+added to the list, and makes masks anew whose image labels have changed. ``--only-score`` scores
+existing masks from any source.
 """
 
 import argparse
@@ -48,19 +50,19 @@ _worker: dict = {}
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Write weak masks, and score them.')
     parser.add_argument('config', help='a classifier config with mask_dataset')
-    parser.add_argument('checkpoint', nargs='?', help='of the classifier')
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint of the classifier')
     parser.add_argument('--out', type=Path, required=True, help='folder of the masks')
     parser.add_argument('--truth', type=Path, help='folder of true masks (NAME.png), for scores')
-    parser.add_argument('--crf', help='refinement in place of the one of the config')
-    parser.add_argument('--jobs', type=int, default=1, help='processes')
+    parser.add_argument('--crf', help='refinement; default that of the config')
+    parser.add_argument('--jobs', type=int, default=1, help='number of processes')
     parser.add_argument('--overwrite', action='store_true', help='make all masks anew')
-    parser.add_argument('--only-score', action='store_true', help='make no mask')
+    parser.add_argument('--only-score', action='store_true', help='write no mask')
     add_options_argument(parser)
     return parser.parse_args()
 
 
 def prepare(cfg: Config, checkpoint: str, settings: MaskSettings) -> None:
-    """What every process holds."""
+    """Load the model and the data set, once per process."""
     init_default_scope('mmseg')
     if multiprocessing.parent_process() is not None:
         torch.set_num_threads(1)
@@ -77,7 +79,7 @@ def prepare(cfg: Config, checkpoint: str, settings: MaskSettings) -> None:
 
 
 def write_one(job: tuple[int, str]) -> None:
-    """The mask of one image of the data set."""
+    """Write the mask of one image of the data set."""
     index, path = job
     dataset = _worker['dataset']
     sample = dataset[index]
@@ -94,7 +96,7 @@ def write_one(job: tuple[int, str]) -> None:
 
 
 def make_record(args: argparse.Namespace, settings: MaskSettings, dataset) -> dict:
-    """What decides the masks of a folder, and the labels that decide each of them, as JSON gives it back."""
+    """What determines the masks of a folder, and the image labels of each mask, as plain types."""
     outputs = dataset.metainfo['classes']
     labels = {
         name: ';'.join(outputs[c] for c in np.flatnonzero(target).tolist())
@@ -111,10 +113,10 @@ def make_record(args: argparse.Namespace, settings: MaskSettings, dataset) -> di
 
 
 def begin(out: Path, record: dict, overwrite: bool) -> None:
-    """Removes the masks that are to be made anew, then writes the record: what is there is as the record says.
+    """Remove the masks that must be made anew, then write the record, which fits all that remain.
 
     Raises:
-        SetupError: The folder holds masks of other settings, or of unknown ones.
+        SetupError: If the folder holds masks of other or unknown settings.
     """
     path = out / RECORD
     known, labels = {}, record['image_labels']
@@ -139,16 +141,16 @@ def begin(out: Path, record: dict, overwrite: bool) -> None:
         mask.unlink()
     if stale and not overwrite:
         console.print(f'made anew, because their image labels have changed: {len(stale)} masks')
-    # those of images on other lists stay known
+    # labels of images on other lists stay in the record
     record = {**record, 'image_labels': {**known, **labels}}
     write_text(path, json.dumps(record, indent=1) + '\n')
 
 
 def score(dataset, out: Path, truth: Path) -> dict:
-    """Scores of the masks that have a truth.
+    """Score the masks against the true ones.
 
     Raises:
-        SetupError: A mask or a true mask is missing, or does not fit.
+        SetupError: If a mask or a true mask is missing, or their sizes differ.
     """
     classes = dataset.all_classes
     pairs = (
@@ -177,7 +179,7 @@ def show(scores: dict, classes: tuple[str, ...]) -> None:
 
 def write_masks(cfg: Config, args: argparse.Namespace, dataset) -> None:
     if not args.checkpoint:
-        raise SetupError('give the checkpoint of the classifier, or --only-score')
+        raise SetupError('name the checkpoint of the classifier, or set --only-score')
     if not Path(args.checkpoint).is_file():
         raise SetupError(
             f"checkpoint '{args.checkpoint}' does not exist; train the classifier: python tools/train.py {args.config}"
@@ -186,7 +188,7 @@ def write_masks(cfg: Config, args: argparse.Namespace, dataset) -> None:
     if args.crf:
         options['crf'] = args.crf
     settings = MaskSettings.of(options)
-    make_refinement(settings, 'cpu')  # an unknown one, or one that is not installed, is told now
+    make_refinement(settings, 'cpu')  # fails now if unknown or not installed
     begin(args.out, make_record(args, settings, dataset), args.overwrite)
     jobs = [(i, str(args.out / f'{name}.png')) for i, name in enumerate(dataset.names)]
     missing = [job for job in jobs if not os.path.isfile(job[1])]

@@ -218,7 +218,7 @@ def test_two_ranks_share_one_stream_and_end_alike(tmp_path, classifier_config):
 
 def test_a_classifier_of_other_classes_is_refused(tmp_path, classifier_config):
     classifier_config.model.num_classes = 20
-    with pytest.raises(SetupError, match=r'model.num_classes=20, .*tells 4 classes \(water'):
+    with pytest.raises(SetupError, match=r'model.num_classes=20, .*has 4 classes \(water'):
         run_classifier(classifier_config, tmp_path / 'run')
 
 

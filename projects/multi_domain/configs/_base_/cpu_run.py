@@ -1,4 +1,4 @@
-# What the runs on a CPU have in common beside their domains.
+# Common settings of the runs on a CPU.
 _base_ = '../../../../configs/_base_/default_runtime.py'
 optim_wrapper = dict(
     type='OptimWrapper',

@@ -1,4 +1,4 @@
-# What the runs at full size have in common beside their domains. Iterations and learning rates of the several-domain runs
+# Common settings of the runs at full size. Iterations and learning rates of runs on several domains
 # were not published: these are the learning rates of CCT's VOC runs, and 20,000 iterations.
 _base_ = '../../../../configs/_base_/default_runtime.py'
 optim_wrapper = dict(

@@ -1,4 +1,4 @@
-# What every classifier shares: a ResNet-50 with output stride 16, stem and first two stages frozen, stored statistics.
+# Common settings of all classifiers: a ResNet-50 with output stride 16, stem and first two stages frozen, stored statistics.
 default_scope = 'mmseg'
 custom_imports = dict(imports=['mmseg_semi', 'projects.weak_labels'], allow_failed_imports=False)
 randomness = dict(seed=0)

@@ -1,6 +1,6 @@
-# CamVid at 160 x 120 pixels, from scratch: which of three classes cover more than 5 % of a frame. Of the others, sky, building and
-# road are in nearly every frame, so that a label says nothing about where they are; the rest is in few, or hardly to be seen.
-# Two stages of the network only: one whose field of view is the frame answers from the rest of the scene, not from the object.
+# CamVid at 160 x 120 pixels, from scratch: which of three classes cover more than 5 % of a frame. Sky, building and road are in
+# nearly every frame, so a label says nothing about where they are; the other classes are in few frames, or small.
+# The network has two stages only: with the frame as field of view it would predict from the rest of the scene, not from the object.
 _base_ = '../_base_/classifier_small.py'
 frame_size = (160, 120)
 lists = 'configs/splits/camvid/46/seed0/'
@@ -67,7 +67,7 @@ mask_dataset = dict(
     lists=lists + 'unlabeled.txt',
     pipeline=[dict(type='LoadImage'), dict(type='PackImageLabels')],
 )
-# Frames are 480 x 360: a third of that is what the classifier knows. The threshold was chosen on the labelled frames, on which the
+# Frames are 480 x 360, and the classifier was trained at a third of that. The threshold was chosen on the labelled frames, on which the
 # map of the pavement is no better than chance.
 mask_settings = dict(
     classes=('tree', 'car'),

@@ -1,5 +1,5 @@
-# The demo's scenes: water, building, tree and vehicle are in some of them; sky and ground are in all, so that their label says
-# nothing.
+# The demo's scenes: water, building, tree and vehicle are in some of them; sky and ground are in all, so their label says
+# nothing about where they are.
 _base_ = '../_base_/classifier_small.py'
 data_root = 'data/weak_labels/quickstart/'
 model = dict(num_classes=4)
@@ -35,7 +35,7 @@ val_dataloader = dict(
     dataset=dict(**source, lists=data_root + 'val.txt', pipeline=whole),
 )
 mask_dataset = dict(**source, lists=data_root + 'unlabeled.txt', pipeline=whole)
-# no class is a background: what is none of the classes is left out of the masks. Buildings are in 99 % of the scenes, their map is
+# no class is a background: pixels of no class are ignored in the masks. Buildings are in 99 % of the scenes, their map is
 # flat. The threshold was chosen on the eight labelled scenes.
 mask_settings = dict(
     classes=('water', 'tree', 'vehicle'),

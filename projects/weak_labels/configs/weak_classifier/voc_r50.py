@@ -49,7 +49,7 @@ mask_settings = dict(
     scales=(1.0, 0.5, 1.5, 2.0),
     crf=dict(type='mean_field', gt_prob=0.7, spatial=(3, 3), bilateral=(50, 5, 10), iterations=10),
 )
-# a slip of an argument gives the released code a momentum of 1e-4; the learning rates go with it
+# a wrong argument gives the released code a momentum of 1e-4; the learning rates fit to it
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=0.1, momentum=0.0, weight_decay=1e-4),

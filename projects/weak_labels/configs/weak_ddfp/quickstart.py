@@ -4,7 +4,7 @@ custom_imports = dict(imports=['mmseg_semi', 'projects.weak_labels'], allow_fail
 model = dict(
     objectives=[
         *_base_.model.objectives,
-        # less than the 0.4 of CCT's auxiliary decoders: here the masks, which know three of six classes, train what answers
+        # less than the 0.4 of CCT's auxiliary decoders: here masks of three of six classes train the main decoder
         dict(
             type='WeakSelfTrainingObjective',
             weight=dict(type='Steps', values=[0.0, 0.1], milestones=[1]),

@@ -9,7 +9,7 @@ model = dict(
             divisor='valid',
             weight=dict(type='Steps', values=[0.0, 1.0], milestones=[1]),
         ),
-        # less than the 0.4 of CCT's auxiliary decoders: here the masks, which know three of six classes, train what answers
+        # less than the 0.4 of CCT's auxiliary decoders: here masks of three of six classes train the main decoder
         dict(
             type='WeakSelfTrainingObjective',
             weight=dict(type='Steps', values=[0.0, 0.1], milestones=[1]),
