@@ -317,7 +317,7 @@ def test_plain_forms():
         to_plain({'a': [0, object()]}, 'meta')
 
 
-def test_save_best_is_the_answering_network(tmp_path):
+def test_save_best_is_the_predicting_network(tmp_path):
     class Two(Toy):
         answering = 'teacher'
 
