@@ -66,12 +66,12 @@ def check_classes(key: str, dataset: Any, segmentor: SemiSegmentor) -> None:
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
     if not classes:
         return
-    segmentor.bound.class_names = classes
     if len(classes) != segmentor.num_classes:
         raise SetupError(
             f'{key}.dataset has {len(classes)} classes, but model.student.decode_head.num_classes='
             f'{segmentor.num_classes}: set them equal'
         )
+    segmentor.bound.class_names = classes
 
 
 def check_validation(dataset: Any, segmentor: SemiSegmentor, masks: int = 100) -> None:

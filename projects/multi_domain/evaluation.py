@@ -93,7 +93,7 @@ class _EachDomain(BaseLoop):
             self._current = name
             self.runner.visualizer.dataset_meta = loop.dataloader.dataset.metainfo
             self.runner.logger.info(f"Domain '{name}':")
-            with model.answer_in(name):
+            with model.predict_in(name):
                 found[name] = loop.evaluate(stage)
         metrics = {f'{name}/{key}': v for name, own in found.items() for key, v in own.items()}
         metrics |= means(list(found.values()), model.predicting_network)

@@ -443,7 +443,7 @@ def test_a_student_that_teaches_itself(mode):
     assert passes == (2 if mode == 'eval' else 3)
 
 
-def test_answering_and_networks():
+def test_predicting_network_and_networks():
     answers = {'supervised': 'student', 'fixmatch': 'teacher', 'ddfp_reference': 'student'}
     for method, answer in answers.items():
         model = tiny_model(method)
@@ -494,7 +494,7 @@ def test_predictions_are_those_of_the_plain_segmentor_bit_for_bit(name, mode):
     assert not torch.equal(tensor, other(inputs, mode='tensor'))
 
 
-def test_answer_with_ends_with_its_block():
+def test_predict_with_ends_with_its_block():
     model = tiny_model('fixmatch').eval()
     nn.init.constant_(model.teacher.decode_head.conv_seg.bias, 1.0)
     image = torch.randn(1, 3, CROP, CROP)
