@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.optim import PolyLR
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
+from shipped import shipped
 
 import mmseg_semi  # noqa: F401  (registers)
 from mmseg_semi.methods.ddfp.hook import FlowEstimatorHook
@@ -199,7 +200,7 @@ def test_backbone_of_the_reference_of_dgcl(name, dilations, crop, grid):
 
 
 def configs_of(method: str) -> dict[str, Config]:
-    return {path.stem: load(str(path)) for path in sorted((CONFIGS / method).glob('*.py'))}
+    return {path.stem: shipped(path) for path in sorted((CONFIGS / method).glob('*.py'))}
 
 
 def test_dgcl_has_a_config_for_every_split_of_fixmatch():
@@ -208,11 +209,8 @@ def test_dgcl_has_a_config_for_every_split_of_fixmatch():
         found = configs_of(method)
         for name, cfg in found.items():
             base = other[name]
-            for source in ('labeled', 'unlabeled'):
-                lists = [c.train_dataloader.dataset[source].ann_file for c in (cfg, base)]
-                assert lists[0] == lists[1], (method, name)
-            protocol = cfg.train_dataloader.dataset.get('protocol')
-            assert protocol == base.train_dataloader.dataset.get('protocol')
+            split = cfg.train_dataloader.dataset.split
+            assert split == base.train_dataloader.dataset.split, (method, name)
             if 'cityscapes' not in name or method == 'dgcl':
                 assert cfg.model.iters_per_epoch == base.model.iters_per_epoch
                 assert cfg.train_cfg == base.train_cfg

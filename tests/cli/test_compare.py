@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from miniatures import load_tool
+from mmengine.config import Config
 from whole_runs import ROOT
 
 KEY = 'train_dataloader.dataset'
@@ -44,7 +45,18 @@ def run(tool, monkeypatch, *args) -> int:
 )
 def test_the_lists_replace_those_of_the_config(tool, lists, name, kinds):
     options = tool.options_of(str(ROOT / 'configs' / name), lists, 3)
-    assert 'randomness.seed=3' in options and f'{KEY}.protocol=None' in options
+    assert 'randomness.seed=3' in options and f'{KEY}.split={lists}' in options
+    assert not [option for option in options if 'ann_file' in option or 'protocol' in option]
+    # of a config that names lists one by one
+    cfg = Config.fromfile(ROOT / 'configs' / name)
+    dataset = cfg.train_dataloader.dataset
+    del dataset['split']
+    dataset.protocol = 'voc classic 732'
+    for kind in kinds:
+        dataset[kind].ann_file = f'{kind}.txt'
+    cfg.dump(lists / 'old.py')
+    options = tool.options_of(str(lists / 'old.py'), lists, 3)
+    assert f'{KEY}.protocol=None' in options
     listed = [option for option in options if 'ann_file' in option]
     assert listed == [f'{KEY}.{kind}.ann_file={lists / f"{kind}.txt"}' for kind in kinds]
 

@@ -14,6 +14,7 @@ from mmseg.registry import MODELS
 from PIL import Image
 from tiny_semi import CROP, tiny_data
 
+from mmseg_semi.data.splits import split_folder
 from mmseg_semi.preparing.quickstart import generate
 from mmseg_semi.runtime.pictures import (
     legend,
@@ -249,7 +250,8 @@ def test_shipped_configs(tmp_path, monkeypatch, call, config, make):
     monkeypatch.chdir(tmp_path)
     path = ROOT / f'configs/{config}.py'
     # the miniatures' lists are not the published ones
-    options = ('--cfg-options', 'train_dataloader.dataset.protocol=None')
+    lists = split_folder(Config.fromfile(path).train_dataloader.dataset.split)
+    options = ('--cfg-options', f'train_dataloader.dataset.split={lists.as_posix()}')
     status, printed = call(browse, path, '--count', '1', *options)
     assert not status, printed
     assert Path(f'work_dirs/{config}/browse/batch_000.png').is_file()

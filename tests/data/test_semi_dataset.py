@@ -1,6 +1,7 @@
 import os
 import random
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,6 +144,84 @@ def test_lists_are_named_and_hashed(tree, monkeypatch):
     (lists / 'unlabeled.txt').write_text('b0\n')
     refused(tree, f'whose unlabelled list .*{expected[1]}, but .*unlabeled.txt has 1', **sources)
     refused(tree, "protocol is 'voc classic 732'.* has 4 names", protocol='voc classic 732')
+
+
+def by_split(tree, *kinds: str) -> dict:
+    """Sources without lists, for a data set with a split."""
+    sources = {kind: tree.source(kind) for kind in kinds or ('labeled', 'unlabeled')}
+    for source in sources.values():
+        del source['ann_file']
+    return sources
+
+
+def test_a_split_gives_both_lists(tree):
+    splits.write_split(
+        Path('data/splits/mine/4/seed0'), ['a0', 'a2'], ['b1'], dict(protocol='mine')
+    )
+    for split in ('mine 4 seed0', 'mine 4 seed 0', 'data/splits/mine/4/seed0'):
+        dataset = build(tree, split=split, **by_split(tree))
+        assert paths(dataset) == ['a0.png', 'a2.png', 'b1.png']
+        assert dataset.protocol['protocol'] == 'mine'
+    assert paths(
+        build(tree, split='mine 4 seed0', **by_split(tree, 'labeled'), unlabeled=None)
+    ) == [
+        'a0.png',
+        'a2.png',
+    ]
+    Path('data/splits/mine/4/seed0/labeled.txt').write_text('a1\n')
+    refused(tree, "manifest.json is 'mine', whose labelled", split='mine 4 seed0', **by_split(tree))
+
+
+def test_a_published_split_is_compared_with_its_hashes(tree, monkeypatch):
+    pair = dict(labeled=splits.summarize(['a0']), unlabeled=splits.summarize(['b0', 'b1']))
+    pair |= dict(family='u2pl', dataset='voc', source={})
+    for module in (splits, semi_dataset):
+        monkeypatch.setattr(module, 'published_protocols', lambda: {'voc classic 1': pair})
+    options = dict(split='voc classic 1', **by_split(tree))
+    refused(
+        tree, 'dataset.split is .*u2pl/voc/1/labeled.txt does not exist.* --family u2pl', **options
+    )
+    folder = Path('data/splits/u2pl/voc/1')
+    splits.write_lines(folder / 'labeled.txt', ['a0'])
+    splits.write_lines(folder / 'unlabeled.txt', ['b1', 'b0'])
+    assert build(tree, **options).protocol == dict(
+        protocol='voc classic 1', **{kind: pair[kind] for kind in splits.KINDS}
+    )
+    splits.write_lines(folder / 'unlabeled.txt', ['b1', 'b2'])
+    refused(tree, 'dataset.split is .*, whose unlabelled .*dataset.split=FOLDER', **options)
+    # its folder is a list of one's own
+    own = build(tree, **options | dict(split=str(folder)))
+    assert own.protocol['protocol'] is None and own.source_sizes == [1, 2]
+
+
+def test_a_split_beside_other_unlabelled_images(tree):
+    write_image(tree.root / 'more/c0.png', 0)
+    splits.write_split(Path('lists'), ['a0'], ['b1'], dict(protocol='mine'))
+    labeled, unlabeled = by_split(tree).values()
+    folder = tree.source('unlabeled', data_prefix=dict(img_path='more'), ann_file='')
+    dataset = build(tree, split='lists', labeled=labeled, unlabeled=folder)
+    assert paths(dataset) == ['a0.png', 'c0.png']
+    assert dataset.protocol['protocol'] == 'mine, other unlabelled images'
+    dataset = build(tree, split='lists', labeled=labeled, unlabeled=[unlabeled, folder])
+    assert paths(dataset) == ['a0.png', 'b1.png', 'c0.png']
+    both = [unlabeled, dict(unlabeled, data_prefix=dict(img_path='more'))]
+    message = "split='lists' names one unlabelled list, but 2 unlabelled data sets have no images"
+    refused(tree, message, split='lists', labeled=labeled, unlabeled=both)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'found'),
+    [
+        (dict(protocol='voc classic 732'), "protocol='voc classic 732'"),
+        (dict(labeled='labeled'), "labeled.ann_file='labeled.txt'"),
+        (dict(unlabeled='unlabeled'), "unlabeled.ann_file='unlabeled.txt'"),
+    ],
+)
+def test_a_split_and_lists_are_refused(tree, changes, found):
+    splits.write_split(Path('lists'), ['a0'], ['b1'], dict(protocol='mine'))
+    changes = {k: tree.source(k) if k in splits.KINDS else value for k, value in changes.items()}
+    message = rf"dataset has split='lists' and {found}, which both name lists; remove one"
+    refused(tree, message, **by_split(tree) | dict(split='lists') | changes)
 
 
 def test_names_of_images_without_a_list(tree):

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from miniatures import ROOT, load_tool, write_mask
-from mmengine.config import Config
 from PIL import Image
+from shipped import shipped
 
 from mmseg_semi.data import splits
 from mmseg_semi.errors import SetupError
@@ -655,6 +655,114 @@ def test_protocols_that_are_none(tmp_path, known):
         splits.identify('voc classic 2', labeled, [unlabeled, None])
 
 
+# ---------------------------------------------------------------------------- splits by their names
+
+
+@pytest.mark.parametrize(
+    ('split', 'folder'),
+    [
+        ('voc classic 732', 'data/splits/u2pl/voc/732'),
+        ('voc classic (cps) 732', 'data/splits/cps/voc/732'),
+        ('voc blender (u2pl) 662', 'data/splits/u2pl/voc/662'),
+        ('voc blender (cps) 662', 'data/splits/cps/voc/662'),
+        ('voc cct 1000', 'data/splits/cct/voc/1000'),
+        ('cityscapes cps 372', 'data/splits/cps/cityscapes/372'),
+        ('cityscapes u2pl 372', 'data/splits/u2pl/cityscapes/372'),
+        ('camvid 46 seed0', 'configs/splits/camvid/46/seed0'),
+        ('camvid 46 seed 2', 'configs/splits/camvid/46/seed2'),  # as its manifest calls it
+        ('camvid all', 'configs/splits/camvid/all'),
+        ('sunrgbd 1500', 'data/splits/sunrgbd/1500'),
+        ('configs/splits/camvid/12/seed1', 'configs/splits/camvid/12/seed1'),
+    ],
+)
+def test_folders_of_named_splits(monkeypatch, split, folder):
+    monkeypatch.chdir(ROOT)
+    assert splits.split_folder(split) == Path(folder)
+    if folder.startswith('configs'):
+        unlabeled = not folder.endswith('all')
+        labeled, rest = splits.find_split(split, unlabeled=unlabeled)
+        assert labeled.is_file() and rest.is_file() == unlabeled
+
+
+def test_lists_of_your_own_by_name_and_by_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = lists(Path('data/splits/mine/4'))
+    assert splits.find_split('mine 4') == made
+    assert splits.find_split('data/splits/mine/4') == made
+    assert splits.find_split(Path('data/splits/mine/4')) == made
+    # drawn lists go before committed ones of the same name
+    lists(Path('configs/splits/mine/4'))
+    assert splits.find_split('mine 4') == made
+    assert splits.find_split(str(tmp_path / 'configs/splits/mine/4'))[0].parent.is_absolute()
+
+
+@pytest.mark.parametrize(
+    ('split', 'words'),
+    [
+        (
+            'voc classic 732',
+            "dataset.split is 'voc classic 732', but list data/splits/u2pl/voc/732/labeled.txt does not "
+            'exist; python tools/splits.py import --family u2pl --dataset voc',
+        ),
+        ('voc clasic 732', "labeled.txt does not exist; did you mean 'voc classic 732'?"),
+        ('lists/of/mine', 'list lists/of/mine/labeled.txt does not exist; name a published'),
+        ('sea 4', 'list data/splits/sea/4/labeled.txt does not exist; name a published protocol'),
+        ('', "dataset.split='', expected the name of a split"),
+        (732, 'dataset.split=732, expected the name of a split'),
+    ],
+)
+def test_splits_that_do_not_exist(tmp_path, monkeypatch, split, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SetupError) as caught:
+        splits.find_split(split)
+    assert words in str(caught.value)
+
+
+def test_a_split_without_unlabelled_images(tmp_path):
+    labeled, _ = lists(tmp_path / 'all', 'ab', '')
+    assert splits.find_split(str(tmp_path / 'all'), unlabeled=False)[0] == labeled
+    with pytest.raises(SetupError, match='unlabeled.txt does not exist; .*set unlabeled=None'):
+        splits.find_split(str(tmp_path / 'all'))
+
+
+@pytest.mark.parametrize(
+    ('images', 'batch', 'gpus', 'drop_last', 'expected'),
+    [
+        (9850, 4, 4, True, 615),  # DDFP's log of 732
+        (10490, 4, 4, True, 655),  # of 92
+        (2603, 2, 4, True, 325),
+        (2603, 2, 8, True, 163),  # DGCL's Cityscapes
+        (9118, 10, 1, False, 912),  # CCT
+        (9118, 10, 1, True, 911),
+    ],
+)
+def test_length_of_an_epoch(images, batch, gpus, drop_last, expected):
+    assert splits.epoch_length(images, batch, gpus, drop_last) == expected
+
+
+def test_a_row_trains_as_many_epochs_as_its_base():
+    base = dict(
+        model=dict(iters_per_epoch=615),
+        batch_size_unlabeled=4,
+        gpus=4,
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=80 * 615, val_interval=4 * 615),
+        param_scheduler=[dict(type='PolyLR', begin=615, end=80 * 615, by_epoch=False)],
+    )
+    assert splits.row(base, split='voc classic 92') == dict(
+        model=dict(iters_per_epoch=655),
+        train_dataloader=dict(dataset=dict(split='voc classic 92')),
+        train_cfg=dict(max_iters=80 * 655, val_interval=4 * 655),
+        param_scheduler=[dict(type='PolyLR', begin=655, end=80 * 655, by_epoch=False)],
+    )
+    with pytest.raises(SetupError, match="split='voc clasic 92'.*did you mean 'voc classic 92'"):
+        splits.row(base, split='voc clasic 92')
+    base['train_cfg']['val_interval'] = 1000
+    with pytest.raises(
+        SetupError, match='1000 iterations, which is no multiple of its epoch of 615'
+    ):
+        splits.row(base, split='voc classic 92')
+
+
 # ----------------------------------------------------------------------------- the lists we ship
 
 
@@ -664,13 +772,13 @@ def test_shipped_configs_name_the_protocol_of_their_lists():
     for path in sorted((ROOT / 'configs').glob('*/*.py')):
         if path.parent.name.startswith('_') or not path.name.startswith(('voc_', 'cityscapes_')):
             continue
-        dataset = Config.fromfile(path).train_dataloader.dataset
-        pair = published[dataset.protocol]
-        n = dataset.protocol.rpartition(' ')[2]
+        dataset = shipped(path).train_dataloader.dataset
+        pair = published[dataset.split]
+        n = dataset.split.rpartition(' ')[2]
         folder = f'data/splits/{pair["family"]}/{pair["dataset"]}/{n}'
-        assert dataset.labeled.ann_file == f'{folder}/labeled.txt', path
-        if dataset.get('unlabeled'):
-            assert dataset.unlabeled.ann_file == f'{folder}/unlabeled.txt', path
+        assert splits.split_folder(dataset.split) == Path(folder), path
+        assert path.stem.split('_')[0] == pair['dataset'] and n in path.stem.split('_'), path
+        assert 'ann_file' not in dataset.labeled, path
         whole = 10582 if pair['dataset'] == 'voc' else 2975
         overlaps = pair['labeled']['count'] + pair['unlabeled']['count'] == 1465 < whole
         if overlaps and dataset.get('unlabeled'):

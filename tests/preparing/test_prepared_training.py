@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from miniatures import ROOT, load_tool, write_image, write_mask
+from mmengine.config import Config
 from raw_data import (
     SBD_ONLY,
     VOC_TRAIN,
@@ -23,6 +24,7 @@ from raw_data import (
     write_voc,
 )
 
+from mmseg_semi.data.splits import split_folder
 from mmseg_semi.preparing.converters import camvid as camvid_converter
 from mmseg_semi.preparing.converters import cityscapes as cityscapes_converter
 from mmseg_semi.preparing.converters import sun_rgbd as sun_rgbd_converter
@@ -65,11 +67,16 @@ SUPERVISED = {
     'train_dataloader.sampler.batch_size': 2,
 }
 DDFP = {'model.objectives.2.samples': 64, 'default_hooks.flow.epochs': 4}
-OWN_LISTS = {'train_dataloader.dataset.protocol': None}  # not the published ones
 WINDOWS = {
     'model.student.test_cfg.crop_size': '(48,48)',
     'model.student.test_cfg.stride': '(32,32)',
 }
+
+
+def own_lists(config: str) -> dict:
+    """Lets a config read the lists that stand where its split does: they are not the published ones."""
+    split = Config.fromfile(ROOT / 'configs' / config).train_dataloader.dataset.split
+    return {'train_dataloader.dataset.split': split_folder(split).as_posix()}
 
 
 def call(tool: str, *args) -> None:
@@ -201,19 +208,19 @@ def test_looking_at_prepared_data(voc, cityscapes, sun_rgbd, monkeypatch):
         (sun_rgbd, 'ddfp/sunrgbd_1500_r50.py', SEMI),
     ):
         monkeypatch.chdir(root)
-        look(config, SMALL | OWN_LISTS | options)
+        look(config, SMALL | own_lists(config) | options)
 
 
 @pytest.mark.parametrize('config', VOC_CONFIGS)
 def test_shipped_voc_configs(voc, monkeypatch, config):
     monkeypatch.chdir(voc)
-    train(config, SMALL | OWN_LISTS | VOC_CONFIGS[config])
+    train(config, SMALL | own_lists(config) | VOC_CONFIGS[config])
 
 
 @pytest.mark.parametrize('config', CITYSCAPES_CONFIGS)
 def test_shipped_cityscapes_configs(cityscapes, monkeypatch, config):
     monkeypatch.chdir(cityscapes)
-    train(config, SMALL | OWN_LISTS | CITYSCAPES_CONFIGS[config])
+    train(config, SMALL | own_lists(config) | CITYSCAPES_CONFIGS[config])
 
 
 @pytest.mark.parametrize('layout', ['segnet', 'arranged'])
@@ -285,7 +292,7 @@ def test_compare_takes_any_lists(voc, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', ['compare', *args, *changes(SMALL | SUPERVISED)])
     compare.main()
     (command,) = commands
-    assert 'train_dataloader.dataset.protocol=None' in command
+    assert f'train_dataloader.dataset.split={lists}' in command
     text = Path('compared/table.md').read_text()
     digest = json.loads(Path(lists, 'manifest.json').read_text())['labeled']['sha256']
     assert '| `supervised/voc_732` | student |' in text

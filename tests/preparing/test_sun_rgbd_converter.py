@@ -165,7 +165,7 @@ def test_the_config_loads_what_the_converter_wrote(tmp_path, numbered, monkeypat
     lists.mkdir(parents=True)
     (lists / 'labeled.txt').write_text('\n'.join(names[:2]))
     (lists / 'unlabeled.txt').write_text('\n'.join(names[2:]))
-    cfg = Config.fromfile(ROOT / 'configs/_base_/datasets/sunrgbd.py')
+    cfg = Config.fromfile(ROOT / 'configs/fixmatch/sunrgbd_1500_r50.py')
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         loader.update(num_workers=0, persistent_workers=False)
     batch = next(iter(Runner.build_dataloader(cfg.train_dataloader, seed=0)))

@@ -1,0 +1,32 @@
+"""The configs that are shipped, read once for all tests of a process."""
+
+import functools
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+from miniatures import ROOT
+from mmengine.config import Config
+
+FOLDERS = ('configs', 'projects/multi_domain/configs', 'projects/weak_labels/configs')
+FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob('*.py'))
+PATHS = [path for path in FILES if '_base_' not in path.parts]
+
+_read = Config._file2dict
+_known: dict[str, bytes] = {}
+
+
+@functools.cache
+def shipped(path: Path) -> Config:
+    """A config, not to be changed; a base that many configs share is parsed once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Config, '_file2dict', staticmethod(_read_once))
+        return Config.fromfile(path)
+
+
+def _read_once(filename: str | Path, *args, **kwargs) -> tuple:
+    filename = os.path.abspath(filename)
+    if filename not in _known:
+        _known[filename] = pickle.dumps(_read(filename, *args, **kwargs))
+    return pickle.loads(_known[filename])
