@@ -55,7 +55,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--crf', help='refinement; default that of the config')
     parser.add_argument('--jobs', type=int, default=1, help='number of processes')
     parser.add_argument('--overwrite', action='store_true', help='make all masks anew')
-    parser.add_argument('--only-score', action='store_true', help='write no mask')
+    parser.add_argument('--only-score', action='store_true', help='make no mask')
     parser.add_argument('--cfg-options', nargs='+', action=launch.DictAction, metavar='KEY=VALUE')
     return parser.parse_args()
 
