@@ -19,6 +19,7 @@ from mmseg_semi.runtime import (  # noqa: E402
     checkpoint_hook,
     loops,
     optimisers,
+    package_weights,
     pseudo_label_hook,
     results,
 )
@@ -32,6 +33,7 @@ __all__ = [
     'loops',
     'methods',
     'optimisers',
+    'package_weights',
     'pseudo_label_hook',
     'results',
     'step',

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 _ROOT = 'mmseg_semi'
 
 MOVED: dict[str, tuple[str, ...]] = {
-    'batch_colour': ('data.colour.hsv',),
+    'batch_colour': ('data.colour.after_mixing', 'data.colour.hsv'),
     'checkpoints': ('runtime.checkpoints',),
     'datasets': (
         'data.camvid',
-        'data.colour.images',
+        'data.colour.transforms',
         'data.folder_dataset',
         'data.pools',
         'data.quickstart',
@@ -30,19 +30,24 @@ MOVED: dict[str, tuple[str, ...]] = {
     ),
     'datasets.camvid': ('data.camvid',),
     'datasets.checks': ('data.checks',),
-    'datasets.colour': ('data.colour.images',),
+    'datasets.colour': (
+        'data.colour.transforms',
+        'data.colour.images',
+        'data.colour.operations',
+    ),
     'datasets.duplicates': ('preparing.duplicates',),
-    'datasets.folder_dataset': ('data.folder_dataset',),
+    'datasets.folder_dataset': ('data.folder_dataset', 'data.transforms'),
     'datasets.inspection': (
         'preparing.inspection',
         'preparing.inspection_report',
         'preparing.inspection_sources',
+        'data.decoding',
     ),
     'datasets.inspection_page': ('preparing.inspection_page',),
     'datasets.made_splits': ('preparing.made_splits',),
     'datasets.names': ('data.names',),
-    'datasets.own_data': ('data.own_data',),
-    'datasets.png': ('data.png',),
+    'datasets.own_data': ('data.own_data', 'data.mask_map'),
+    'datasets.png': ('data.decoding.png',),
     'datasets.pools': ('data.pools',),
     'datasets.preparation': (
         'preparing.conversion',
@@ -62,7 +67,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     'datasets.split_reports': ('preparing.split_reports',),
     'datasets.splits': ('data.splits',),
     'datasets.sun_rgbd': ('data.sun_rgbd',),
-    'datasets.transforms': ('data.transforms',),
+    'datasets.transforms': ('data.transforms', 'labels'),
     'density': (
         'methods.dgcl.class_bank',
         'methods.dgcl.class_order',
@@ -89,19 +94,18 @@ MOVED: dict[str, tuple[str, ...]] = {
     'hooks': (
         'runtime.checkpoint_hook',
         'methods.ddfp.hook',
-        'step.mean_teacher_hook',
         'runtime.pseudo_label_hook',
         'runtime.results',
         'step.hooks',
     ),
     'hooks.checkpoint_hook': ('runtime.checkpoint_hook',),
     'hooks.flow_estimator_hook': ('methods.ddfp.hook',),
-    'hooks.mean_teacher_hook': ('step.mean_teacher_hook',),
+    'hooks.mean_teacher_hook': ('step.hooks',),
     'hooks.pseudo_label_hook': ('runtime.pseudo_label_hook',),
     'hooks.results_hook': ('runtime.results',),
     'hooks.skipped_images': ('data.skipped_images',),
     'hooks.step_hook': ('step.hooks',),
-    'launch': ('runtime.launch',),
+    'launch': ('runtime.configs', 'runtime.devices', 'cli.common'),
     'losses': (
         'methods.cct.bootstrapped',
         'methods.cct.consistency',
@@ -171,6 +175,9 @@ MOVED: dict[str, tuple[str, ...]] = {
 }
 """Old module below ``mmseg_semi`` -> the modules that hold its names now."""
 
+RENAMED: dict[str, str] = {'StudentRows': 'StudentOutputs', 'TeacherRows': 'TeacherOutputs'}
+"""Old name -> the name that those modules have for it now."""
+
 
 class _OldPath(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds the modules of :data:`MOVED`."""
@@ -194,8 +201,9 @@ class _OldPath(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
         def find(name: str) -> object:
             for source in sources:
-                if name in vars(source):
-                    return vars(source)[name]
+                for known in (name, RENAMED.get(name)):
+                    if known in vars(source):
+                        return vars(source)[known]
             raise AttributeError(f'module {module.__name__!r} has no attribute {name!r}')
 
         module.__getattr__ = find

@@ -36,6 +36,7 @@ def whole_file(path: str | Path, sync: bool = True) -> Iterator[Path]:
         yield draft
         commit(draft, path, sync)
     finally:
+        # also after a commit: renaming a hard link to the same file leaves both names
         draft.unlink(missing_ok=True)
 
 

@@ -1,6 +1,7 @@
-"""Miniature data sets, and the scripts of tools/ as modules."""
+"""Miniature data sets, and the modules behind the scripts of tools/."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -110,8 +111,11 @@ class Tree:
 
 
 def load_tool(name: str):
-    """A script of tools/ as a module, e.g. 'splits' or 'dataset_converters/camvid'."""
+    """The module behind a script of tools/, e.g. 'splits' or 'dataset_converters/camvid'."""
     path = ROOT / 'tools' / f'{name}.py'
+    found = re.search(r'from (mmseg_semi\.[\w.]+) import main', path.read_text())
+    if found:
+        return importlib.import_module(found[1])
     spec = importlib.util.spec_from_file_location(f'tool_{path.stem}', path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[module.__name__] = module  # worker processes look its functions up

@@ -16,7 +16,7 @@ from PIL import Image
 from tiny_semi import tiny_data, tiny_head
 from whole_runs import assert_same, call_tool
 
-from mmseg_semi.runtime import launch
+from mmseg_semi.runtime import configs, devices
 
 
 class Trial:
@@ -26,7 +26,7 @@ class Trial:
         self.folder, self.capfd, self.monkeypatch = folder, capfd, monkeypatch
         self.iterations, self.runner = 0, None
         self.configure('ddfp')
-        run_iter, build_runner = IterBasedTrainLoop.run_iter, launch.build_runner
+        run_iter, build_runner = IterBasedTrainLoop.run_iter, configs.build_runner
 
         def count(loop, batch):
             run_iter(loop, batch)
@@ -39,7 +39,7 @@ class Trial:
             return self.runner
 
         monkeypatch.setattr(IterBasedTrainLoop, 'run_iter', count)
-        monkeypatch.setattr(launch, 'build_runner', keep)
+        monkeypatch.setattr(configs, 'build_runner', keep)
 
     def configure(self, method: str, **changes) -> Config:
         self.cfg = tiny_data(
@@ -66,7 +66,7 @@ class Trial:
         try:
             call_tool('train', self.cfg.filename, '--work-dir', self.folder / 'run', *arguments)
         finally:
-            launch.end_workers()
+            devices.end_workers()
 
     def refused(self, *arguments, iterations: int | None = 0) -> str:
         """The one sentence, after that many iterations (None: some)."""

@@ -1,9 +1,8 @@
-"""Training that is killed goes on from a whole checkpoint and ends as if nothing had happened.
+"""Training that is killed resumes from a complete checkpoint and ends in the same state.
 
 ``tools/analysis/crash_test.py`` does the same with more kills and whole processes; docs/robustness.md has its outcome.
 """
 
-import importlib.util
 import multiprocessing
 import os
 from pathlib import Path
@@ -11,15 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_semi import tiny_data
-from whole_runs import ROOT, call_tool, forkserver, make_light
+from whole_runs import call_tool, forkserver, make_light
 
-
-def load_crash_test():
-    path = ROOT / 'tools' / 'analysis' / 'crash_test.py'
-    spec = importlib.util.spec_from_file_location('crash_test', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from mmseg_semi.cli.analysis import crash_test as module
 
 
 def train(config: str, work_dir: Path) -> None:
@@ -46,14 +39,13 @@ def start(tmp_path):
 
 def test_three_kills(tmp_path, start):
     said = []
-    counts = load_crash_test().crash_test(start, tmp_path / 'runs', 3, report=said.append)
+    counts = module.crash_test(start, tmp_path / 'runs', 3, report=said.append)
     assert counts['kills'] == 3 and counts['finished'] >= 1
     assert sum(line.startswith('kill ') for line in said) == 3
 
 
 def test_what_it_would_notice(tmp_path):
     """The comparison at the end and the look into the folder are not blind."""
-    module = load_crash_test()
     work_dir = tmp_path / 'run'
     work_dir.mkdir()
     loss = {'__history__': {'values': {'__ndarray__': torch.tensor([3.0, 2.0])}}}

@@ -14,7 +14,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 from whole_runs import ROOT, call_tool
 
-from mmseg_semi.runtime import launch
+from mmseg_semi.runtime import devices
 
 PAGE = ROOT / 'docs/custom_data.md'
 COLORS = np.array([[0, 0, 0], [0, 255, 0], [128, 128, 128], [0, 128, 0], [255, 255, 255]], np.uint8)
@@ -71,7 +71,7 @@ def test_the_page_as_written(project, capsys):
                 except SystemExit as exit_info:
                     assert not exit_info.code, line
                 finally:
-                    launch.end_workers()
+                    devices.end_workers()
                 said.append(capsys.readouterr().out)
     described, checked = said[:2]
     assert 'labelled          6 images' in described and 'unlabelled        8 images' in described

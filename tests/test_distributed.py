@@ -31,7 +31,7 @@ from whole_runs import ROOT, assert_same_checkpoint, call_tool, on_ranks, record
 from mmseg_semi.data.samplers import MultiSourceSampler
 from mmseg_semi.methods.dgcl.objective import DGCLObjective
 from mmseg_semi.methods.mllc.objective import MLLCObjective
-from mmseg_semi.runtime import launch
+from mmseg_semi.runtime import devices
 
 STEPS = 6  # two of each phase
 WORLD = 2
@@ -112,7 +112,7 @@ class Observer(Hook):
 
 def observed_rank(rank: int, path: str, folder: Path) -> None:
     cfg = Config.fromfile(path)
-    launch.init_distributed(cfg, 'pytorch')
+    devices.init_distributed(cfg, 'pytorch')
     observer = Observer()
     with recorded_samples(folder / f'samples{rank}'), observer.counting():
         runner = train(cfg, folder / 'ranks', hooks=(observer,))

@@ -24,12 +24,14 @@ ROOMS = (
     'heads.deeplabv2',
     'heads.deeplabv3plus',
     'methods.cct',
+    'methods.cct.consistency',
     'methods.cct.perturbations',
     'methods.ddfp',
     'methods.ddfp.flow',
     'methods.dgcl',
     'methods.mllc',
     'methods.mllc.graphs',
+    'methods.mllc.head',
     'methods.mllc.node_contrast',
     'methods.mllc.prototypes',
     'precision',
@@ -38,12 +40,7 @@ ROOMS = (
 
 # These rooms have no examples yet.
 NOT_YET = (
-    'methods.cct',
-    'methods.cct.perturbations',
     'methods.mllc',
-    'methods.mllc.graphs',
-    'methods.mllc.node_contrast',
-    'methods.mllc.prototypes',
     'step.losses',
 )
 
@@ -55,16 +52,24 @@ IN_PLACE = ('init_convolutions',)
 
 MOST_LINES = 6
 
-# These modules and all that they import need torch and numpy, not MMEngine or MMSegmentation.
+# These modules and all that they import need torch, numpy and OpenCV, not an OpenMMLab package.
 PURE = (
     'heads.decode_losses',
     'heads.two_stage',
+    'methods.cct.consistency',
+    'methods.cct.perturbations.adversarial',
+    'methods.cct.perturbations.draws',
+    'methods.cct.perturbations.features',
+    'methods.cct.perturbations.guided',
+    'methods.cct.pixel_shuffle',
     'methods.ddfp.direction',
     'methods.ddfp.flow',
     'methods.ddfp.mixture',
     'methods.dgcl.class_bank',
     'methods.dgcl.class_order',
     'methods.dgcl.knn',
+    'methods.mllc.graphs',
+    'methods.mllc.node_contrast',
     'precision',
 )
 

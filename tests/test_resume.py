@@ -16,7 +16,7 @@ from tiny_semi import METHODS, tiny_data
 from whole_runs import ROOT, assert_same_checkpoint, logged, on_ranks, recorded_samples, train
 
 from mmseg_semi.data.samplers import MultiSourceSampler
-from mmseg_semi.runtime import launch
+from mmseg_semi.runtime import devices
 
 N = 3  # the perturbation of DDFP starts in iteration 4, the density and DGCL's bank in iteration 2
 
@@ -92,7 +92,7 @@ def test_stopped_and_continued_with_full_banks(tmp_path, workers, dtype, amp):
     cfg.model.objectives[2].update(changes)
     cfg.train_cfg.update(max_iters=8, val_interval=5)
     cfg.default_hooks.checkpoint.interval = 5
-    launch.set_precision(cfg, amp)
+    devices.set_precision(cfg, amp)
     cfg.dump(cfg.filename)
     train(cfg, tmp_path / 'whole')
     train(cfg, tmp_path / 'parts', stop=5)
@@ -116,7 +116,7 @@ def test_stopped_and_continued_with_full_banks(tmp_path, workers, dtype, amp):
 
 def whole_and_parts(rank: int, path: str, folder: Path) -> set[tuple[int, int]]:
     cfg = Config.fromfile(path)
-    launch.init_distributed(cfg, 'pytorch')
+    devices.init_distributed(cfg, 'pytorch')
     train(cfg, folder / 'whole')
     train(cfg, folder / 'parts', stop=N)
     with recorded_samples(folder / f'samples{rank}') as loaded:

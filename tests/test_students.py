@@ -25,7 +25,7 @@ from tiny_semi import (
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads.two_stage import two_stage
-from mmseg_semi.runtime import launch
+from mmseg_semi.runtime import configs, devices
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 64
@@ -156,7 +156,7 @@ def test_the_two_stages_are_the_heads_own_forward(name):
 def test_the_classifiers_input_moves_to_lower_density(name):
     model = tiny_model('ddfp', student=student(name), pseudo_label=EVERY_PIXEL)
     losses = tiny_losses(model, 4, tiny_batch(size=SIZE))
-    rows, objective = model.last_views.student_m, model.objectives[2]
+    rows, objective = model.last_views.student.mixed, model.objectives[2]
     everywhere = torch.ones(rows.fused.shape[0], *rows.fused.shape[2:], dtype=torch.bool)
     moved = objective.perturbation(rows.fused, rows.lifted, everywhere)
     torch.testing.assert_close(moved.norm(dim=1), torch.full(moved[:, 0].shape, objective.eps))
@@ -217,9 +217,9 @@ def test_ddfp_refuses_an_odd_number_of_features():
 
 @pytest.mark.parametrize('method', ['supervised', 'fixmatch', 'ddfp'])
 def test_the_segformer_config_trains(method):
-    cfg = launch.load_config(ROOT / f'configs/{method}/camvid_46_segformer_b0.py')
+    cfg = configs.load_config(ROOT / f'configs/{method}/camvid_46_segformer_b0.py')
     init_default_scope('mmseg')
-    launch._replace_sync_bn(cfg.model)  # as the runner does in one process
+    devices.replace_sync_bn(cfg.model)  # as the runner does in one process
     model = MODELS.build(cfg.model)
     model.init_weights()
     model.train()
@@ -271,7 +271,7 @@ def test_without_mmpretrain_its_configs_say_so_in_one_sentence(imported, tmp_pat
         path = tmp_path / 'mine.py'
         path.write_text("custom_imports = dict(imports=['mmpretrain.models'])\n")
     with pytest.raises(SetupError) as error:
-        launch.load_config(path)
+        configs.load_config(path)
     sentence = str(error.value)
     assert str(path) in sentence and 'needs mmpretrain' in sentence and '\n' not in sentence
     assert f'torch {torch.__version__}' in sentence and 'docs/installation.md' in sentence
@@ -283,12 +283,12 @@ def test_without_torchvision_everything_else_works():
         import sys
         sys.modules['torchvision'] = None
         from tiny_semi import tiny_losses, tiny_model
-        from test_students import DINO, ROOT, launch
+        from test_students import DINO, ROOT, configs
         from mmseg_semi.errors import SetupError
         model = tiny_model('ddfp')
         model.parse_losses(tiny_losses(model, 4))[0].backward()
         try:
-            launch.load_config(ROOT / DINO[1])
+            configs.load_config(ROOT / DINO[1])
         except SetupError as error:
             assert 'torchvision' in str(error), error
             print('refused')
@@ -306,9 +306,9 @@ def test_without_torchvision_everything_else_works():
 
 @pytest.mark.skipif('not mmpretrain_works()', reason='mmpretrain cannot be imported here')
 def test_dinov2_trains_and_answers_at_any_size():
-    cfg = launch.load_config(ROOT / DINO[1])
+    cfg = configs.load_config(ROOT / DINO[1])
     init_default_scope('mmseg')
-    launch._replace_sync_bn(cfg.model)
+    devices.replace_sync_bn(cfg.model)
     cfg.model.student.backbone.init_cfg = None
     model = MODELS.build(cfg.model)
     model.init_weights()

@@ -22,8 +22,8 @@ from PIL import Image
 
 import mmseg_semi  # noqa: F401  (registers)
 from mmseg_semi.methods.ddfp.hook import FlowEstimatorHook
-from mmseg_semi.runtime import launch
-from mmseg_semi.step.mean_teacher_hook import MeanTeacherHook
+from mmseg_semi.runtime import configs
+from mmseg_semi.step.hooks import MeanTeacherHook
 
 CROP = 32
 CHANNELS = (8, 16, 32, 64)
@@ -574,4 +574,4 @@ def tiny_runner(cfg: Config, **changes) -> Runner:
     object.__setattr__(cfg, '_format_python_code', False)
     # runners of one name share a message hub, and visualisers of one name are one
     cfg.experiment_name = cfg.visualizer.name = f'tiny_{next(_runs)}'
-    return launch.build_runner(cfg)
+    return configs.build_runner(cfg)

@@ -20,7 +20,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from tiny_semi import tiny_runner
 
-from mmseg_semi.runtime import launch, stack
+from mmseg_semi.runtime import configs, devices, stack
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -55,15 +55,15 @@ def train(
         hooks: Observers to be registered beside the config's own.
     """
     cfg = cfg.copy()
-    launch.set_work_dir(cfg, str(work_dir), cfg.filename)
-    launch.set_resume(cfg, 'auto' if resume else None)
+    configs.set_work_dir(cfg, str(work_dir), cfg.filename)
+    configs.set_resume(cfg, 'auto' if resume else None)
     runner = tiny_runner(cfg)
     for hook in hooks if stop is None else (*hooks, Stop(stop)):
         runner.register_hook(hook)
     ending = contextlib.nullcontext() if stop is None else pytest.raises(Stopped)
     with ending, stack.complete_weights(cfg.resume):
         runner.train()
-    launch.end_workers()
+    devices.end_workers()
     return runner
 
 
@@ -92,7 +92,7 @@ def forkserver() -> Iterator[Any]:
 def on_ranks(function: Callable, world_size: int, *arguments: Any, timeout: float = 120) -> list:
     """``[function(rank, *arguments) for rank in range(world_size)]``, each in a process of its own.
 
-    The processes have a launcher's environment, so that ``launch.init_distributed(cfg, 'pytorch')`` works there.
+    The processes have a launcher's environment, so that ``devices.init_distributed(cfg, 'pytorch')`` works there.
 
     Args:
         function: Of a module, not of a function.
@@ -104,11 +104,9 @@ def on_ranks(function: Callable, world_size: int, *arguments: Any, timeout: floa
         probe.bind(('127.0.0.1', 0))
         port = probe.getsockname()[1]
     with forkserver() as context:
-        answers = context.Queue()
+        queue = context.Queue()
         processes = [
-            context.Process(
-                target=_rank, args=(answers, function, rank, world_size, port, arguments)
-            )
+            context.Process(target=_rank, args=(queue, function, rank, world_size, port, arguments))
             for rank in range(world_size)
         ]
         for process in processes:
@@ -116,7 +114,7 @@ def on_ranks(function: Callable, world_size: int, *arguments: Any, timeout: floa
     results: dict[int, Any] = {}
     try:
         while len(results) < world_size:
-            rank, result, error = answers.get(timeout=timeout)
+            rank, result, error = queue.get(timeout=timeout)
             assert error is None, f'rank {rank}:\n{error}'
             results[rank] = result
     finally:
@@ -135,7 +133,7 @@ def make_light() -> None:
     yapf.yapflib.yapf_api.FormatCode = lambda text, **_: (text, True)
 
 
-def _rank(answers, function, rank: int, world_size: int, port: int, arguments: tuple) -> None:
+def _rank(queue, function, rank: int, world_size: int, port: int, arguments: tuple) -> None:
     os.environ.update(
         RANK=str(rank),
         LOCAL_RANK=str(rank),
@@ -145,9 +143,9 @@ def _rank(answers, function, rank: int, world_size: int, port: int, arguments: t
     )
     make_light()
     try:
-        answers.put((rank, function(rank, *arguments), None))
+        queue.put((rank, function(rank, *arguments), None))
     except BaseException:
-        answers.put((rank, None, traceback.format_exc()))
+        queue.put((rank, None, traceback.format_exc()))
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()

@@ -1,126 +1,12 @@
-"""Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT [--out DIR] [--show-dir DIR] [--tta] ..."""
+"""Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT [--out DIR] [--tta] ..."""
 
-import argparse
 import sys
-from contextlib import nullcontext
 
 try:
-    from mmengine.config import Config
-    from mmengine.runner import Runner
-
-    from mmseg_semi.errors import SetupError
-    from mmseg_semi.runtime import launch, stack
+    from mmseg_semi.cli.test import main
 except ValueError as error:  # a SetupError: the OpenMMLab stack is not as it must be
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Evaluate a checkpoint.')
-    parser.add_argument('config', help='a config file')
-    parser.add_argument('checkpoint', help='a checkpoint file')
-    parser.add_argument('--work-dir', help='folder for the log and the metrics as json')
-    parser.add_argument('--out', help='folder for the predicted label maps, one PNG an image')
-    parser.add_argument('--show', action='store_true', help='show the predictions in windows')
-    parser.add_argument('--show-dir', help='folder for painted predictions, below the run of today')
-    parser.add_argument(
-        '--wait-time', type=float, default=2, help='seconds a window stays; default 2'
-    )
-    parser.add_argument('--tta', action='store_true', help='average over scales and flips')
-    parser.add_argument(
-        '--network',
-        choices=('teacher', 'student', 'both'),
-        help='which network to evaluate; default both, and with --out or --tta the one that answers: the '
-        'teacher where it has weights of its own',
-    )
-    launch.add_config_arguments(parser)
-    return parser.parse_args()
-
-
-def paint(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
-    """Let the visualisation hook draw."""
-    hook = cfg.default_hooks.get('visualization') or dict(type='SegVisualizationHook')
-    shown = dict(show=True, wait_time=wait_time) if show else {}
-    # mmsegmentation draws each interval-th batch, onedl-mmsegmentation all of a test
-    cfg.default_hooks.visualization = dict(hook, draw=True, interval=1, **shown)
-    if show_dir:
-        cfg.visualizer.save_dir = show_dir
-
-
-def augment(cfg: Config, config: str) -> None:
-    """Put the config's test-time augmentation around its model."""
-    for key, base in (('tta_model', 'default_runtime.py'), ('tta_pipeline', 'datasets/')):
-        if key not in cfg:
-            raise SetupError(
-                f"--tta: config '{config}' has no key '{key}'; write one, or inherit it from "
-                f'configs/_base_/{base}'
-            )
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-    cfg.model = dict(cfg.tta_model, module=cfg.model)
-    # each image comes in another number of sizes, which no batch can hold together
-    cfg.test_dataloader.batch_size = 1
-
-
-def write_predictions(cfg: Config, out: str) -> None:
-    """Let the metrics write the label maps they score."""
-    metrics = (
-        cfg.test_evaluator if isinstance(cfg.test_evaluator, list | tuple) else [cfg.test_evaluator]
-    )
-    for metric in metrics:
-        if metric.get('type') == 'IoUMetric':
-            metric.output_dir = out
-            return
-    raise SetupError(
-        f'--out: test_evaluator has no IoUMetric, which writes the label maps; found {[m.get("type") for m in metrics]}'
-    )
-
-
-def choose_network(runner: Runner, name: str | None, single: bool):
-    """Let one network be evaluated; returns the context in which it answers."""
-    model = runner.model
-    while not hasattr(model, 'answer_with') and hasattr(model, 'module'):
-        model = model.module
-    if not hasattr(model, 'answer_with'):
-        if name:
-            raise SetupError(
-                f"--network {name}: this config's model is a plain segmentor; leave the option out"
-            )
-        return nullcontext()
-    if single and name == 'both':
-        raise SetupError(
-            '--network both: --out and --tta take one network a run; give teacher or student'
-        )
-    if name in ('teacher', 'student') or single:
-        name = name or model.answering
-        model.network(name)
-        if hasattr(runner.test_loop, 'networks'):
-            runner.test_loop.networks = [name]
-        return model.answer_with(name)
-    return nullcontext()
-
-
-@launch.tool
-def main() -> None:
-    args = parse_args()
-    cfg = launch.load_config(args.config, args.cfg_options)
-    for key in ('test_dataloader', 'test_evaluator', 'test_cfg'):
-        if cfg.get(key) is None:
-            raise SetupError(
-                f"config '{args.config}' has no key '{key}', without which there is nothing to test"
-            )
-    launch.init_distributed(cfg, args.launcher, args.local_rank)
-    launch.set_work_dir(cfg, args.work_dir, args.config)
-    cfg.load_from, cfg.resume = args.checkpoint, False
-    if args.show or args.show_dir:
-        paint(cfg, args.show, args.show_dir, args.wait_time)
-    if args.tta:
-        augment(cfg, args.config)
-    if args.out:
-        write_predictions(cfg, args.out)
-    runner = launch.build_runner(cfg)
-    with choose_network(runner, args.network, bool(args.out or args.tta)), stack.complete_weights():
-        runner.test()
-
 
 if __name__ == '__main__':
     main()

@@ -4,6 +4,7 @@ _base_ = [
     '../_base_/datasets/cityscapes_512x1024.py',
     '../_base_/default_runtime.py',
 ]
+train_dataloader = dict(dataset=dict(split='cityscapes cps 372'))
 iters = 325  # an epoch: ceil(2603 / 4) // 2 on 4 GPUs with 2 + 2 images each
 model = dict(
     iters_per_epoch=iters,
@@ -20,13 +21,6 @@ model = dict(
             background_classes=(0, 1, 2, 3, 8, 9, 10),
         ),
     ],
-)
-train_dataloader = dict(
-    dataset=dict(
-        protocol='cityscapes cps 372',
-        labeled=dict(ann_file='data/splits/cps/cityscapes/372/labeled.txt'),
-        unlabeled=dict(ann_file='data/splits/cps/cityscapes/372/unlabeled.txt'),
-    )
 )
 
 # No recipe of CCT for Cityscapes alone was published: as many iterations as the other methods here have, the learning

@@ -4,24 +4,16 @@ _base_ = [
     '../_base_/datasets/voc_320.py',
     '../_base_/default_runtime.py',
 ]
+train_dataloader = dict(dataset=dict(split='voc classic 1464'))
+drop_last = False  # the last batch of an epoch counts, too
 iters = 912  # an epoch: the unlabelled images once, ceil(9118 / 10)
 model = dict(
     iters_per_epoch=iters,
     objectives=[
         dict(type='SupervisedObjective'),
         # F-Noise 6, F-Drop 6, DropOut 6, Con-Msk 2, Obj-Msk 2, G-Cutout 6, I-VAT 2; full weight from a tenth of the run
-        dict(
-            type='CCTObjective',
-            weight=dict(type='Ramp', value=30.0, length=5, kind='sigmoid'),
-        ),
+        dict(type='CCTObjective', weight=dict(type='Ramp', value=30.0, length=5, kind='sigmoid')),
     ],
-)
-train_dataloader = dict(
-    dataset=dict(
-        protocol='voc classic 1464',
-        labeled=dict(ann_file='data/splits/u2pl/voc/1464/labeled.txt'),
-        unlabeled=dict(ann_file='data/splits/u2pl/voc/1464/unlabeled.txt'),
-    )
 )
 
 # 50 epochs, as in the paper; the released configuration has 80 (configs/cct/reference)

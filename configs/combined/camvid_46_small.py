@@ -2,23 +2,8 @@
 _base_ = '../ddfp/camvid_46_small.py'
 model = dict(
     objectives=[
-        dict(type='SupervisedObjective'),
         # 8 epochs of labels only; then self-training, the flow learns, banks fill; from epoch 9: the moved features, too
-        dict(
-            type='SelfTrainingObjective',
-            divisor='valid',
-            weight=dict(type='Steps', values=[0.0, 1.0, 0.5], milestones=[8, 9]),
-        ),
-        dict(
-            type='DDFPObjective',
-            divisor='valid',
-            weight=dict(type='Steps', values=[0.0, 0.5], milestones=[9]),
-            density_start=8,
-            eps=4.0,
-            samples=1024,
-            hidden_channels=64,
-            noise=0.05,
-        ),
+        *_base_.model.objectives,
         # DDFPHead has no projection: the objective trains one of its own
         dict(
             type='DGCLObjective',

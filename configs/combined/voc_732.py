@@ -2,22 +2,8 @@
 _base_ = '../ddfp/voc_732.py'
 model = dict(
     objectives=[
-        dict(type='SupervisedObjective'),
         # epoch 0: labels only; epoch 1: self-training, the flow learns, banks fill; from epoch 2: the moved features, too
-        dict(
-            type='SelfTrainingObjective',
-            divisor='valid',
-            weight=dict(type='Steps', values=[0.0, 1.0, 0.5], milestones=[1, 2]),
-        ),
-        dict(
-            type='DDFPObjective',
-            divisor='valid',
-            weight=dict(type='Steps', values=[0.0, 0.5], milestones=[2]),
-            density_start=1,
-            eps=4.0,
-            samples=20480,
-            noise=0.05,
-        ),
+        *_base_.model.objectives,
         # DDFPHead has no projection: the objective trains one of its own
         dict(
             type='DGCLObjective',

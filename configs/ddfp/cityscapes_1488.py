@@ -1,16 +1,4 @@
-# Cityscapes (CPS lists), 1488 labelled images.
 _base_ = './cityscapes_372.py'
-split = 'data/splits/cps/cityscapes/1488'
-iters = 186  # an epoch
-model = dict(iters_per_epoch=iters)
-train_dataloader = dict(
-    dataset=dict(
-        protocol='cityscapes cps 1488',
-        labeled=dict(ann_file=f'{split}/labeled.txt'),
-        unlabeled=dict(ann_file=f'{split}/unlabeled.txt'),
-    )
-)
-train_cfg = dict(max_iters=240 * iters, val_interval=4 * iters)
-param_scheduler = [
-    dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=240 * iters, by_epoch=False)
-]
+from mmseg_semi.data.splits import row
+
+globals().update(row(_base_, split='cityscapes cps 1488'))

@@ -1,26 +1,4 @@
 # VOC classic, 732 labelled images: FixMatch and the density-descending perturbation.
-_base_ = '../fixmatch/voc_732.py'
-model = dict(
-    student=dict(decode_head=dict(type='DDFPHead', split_norms=True)),
-    objectives=[
-        dict(type='SupervisedObjective'),
-        # epoch 0: labels only; epoch 1: self-training, and the flow learns; from epoch 2: both at half weight
-        dict(
-            type='SelfTrainingObjective',
-            divisor='valid',
-            weight=dict(type='Steps', values=[0.0, 1.0, 0.5], milestones=[1, 2]),
-        ),
-        dict(
-            type='DDFPObjective',
-            divisor='valid',
-            weight=dict(type='Steps', values=[0.0, 0.5], milestones=[2]),
-            density_start=1,
-            eps=4.0,
-            samples=20480,
-            noise=0.05,
-        ),
-    ],
-)
-default_hooks = dict(
-    flow=dict(type='FlowEstimatorHook', lr=1e-3, betas=(0.5, 0.9), clip=50.0, epochs=80)
-)
+_base_ = ['../fixmatch/voc_732.py', '../_base_/recipes/ddfp.py']
+model = _base_.ddfp
+default_hooks = dict(flow=dict(_base_.flow, epochs=80))

@@ -1,26 +1,5 @@
 # VOC classic, 732 labelled images, UPerNet on DINOv2 ViT-S/14: FixMatch and the density-descending perturbation, which moves
 # the input of UPerHead's classifier (docs/backbones.md).
-_base_ = '../fixmatch/voc_732_dinov2_s.py'
-model = dict(
-    objectives=[
-        dict(type='SupervisedObjective'),
-        # epoch 0: labels only; epoch 1: self-training, and the flow learns; from epoch 2: both at half weight
-        dict(
-            type='SelfTrainingObjective',
-            divisor='valid',
-            weight=dict(type='Steps', values=[0.0, 1.0, 0.5], milestones=[1, 2]),
-        ),
-        dict(
-            type='DDFPObjective',
-            divisor='valid',
-            weight=dict(type='Steps', values=[0.0, 0.5], milestones=[2]),
-            density_start=1,
-            eps=4.0,
-            samples=20480,
-            noise=0.05,
-        ),
-    ],
-)
-default_hooks = dict(
-    flow=dict(type='FlowEstimatorHook', lr=1e-3, betas=(0.5, 0.9), clip=50.0, epochs=60)
-)
+_base_ = ['../fixmatch/voc_732_dinov2_s.py', '../_base_/recipes/ddfp.py']
+model = dict(objectives=_base_.ddfp.objectives)
+default_hooks = dict(flow=dict(_base_.flow, epochs=60))

@@ -1,16 +1,4 @@
-# VOC classic, 366 labelled images.
 _base_ = './voc_732.py'
-split = 'data/splits/u2pl/voc/366'
-iters = 638  # an epoch
-model = dict(iters_per_epoch=iters)
-train_dataloader = dict(
-    dataset=dict(
-        protocol='voc classic 366',
-        labeled=dict(ann_file=f'{split}/labeled.txt'),
-        unlabeled=dict(ann_file=f'{split}/unlabeled.txt'),
-    )
-)
-train_cfg = dict(max_iters=80 * iters, val_interval=4 * iters)
-param_scheduler = [
-    dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=80 * iters, by_epoch=False)
-]
+from mmseg_semi.data.splits import row
+
+globals().update(row(_base_, split='voc classic 366'))

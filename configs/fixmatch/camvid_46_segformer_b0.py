@@ -2,40 +2,9 @@
 _base_ = [
     '../_base_/models/segformer_b0.py',
     '../_base_/datasets/camvid.py',
+    '../_base_/schedules/camvid_segformer.py',
+    '../_base_/recipes/fixmatch.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(
-    iters_per_epoch=500,
-    # the teacher: averaged weights, running statistics copied from the student, no dropout
-    teacher=dict(weights='ema', mode='eval', buffers='copy', rows='labeled+weak', start=1),
-    pseudo_label=dict(type='ConfidenceThreshold', threshold=0.95),
-    mixing=dict(type='CutMix', prob=0.5),
-    objectives=[
-        dict(type='SupervisedObjective'),
-        # from the second epoch on
-        dict(
-            type='SelfTrainingObjective',
-            divisor='valid',
-            weight=dict(type='Steps', values=[0.0, 1.0], milestones=[1]),
-        ),
-    ],
-)
-train_dataloader = dict(
-    dataset=dict(
-        labeled=dict(ann_file='configs/splits/camvid/46/seed0/labeled.txt'),
-        unlabeled=dict(ann_file='configs/splits/camvid/46/seed0/unlabeled.txt'),
-    )
-)
-
-# SegFormer's optimiser at ten times its learning rate, for weights that were never trained; no decay of norms
-optim_wrapper = dict(
-    type='OptimWrapper',
-    constructor='StudentOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=6e-4, betas=(0.9, 0.999), weight_decay=0.01),
-    paramwise_cfg=dict(norm_decay_mult=0.0),
-)
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=20000, val_interval=1000)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-6, begin=0, end=500, by_epoch=False),
-    dict(type='PolyLR', power=0.9, eta_min=0.0, begin=500, end=20000, by_epoch=False),
-]
+train_dataloader = dict(dataset=dict(split='camvid 46 seed0'))
+model = dict(iters_per_epoch=500, **_base_.fixmatch)

@@ -2,8 +2,11 @@
 _base_ = [
     '../_base_/models/deeplabv3plus_r101.py',
     '../_base_/datasets/cityscapes.py',
+    '../_base_/schedules/cityscapes.py',
+    '../_base_/recipes/fixmatch.py',
     '../_base_/default_runtime.py',
 ]
+train_dataloader = dict(dataset=dict(split='cityscapes cps 372'))
 model = dict(
     iters_per_epoch=325,
     student=dict(
@@ -15,37 +18,5 @@ model = dict(
         ),
         test_cfg=dict(mode='slide', crop_size=(801, 801), stride=(534, 534)),
     ),
-    # the teacher: averaged weights, running statistics copied from the student, no dropout
-    teacher=dict(weights='ema', mode='eval', buffers='copy', rows='labeled+weak', start=1),
-    pseudo_label=dict(type='ConfidenceThreshold', threshold=0.95),
-    mixing=dict(type='CutMix', prob=0.5),
-    objectives=[
-        dict(type='SupervisedObjective'),
-        # from the second epoch on
-        dict(
-            type='SelfTrainingObjective',
-            divisor='valid',
-            weight=dict(type='Steps', values=[0.0, 1.0], milestones=[1]),
-        ),
-    ],
+    **_base_.fixmatch,
 )
-
-train_dataloader = dict(
-    dataset=dict(
-        protocol='cityscapes cps 372',
-        labeled=dict(ann_file='data/splits/cps/cityscapes/372/labeled.txt'),
-        unlabeled=dict(ann_file='data/splits/cps/cityscapes/372/unlabeled.txt'),
-    )
-)
-
-# 240 epochs of 325 iterations: ceil(2603 / 4) // 2 on 4 GPUs with 2 + 2 images each. No Cityscapes recipe of DDFP was
-# published; learning rate, epochs and OHEM are those of UniMatch (github.com/LiheYoung/UniMatch), which it builds on.
-optim_wrapper = dict(
-    type='OptimWrapper',
-    constructor='StudentOptimWrapperConstructor',
-    optimizer=dict(type='SGD', lr=0.005, momentum=0.9, weight_decay=1e-4),
-)
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=240 * 325, val_interval=4 * 325)
-param_scheduler = [
-    dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=240 * 325, by_epoch=False)
-]

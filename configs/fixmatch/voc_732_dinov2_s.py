@@ -3,35 +3,14 @@
 _base_ = [
     '../_base_/models/upernet_dinov2_s.py',
     '../_base_/datasets/voc_518.py',
+    '../_base_/recipes/fixmatch.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(
-    iters_per_epoch=615,
-    # the teacher: averaged weights, running statistics copied from the student, no dropout
-    teacher=dict(weights='ema', mode='eval', buffers='copy', rows='labeled+weak', start=1),
-    pseudo_label=dict(type='ConfidenceThreshold', threshold=0.95),
-    mixing=dict(type='CutMix', prob=0.5),
-    objectives=[
-        dict(type='SupervisedObjective'),
-        # from the second epoch on
-        dict(
-            type='SelfTrainingObjective',
-            divisor='valid',
-            weight=dict(type='Steps', values=[0.0, 1.0], milestones=[1]),
-        ),
-    ],
-)
+train_dataloader = dict(dataset=dict(split='voc classic 732'))
+model = dict(iters_per_epoch=615, **_base_.fixmatch)
 default_hooks = dict(teacher=dict(momentum=0.004))
 
-train_dataloader = dict(
-    dataset=dict(
-        protocol='voc classic 732',
-        labeled=dict(ann_file='data/splits/u2pl/voc/732/labeled.txt'),
-        unlabeled=dict(ann_file='data/splits/u2pl/voc/732/unlabeled.txt'),
-    )
-)
-
-# 60 epochs of 615 iterations on 4 GPUs with 4 + 4 images each; decoder 40 times as fast as the pretrained backbone
+# 60 epochs of 615 iterations on 4 GPUs with 4 + 4 images each; the decoder's learning rate is 40 times the pretrained backbone's
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='StudentOptimWrapperConstructor',

@@ -5,6 +5,7 @@ _base_ = [
     '../_base_/datasets/cityscapes_256x512.py',
     '../_base_/default_runtime.py',
 ]
+train_dataloader = dict(dataset=dict(split='cityscapes cps 372'))
 model = dict(
     student=dict(
         decode_head=dict(type='MLLCHead', num_classes=19, embedding_channels=256, rounds=2)
@@ -24,13 +25,6 @@ model = dict(
         dict(type='SupervisedObjective'),
         dict(type='MLLCObjective', w_inter=0.1, w_intra=0.1, inter_start=2000),
     ],
-)
-train_dataloader = dict(
-    dataset=dict(
-        protocol='cityscapes cps 372',
-        labeled=dict(ann_file='data/splits/cps/cityscapes/372/labeled.txt'),
-        unlabeled=dict(ann_file='data/splits/cps/cityscapes/372/unlabeled.txt'),
-    )
 )
 default_hooks = dict(teacher=dict(momentum=0.01))
 

@@ -1,10 +1,2 @@
-# Cityscapes (U2PL lists), 744 labelled images.
 _base_ = './cityscapes_372.py'
-split = 'data/splits/u2pl/cityscapes/744'
-train_dataloader = dict(
-    dataset=dict(
-        protocol='cityscapes u2pl 744',
-        labeled=dict(ann_file=f'{split}/labeled.txt'),
-        unlabeled=dict(ann_file=f'{split}/unlabeled.txt'),
-    )
-)
+train_dataloader = dict(dataset=dict(split='cityscapes u2pl 744'))

@@ -5,6 +5,7 @@ _base_ = [
     '../_base_/datasets/voc_321.py',
     '../_base_/default_runtime.py',
 ]
+train_dataloader = dict(dataset=dict(split='voc classic 732'))
 model = dict(
     student=dict(decode_head=dict(type='MLLCHead', embedding_channels=256, rounds=2)),
     teacher=dict(weights='ema', mode='eval', buffers='copy', rows='weak'),
@@ -22,13 +23,6 @@ model = dict(
         dict(type='SupervisedObjective'),
         dict(type='MLLCObjective', w_inter=0.1, w_intra=0.1, inter_start=2000),
     ],
-)
-train_dataloader = dict(
-    dataset=dict(
-        protocol='voc classic 732',
-        labeled=dict(ann_file='data/splits/u2pl/voc/732/labeled.txt'),
-        unlabeled=dict(ann_file='data/splits/u2pl/voc/732/unlabeled.txt'),
-    )
 )
 default_hooks = dict(teacher=dict(momentum=0.01))
 

@@ -2,6 +2,8 @@
 _base_ = [
     '../_base_/models/deeplabv3plus_r50.py',
     '../_base_/datasets/own_data.py',
+    '../_base_/recipes/fixmatch.py',
+    '../_base_/recipes/ddfp.py',
     '../_base_/default_runtime.py',
 ]
 iterations = 20000
@@ -9,27 +11,10 @@ epoch = iterations // 40
 model = dict(
     iters_per_epoch=epoch,
     student=dict(decode_head=dict(type='DDFPHead', split_norms=True, num_classes=2)),
-    teacher=dict(weights='ema', mode='eval', buffers='copy', rows='labeled+weak', start=1),
-    pseudo_label=dict(type='ConfidenceThreshold', threshold=0.95),
-    mixing=dict(type='CutMix', prob=0.5),
-    objectives=[
-        dict(type='SupervisedObjective'),
-        # epoch 0: labels only; epoch 1: self-training, and the flow learns; from epoch 2: both at half weight
-        dict(
-            type='SelfTrainingObjective',
-            divisor='valid',
-            weight=dict(type='Steps', values=[0.0, 1.0, 0.5], milestones=[1, 2]),
-        ),
-        dict(
-            type='DDFPObjective',
-            divisor='valid',
-            weight=dict(type='Steps', values=[0.0, 0.5], milestones=[2]),
-            density_start=1,
-            eps=4.0,
-            samples=20480,
-            noise=0.05,
-        ),
-    ],
+    teacher=_base_.fixmatch.teacher,
+    pseudo_label=_base_.fixmatch.pseudo_label,
+    mixing=_base_.fixmatch.mixing,
+    objectives=_base_.ddfp.objectives,
 )
 # the settings of VOC's configs
 optim_wrapper = dict(
@@ -44,5 +29,5 @@ param_scheduler = [
 ]
 default_hooks = dict(
     checkpoint=dict(interval=2 * epoch),
-    flow=dict(type='FlowEstimatorHook', lr=1e-3, betas=(0.5, 0.9), clip=50.0, epochs=40),
+    flow=dict(_base_.flow, epochs=40),
 )

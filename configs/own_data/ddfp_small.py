@@ -2,6 +2,8 @@
 _base_ = [
     '../_base_/models/deeplabv3plus_small.py',
     '../_base_/datasets/own_data_small.py',
+    '../_base_/recipes/fixmatch.py',
+    '../_base_/recipes/ddfp.py',
     '../_base_/default_runtime.py',
 ]
 iterations = 4000
@@ -9,27 +11,12 @@ epoch = iterations // 20
 model = dict(
     iters_per_epoch=epoch,
     student=dict(decode_head=dict(type='DDFPHead', split_norms=True, num_classes=2)),
-    teacher=dict(weights='ema', mode='eval', buffers='copy', rows='labeled+weak', start=1),
+    teacher=_base_.fixmatch.teacher,
     pseudo_label=dict(type='ConfidenceThreshold', threshold=0.8),
-    mixing=dict(type='CutMix', prob=0.5),
+    mixing=_base_.fixmatch.mixing,
     objectives=[
-        dict(type='SupervisedObjective'),
-        # epoch 0: labels only; epoch 1: self-training, and the flow learns; from epoch 2: both at half weight
-        dict(
-            type='SelfTrainingObjective',
-            divisor='valid',
-            weight=dict(type='Steps', values=[0.0, 1.0, 0.5], milestones=[1, 2]),
-        ),
-        dict(
-            type='DDFPObjective',
-            divisor='valid',
-            weight=dict(type='Steps', values=[0.0, 0.5], milestones=[2]),
-            density_start=1,
-            eps=4.0,
-            samples=1024,
-            hidden_channels=64,
-            noise=0.05,
-        ),
+        *_base_.ddfp.objectives[:2],
+        dict(_base_.ddfp.objectives[2], samples=1024, hidden_channels=64),
     ],
 )
 optim_wrapper = dict(

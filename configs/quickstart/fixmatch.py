@@ -2,6 +2,7 @@
 _base_ = [
     '../_base_/models/deeplabv3plus_small.py',
     '../_base_/datasets/quickstart.py',
+    '../_base_/schedules/quickstart.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(
@@ -22,13 +23,6 @@ model = dict(
         ),
     ],
 )
-optim_wrapper = dict(
-    type='OptimWrapper',
-    constructor='StudentOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=0.003, betas=(0.9, 0.99), weight_decay=0.01),
-)
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=1600, val_interval=200)
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=1600, by_epoch=False)]
 default_hooks = dict(
     logger=dict(interval=10),
     checkpoint=dict(interval=200),

@@ -1,5 +1,3 @@
 # CamVid from scratch, all 367 training frames labelled: the upper end of the semi-supervised runs.
 _base_ = './camvid_46_small.py'
-train_dataloader = dict(
-    dataset=dict(labeled=dict(ann_file='configs/splits/camvid/all/labeled.txt'))
-)
+train_dataloader = dict(dataset=dict(split='camvid all'))

@@ -2,11 +2,12 @@
 _base_ = [
     '../_base_/models/deeplabv3plus_small.py',
     '../_base_/datasets/camvid_small.py',
+    '../_base_/schedules/camvid_small.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(
     iters_per_epoch=50,
-    # most pixels are road, building, sky and tree: without mining, the rare classes are still at 0 when the run ends
+    # most pixels are road, building, sky and tree: without OHEM, the rare classes are still at 0 when the run ends
     student=dict(
         decode_head=dict(
             loss_decode=dict(
@@ -18,16 +19,6 @@ model = dict(
 train_dataloader = dict(
     batch_size=4,
     sampler=dict(batch_size=4, source_ratio=[1]),
-    dataset=dict(
-        labeled=dict(ann_file='configs/splits/camvid/46/seed0/labeled.txt'), unlabeled=None
-    ),
+    dataset=dict(split='camvid 46 seed0', unlabeled=None),
 )
-
-optim_wrapper = dict(
-    type='OptimWrapper',
-    constructor='StudentOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=0.002, weight_decay=0.01),
-)
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=1000, val_interval=250)
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=1000, by_epoch=False)]
 default_hooks = dict(checkpoint=dict(interval=250))

@@ -1,15 +1,4 @@
-# Cityscapes (U2PL lists), 744 labelled images.
 _base_ = './cityscapes_372.py'
-split = 'data/splits/u2pl/cityscapes/744'
-iters = 279  # an epoch
-model = dict(iters_per_epoch=iters)
-train_dataloader = dict(
-    dataset=dict(
-        protocol='cityscapes u2pl 744',
-        labeled=dict(ann_file=f'{split}/labeled.txt'),
-    )
-)
-train_cfg = dict(max_iters=240 * iters, val_interval=4 * iters)
-param_scheduler = [
-    dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=240 * iters, by_epoch=False)
-]
+from mmseg_semi.data.splits import row
+
+globals().update(row(_base_, split='cityscapes u2pl 744'))

@@ -1,4 +1,2 @@
 _base_ = './voc_cps_732.py'
-model = dict(
-    student=dict(backbone=dict(depth=50, init_cfg=dict(checkpoint='open-mmlab://resnet50_v1c')))
-)
+model = dict(student=dict(backbone=_base_.resnet50))

@@ -1,13 +1,13 @@
 """What training reads: data sets, sampling and transforms of labelled and unlabelled images."""
 
 from mmseg_semi.data.camvid import CamVidDataset
-from mmseg_semi.data.colour.images import (
+from mmseg_semi.data.colour import (
     DeferColour,
     PILColorJitter,
     PILGaussianBlur,
     PILGrayscale,
 )
-from mmseg_semi.data.folder_dataset import FolderDataset, LoadAnyImage, LoadAnyLabels
+from mmseg_semi.data.folder_dataset import FolderDataset
 from mmseg_semi.data.pools import ShardedImages
 from mmseg_semi.data.quickstart import QuickstartDataset
 from mmseg_semi.data.samplers import MultiSourceSampler, SampleKey
@@ -16,6 +16,8 @@ from mmseg_semi.data.sun_rgbd import SUNRGBDDataset
 from mmseg_semi.data.transforms import (
     EvaluateAtThisSize,
     InitValidMap,
+    LoadAnyImage,
+    LoadAnyLabels,
     LoadImage,
     LoadSegLabels,
     MultiBranch,

@@ -8,15 +8,18 @@ from mmseg.registry import DATASETS
 
 @DATASETS.register_module()
 class CamVidDataset(BaseSegDataset):
-    """The 11-class version of 360 x 480 frames that SegNet introduced; void is 255.
+    """CamVid in SegNet's version: 360 x 480 frames, 11 classes; void is 255 (ignored).
 
     ``tools/dataset_converters/camvid.py`` arranges the files (images/{train,val}/NAME.jpg and
     labels/{train,val}/NAME.png) and turns the void label 11 of SegNet's files into 255.
 
+    Writes for the pipeline: the keys of BaseSegDataset: ``img_path``, ``seg_map_path``,
+    ``label_map``, ``reduce_zero_label``, ``seg_fields``.
+
     Args:
         img_suffix: Ending of image names, '.jpg' or '.png'. Defaults to '.jpg'.
         seg_map_suffix: Ending of label names. Defaults to '.png'.
-        reduce_zero_label: Label 0 is a class (sky). Defaults to False.
+        reduce_zero_label: Keep False: label 0 is a class (sky). Defaults to False.
         **kwargs: Other arguments of :class:`mmseg.datasets.BaseSegDataset`.
     """
 

@@ -1,7 +1,7 @@
-"""What can be known about images, masks and lists before the first iteration.
+"""Checks of images, masks and lists before the first iteration.
 
-Each function raises :class:`SetupError` with one sentence that says how to mend what it found. They
-look at names and, for labelled images, at label values; images are decoded during training alone.
+Each function raises :class:`SetupError` with one sentence that says what it found and how to fix
+it. The checks read names and, for labelled images, label values; only training decodes images.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from mmengine.dataset import BaseDataset
 from mmengine.dist import get_dist_info
 from PIL import Image
 
+from mmseg_semi.data.decoding.labels import check_mask_size, read_labels, to_class_indices
+from mmseg_semi.data.mask_map import UnmappedValues
 from mmseg_semi.data.names import NameList, hash_names, hash_paths, repeated
-from mmseg_semi.data.own_data import UnmappedValues
 from mmseg_semi.data.pools import ImageList, ShardedImages, find_images
-from mmseg_semi.data.transforms import read_labels, to_class_indices
 from mmseg_semi.errors import SetupError
 
 _FOLDER_HINTS = {
@@ -37,14 +37,16 @@ def resolve_source(cfg: dict, key: str) -> dict:
     """Find the list and the folders of a data set's config, before the data set is built.
 
     A relative ``ann_file`` is looked up from the working directory first, then under ``data_root``,
-    where MMSegmentation looks. Sources on another file back end pass unchecked.
+    where MMSegmentation looks. Data sets on another file backend pass unchecked.
 
     Args:
         cfg: Config of one data set; left as it is.
-        key: Place of ``cfg`` in the config, named in errors, e.g. 'train_dataloader.dataset.labeled'.
+        key: Place of ``cfg`` in the config, e.g. 'train_dataloader.dataset.labeled'; errors name
+            it.
 
     Returns:
-        dict: Copy of ``cfg`` with the path of the list made absolute where that changes its meaning.
+        dict: Copy of ``cfg``; the path of the list is absolute if it was found from the working
+        directory.
 
     Raises:
         SetupError: If the list or a folder is missing, or the list is empty, has empty lines or
@@ -83,8 +85,17 @@ def check_list(path: str, key: str, shown: str | None = None) -> None:
 
     Args:
         path: List file, one name a line.
-        key: Place of the data set in the config.
+        key: Place of the data set in the config; errors name it.
         shown: Path as the config writes it. Defaults to ``path``.
+
+    Raises:
+        SetupError: If the list is of one of these kinds.
+
+    Example:
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + '/labeled.txt'
+        >>> _ = open(path, 'w').write('a\\nb\\n')
+        >>> check_list(path, 'train_dataloader.dataset.labeled')
     """
     shown = shown or path
     names = NameList(path)
@@ -108,11 +119,14 @@ def check_list(path: str, key: str, shown: str | None = None) -> None:
 
 
 def read_names(dataset: BaseDataset, key: str) -> None:
-    """Let a data set read its list or its folder, and refuse one without images.
+    """Let a data set read its list or its folder, and refuse a data set without images.
 
     Args:
         dataset: Data set that was built with ``lazy_init=True``.
-        key: Place of the data set in the config.
+        key: Place of the data set in the config; errors name it.
+
+    Raises:
+        SetupError: If the data set has no image.
     """
     try:
         dataset.full_init()
@@ -127,24 +141,27 @@ def read_names(dataset: BaseDataset, key: str) -> None:
         empty = len(dataset) == 0
     if empty:
         raise SetupError(
-            f'{key}: folder {dataset.data_prefix.get("img_path")} holds no image whose name ends in '
-            f'{getattr(dataset, "img_suffix", "")!r}; put the data there, or set img_suffix'
+            f'{key}: folder {dataset.data_prefix.get("img_path")} holds no image whose name ends '
+            f'in {getattr(dataset, "img_suffix", "")!r}; put the data there, or set img_suffix'
         )
 
 
 def check_files(dataset: BaseDataset, key: str, file: str = 'img_path') -> Sequence[str]:
-    """Refuse a data set that names files which are not there.
+    """Refuse a data set that names missing files.
 
-    Every folder is listed once; single files are not looked at. Of shards the length is compared with
-    their index.
+    It lists every folder once and opens no file. For shards it compares the length of the tar file
+    with its index.
 
     Args:
         dataset: Data set whose entries have the key ``file``.
-        key: Place of the data set in the config.
-        file: 'img_path' or 'seg_map_path'.
+        key: Place of the data set in the config; errors name it.
+        file: 'img_path' or 'seg_map_path'. Defaults to 'img_path'.
 
     Returns:
         Sequence[str]: The paths, in the order of the data set.
+
+    Raises:
+        SetupError: If a file is missing, a shard is too short, or the entries have no such key.
     """
     if isinstance(dataset, ShardedImages):
         if file != 'img_path':
@@ -156,8 +173,8 @@ def check_files(dataset: BaseDataset, key: str, file: str = 'img_path') -> Seque
         if len(missing):
             shard, _, _, name = dataset.paths.entry(int(missing[0]))
             raise SetupError(
-                f'{key}.shards: {shard} is cut short, {name} lies beyond its end ({len(missing)} images '
-                'in all); write or copy the shard again'
+                f'{key}.shards: {shard} is cut short, {name} lies beyond its end ({len(missing)} '
+                'images in all); write or copy the shard again'
             )
         return dataset.paths
     if isinstance(dataset, ImageList):
@@ -196,7 +213,7 @@ def _missing_files(
 
 
 def _missing(paths: Iterable[str]) -> list[str]:
-    """Those of the paths that do not exist, by one listing a folder."""
+    """The paths that do not exist; every folder is listed once."""
     listings: dict[str, set[str]] = {}
     missing = []
     for path in paths:
@@ -215,33 +232,43 @@ def check_disjoint(
 
     Args:
         labeled: Paths of labelled images.
-        pools: Paths of the unlabelled images of each source.
-        key: Place of the whole data set in the config.
-        allow: Only count them.
+        pools: Paths of the unlabelled images of each data set.
+        key: Place of the :class:`.SemiDataset` in the config; errors name it.
+        allow: Whether to count them only. Defaults to False.
 
     Returns:
         int: Number of unlabelled images that are labelled too.
+
+    Raises:
+        SetupError: If there is one and ``allow`` is False.
+
+    Example:
+        >>> check_disjoint(['a.png', 'b.png'], [['b.png', 'c.png']], 'dataset', allow=True)
+        1
     """
     both = [(pool, index) for pool in pools for index in find_images(pool, labeled)]
     if both and not allow:
         pool, index = both[0]
         raise SetupError(
             f'{key}.unlabeled names {pool[index]}, which {key}.labeled names too ({len(both)} of '
-            f'{sum(map(len, pools))} unlabelled images); remove it from the unlabelled list (python '
-            'tools/splits.py make writes disjoint lists), or set allow_overlap=True to train on '
-            'lists that were published so'
+            f'{sum(map(len, pools))} unlabelled images); remove it from the unlabelled list '
+            '(python tools/splits.py make writes disjoint lists), or set allow_overlap=True to '
+            'train on lists that were published so'
         )
     return len(both)
 
 
 def check_repeated(pools: Sequence[Sequence[str]], key: str) -> None:
-    """Refuse an unlabelled image that several sources hold.
+    """Refuse an unlabelled image that several data sets hold.
 
     Args:
-        pools: Paths of the unlabelled images of each source.
-        key: Place of the whole data set in the config.
+        pools: Paths of the unlabelled images of each data set.
+        key: Place of the :class:`.SemiDataset` in the config; errors name it.
+
+    Raises:
+        SetupError: If there is one.
     """
-    if len(pools) < 2:  # within a list, a name comes once: check_list
+    if len(pools) < 2:  # check_list has refused a duplicate within one list
         return
     starts = np.cumsum([0, *map(len, pools)])
     paths = []
@@ -259,19 +286,19 @@ def check_repeated(pools: Sequence[Sequence[str]], key: str) -> None:
 def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000) -> int:
     """Read label files and refuse values that are no class.
 
-    Ranks share the work: each reads its part, and any of them stops the run.
+    The ranks share the files, and an error on any rank stops the run.
 
     Args:
         dataset: Labelled data set (training or validation).
         num_classes: Number of classes.
-        limit: Files to read at most, spread evenly over the data set.
+        limit: Highest number of files to read, spread evenly over the data set. Defaults to 2000.
 
     Returns:
         int: Number of files that this rank read.
 
     Raises:
         SetupError: If a file is unreadable, in colour, or holds a value that is neither a class nor
-            255.
+            255 (ignored).
     """
     rank, world_size = get_dist_info()
     count = min(limit, len(dataset))
@@ -281,7 +308,7 @@ def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000
         try:
             labels = load_class_indices(dataset, index, num_classes)
         except UnmappedValues as error:
-            return error  # what other masks hold belongs into the same sentence
+            return error  # one error lists the values of all masks
         if 'mask_map' in dataset.get_data_info(index):
             _check_size(dataset.get_data_info(index), labels)
         return None
@@ -299,23 +326,31 @@ def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000
 
 
 def _check_size(info: dict, labels: np.ndarray) -> None:
-    """Refuse a mask of another size than its image, by the image's header; unknown formats pass."""
+    """Refuse a mask of another size than its image's header says; unknown formats pass."""
     size = header_size(info['img_path'])
-    if size not in (None, labels.shape):
-        raise SetupError(
-            f'mask {info["seg_map_path"]} is {labels.shape[1]} x {labels.shape[0]} pixels, but its image '
-            f'{info["img_path"]} is {size[1]} x {size[0]}; both must have the same size'
-        )
+    if size is not None:
+        check_mask_size(info['seg_map_path'], labels, info['img_path'], size)
 
 
 def header_size(path: str) -> tuple[int, int] | None:
-    """(height, width) of an image, its orientation tag obeyed, by its header; None where Pillow reads none."""
+    """Read (height, width) of an image from its header, turned as its orientation tag says.
+
+    Returns:
+        tuple[int, int]: None if Pillow cannot read the header.
+
+    Example:
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + '/image.png'
+        >>> Image.new('RGB', (4, 3)).save(path)
+        >>> header_size(path)
+        (3, 4)
+    """
     try:
         with Image.open(path) as img:
-            # getexif() would decode a PNG in search of a tag behind the pixels
+            # getexif() would decode a PNG to look for a tag behind the pixels
             tagged = img.format != 'PNG' or 'exif' in img.info
-            turned = tagged and img.getexif().get(0x0112, 1) >= 5  # lies on its side
-            # some releases of Pillow have turned the size of a TIFF already
+            turned = tagged and img.getexif().get(0x0112, 1) >= 5  # by 90 degrees
+            # some releases of Pillow swap the size of a TIFF already
             width, height = (img.tag_v2[256], img.tag_v2[257]) if img.format == 'TIFF' else img.size
     except Exception:  # each format raises its own kinds
         return None
@@ -325,15 +360,18 @@ def header_size(path: str) -> tuple[int, int] | None:
 def load_class_indices(
     dataset: BaseDataset, index: int, num_classes: int | None = None
 ) -> np.ndarray:
-    """Labels of one image as training sees them.
+    """Read the labels of one image as training reads them.
 
     Args:
         dataset: Labelled data set.
-        index: Of the image.
+        index: Index of the image.
         num_classes: Number of classes. Defaults to that of the data set.
 
     Returns:
-        np.ndarray: Shape (H, W) uint8, a class or 255.
+        np.ndarray: (H, W) uint8, a class or 255 (ignored).
+
+    Raises:
+        SetupError: If the file cannot be read or holds another value.
     """
     info = dataset.get_data_info(index)
     if 'mask_map' in info:  # of FolderDataset
@@ -348,7 +386,7 @@ def load_class_indices(
 
 
 def _list_command(path: str) -> str:
-    """How the list at this path is made."""
+    """The command that makes the list at this path."""
     parts = PurePath(path).parts
     for i, (family, dataset) in enumerate(zip(parts, parts[1:], strict=False)):
         if i and parts[i - 1] == 'splits' and family in ('u2pl', 'cps', 'cct'):

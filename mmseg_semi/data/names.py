@@ -1,8 +1,8 @@
 """Lists of names and paths that may have millions of entries.
 
-Ten million paths as Python strings take a gigabyte and more, in every data loader's worker. Here a
-list stays the bytes that it is, mapped from its file, with the place of every 64th line; and what is
-compared are 64-bit hashes in arrays, names only where hashes agree.
+Ten million paths as Python strings take more than a gigabyte, in every worker of a data loader.
+These classes keep the bytes of a list, mapped from its file, and the place of every 64th line. They
+compare 64-bit hashes in arrays, and names only where two hashes agree.
 """
 
 from __future__ import annotations
@@ -16,17 +16,22 @@ from pathlib import Path
 import fsspec
 import numpy as np
 
-_STRIDE = 64  # lines from one noted place to the next
-_CHUNK = 1 << 22  # bytes looked at in one go
+_STRIDE = 64  # lines between two stored places
+_CHUNK = 1 << 22  # bytes that are read at once
 
 
 class NameList(Sequence[str]):
-    """Lines of a text file by their number.
+    """Lines of a text file as a sequence; none is kept as a Python string.
 
-    The file is mapped into memory: processes share its pages, and pickling passes the path on.
+    The file is mapped into memory, so that processes share its pages. Pickling keeps only the path.
 
     Args:
-        source: A file, which must not change while this lives; or the text itself.
+        source: A file, which must not change while this object exists; or the text itself as bytes.
+
+    Example:
+        >>> names = NameList(b'one\\ntwo\\nthree')
+        >>> len(names), names[1]
+        (3, 'two')
     """
 
     def __init__(self, source: str | Path | bytes) -> None:
@@ -45,7 +50,7 @@ class NameList(Sequence[str]):
 
     @property
     def buffer(self) -> mmap.mmap | bytes:
-        """All bytes."""
+        """All bytes of the file."""
         if self._buffer is None:
             with open(self._path, 'rb') as file:
                 empty = os.fstat(file.fileno()).st_size == 0
@@ -64,7 +69,7 @@ class NameList(Sequence[str]):
         return self._count
 
     def __getitem__(self, index: int) -> str:
-        """A line without the white space around it."""
+        """A line, stripped of white space."""
         if not 0 <= index < self._count:
             raise IndexError(f'line {index} of {self._count}')
         buffer, start = self.buffer, int(self._places[index // _STRIDE])
@@ -74,7 +79,7 @@ class NameList(Sequence[str]):
         return buffer[start : stop if stop >= 0 else len(buffer)].strip().decode()
 
     def chunks(self) -> Iterator[list[bytes]]:
-        """All lines in order, some hundred thousand at a time, without the white space around them."""
+        """Yield all lines in order, some hundred thousand at a time, stripped of white space."""
         buffer, start, end = self.buffer, 0, len(self.buffer)
         while start < end:
             stop = min(start + _CHUNK, end)
@@ -89,14 +94,19 @@ class NameList(Sequence[str]):
 
 
 def hash_names(chunks: Iterator[list[bytes]], count: int) -> np.ndarray:
-    """64-bit hashes, comparable within this process alone.
+    """Compute 64-bit hashes of names; they are comparable within this process only.
 
     Args:
-        chunks: Names, some at a time.
-        count: Number of all of them.
+        chunks: Lists of names.
+        count: Number of names in all chunks.
 
     Returns:
-        np.ndarray: Shape (count,), int64.
+        np.ndarray: (count,) int64.
+
+    Example:
+        >>> hashes = hash_names(iter([[b'a', b'b'], [b'a']]), 3)
+        >>> bool(hashes[0] == hashes[2]), bool(hashes[0] == hashes[1])
+        (True, False)
     """
     hashes, start = np.empty(count, np.int64), 0
     for names in chunks:
@@ -106,12 +116,16 @@ def hash_names(chunks: Iterator[list[bytes]], count: int) -> np.ndarray:
 
 
 class ListedPaths(Sequence[str]):
-    """Paths of the names of a list: folder / name + suffix.
+    """Paths of the names in a list: folder / name + suffix.
 
     Args:
         names: The list.
-        folder: Put in front of every name that is no absolute path.
-        suffix: Put behind every name.
+        folder: Folder of every name that is no absolute path.
+        suffix: Ending of every path.
+
+    Example:
+        >>> ListedPaths(NameList(b'one\\ntwo'), '/images', '.png')[1]
+        '/images/two.png'
     """
 
     def __init__(self, names: NameList, folder: str, suffix: str) -> None:
@@ -128,7 +142,7 @@ class ListedPaths(Sequence[str]):
         return osp.join(self.folder, self.names[index] + self.suffix)
 
     def chunks(self) -> Iterator[list[bytes]]:
-        """All paths in order, absolute and normalised."""
+        """Yield all paths in order, absolute and normalised."""
         folder = os.fsencode(osp.abspath(self.folder)) + b'/'
         suffix = self.suffix.encode()
         for names in self.names.chunks():
@@ -141,14 +155,14 @@ class ListedPaths(Sequence[str]):
                 yield [folder + name + suffix for name in names]
 
     def hashes(self) -> np.ndarray:
-        """Hash of every absolute path; kept until :meth:`forget_hashes`."""
+        """Hash of every absolute path, (N,) int64; kept until :meth:`forget_hashes`."""
         if self._hashes is None:
             self._folders: set[bytes] = set()
             self._hashes = hash_names(self._chunks_and_folders(), len(self))
         return self._hashes
 
     def forget_hashes(self) -> None:
-        """Free what :meth:`hashes` keeps for the next check."""
+        """Free the memory of the hashes."""
         self._hashes = None
 
     def _chunks_and_folders(self) -> Iterator[list[bytes]]:
@@ -157,14 +171,14 @@ class ListedPaths(Sequence[str]):
             yield paths
 
     def missing(self) -> np.ndarray:
-        """Numbers of the paths that do not exist; every folder is listed once."""
+        """Indices of the paths that do not exist; every folder is listed once."""
         hashes = self.hashes()
-        there = np.sort(np.concatenate([_listing(folder) for folder in sorted(self._folders)]))
-        return np.flatnonzero(~contains(there, hashes))
+        existing = np.sort(np.concatenate([_listing(folder) for folder in sorted(self._folders)]))
+        return np.flatnonzero(~contains(existing, hashes))
 
 
 def _listing(folder: bytes) -> np.ndarray:
-    """Hashes of the absolute paths in a folder, none if there is no such folder."""
+    """Hashes of the absolute paths in a folder; empty if the folder does not exist."""
     try:
         with os.scandir(folder) as entries:
             return np.fromiter((hash(entry.path) for entry in entries), np.int64)
@@ -173,21 +187,29 @@ def _listing(folder: bytes) -> np.ndarray:
 
 
 def hash_paths(paths: Sequence[str]) -> np.ndarray:
-    """Hash of every absolute path, of :class:`ListedPaths` or of any others."""
+    """Hash of every absolute path, (N,) int64.
+
+    Args:
+        paths: :class:`ListedPaths`, or any other sequence of paths.
+    """
     if hasattr(paths, 'hashes'):
         return paths.hashes()
     return hash_names(iter([[os.fsencode(osp.abspath(path)) for path in paths]]), len(paths))
 
 
 def contains(ordered: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Which of the wanted values are among the ordered ones.
+    """Test which of the wanted values are among the ordered ones.
 
     Args:
-        ordered: Sorted, shape (M,).
-        wanted: Shape (N,).
+        ordered: (M,), sorted.
+        wanted: (N,).
 
     Returns:
-        np.ndarray: Shape (N,), bool.
+        np.ndarray: (N,) bool.
+
+    Example:
+        >>> contains(np.array([1, 3]), np.array([3, 2])).tolist()
+        [True, False]
     """
     if not len(ordered):
         return np.zeros(len(wanted), bool)
@@ -195,14 +217,31 @@ def contains(ordered: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def repeated(hashes: np.ndarray) -> np.ndarray:
-    """Numbers of the entries whose hash another entry has too, in order."""
+    """Find entries whose hash occurs more than once.
+
+    Args:
+        hashes: (N,).
+
+    Returns:
+        np.ndarray: Indices of these entries, in ascending order.
+
+    Example:
+        >>> repeated(np.array([7, 5, 7])).tolist()
+        [0, 2]
+    """
     ordered = np.sort(hashes)
     twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
     return np.flatnonzero(contains(twice, hashes)) if len(twice) else np.empty(0, np.int64)
 
 
 def read_bytes(path: str, start: int | None = None, stop: int | None = None) -> bytes:
-    """Bytes [start, stop) of a file, local or wherever fsspec finds it; all of them by default."""
+    """Read the bytes [start, stop) of a file, by default all of them.
+
+    Args:
+        path: Local path, or an address that fsspec knows ('s3://...').
+        start: First byte; None reads the complete file.
+        stop: Byte after the last one.
+    """
     if '://' in path:
         system, place = fsspec.core.url_to_fs(path)
         return system.cat_file(place, start=start, end=stop)

@@ -1,11 +1,11 @@
-"""Unlabelled images in any number: a list of millions of files, or tar shards beyond one disk.
+"""Large pools of unlabelled images: a list of millions of files, or tar shards on any storage.
 
-Shards are plain tar files, as the ``webdataset`` library writes and reads them, each beside an index of
-one line an image (``offset size name``). They are read by offset and not through that library: its
-streams do not know where they stand (a shuffle buffer's content is gone when a run is), so a resumed
-run could not go on with the next image, whereas an image behind a number fits the sampler's exact
-resume as it is, for any number of ranks and workers. Python's ``tarfile`` writes and reads the format,
-``fsspec`` reads what lies on no local disk; both are better kept than anything of our own.
+Shards are plain tar files, as the ``webdataset`` library writes and reads them. Beside each stands
+an index with one line per image (``offset size name``). This module reads shards by offset and not
+through that library: a stream of the library does not know its position (the content of a shuffle
+buffer is lost when a run ends), so a resumed run could not continue with the next image. An image
+with a number, however, fits the sampler's exact resume, for any number of ranks and workers.
+Python's ``tarfile`` writes the format, and ``fsspec`` reads shards that are on no local disk.
 """
 
 from __future__ import annotations
@@ -43,15 +43,23 @@ _OPEN_INDEXES = 32
 
 
 class ImageList(BaseSegDataset):
-    """Unlabelled images of a list file or a folder, none of which is a Python object of its own.
+    """Unlabelled images of a list file or a folder, without a Python object for each image.
 
-    :class:`SemiDataset` puts it in the place of an unlabelled data set that reads its list as
-    :class:`mmseg.datasets.BaseSegDataset` does. Same images, same order.
+    :class:`.SemiDataset` replaces an unlabelled data set by it if that reads its list as
+    :class:`mmseg.datasets.BaseSegDataset` does. Images and order are the same.
+
+    Writes for the pipeline: ``img_path``, ``label_map``, ``reduce_zero_label``, ``seg_fields``
+    (empty), ``sample_idx``.
     """
 
     @classmethod
     def of(cls, dataset: BaseDataset) -> BaseDataset:
-        """This in place of a data set that is not read yet, or the data set itself if that is no mere list."""
+        """Replace a data set that is not read yet.
+
+        Returns:
+            BaseDataset: An :class:`ImageList`; or the data set itself, if it does more than read a
+            list or a folder.
+        """
         plain = isinstance(dataset, BaseSegDataset) and all(
             getattr(type(dataset), name) is getattr(BaseSegDataset, name)
             for name in ('load_data_list', 'filter_data', 'full_init', 'get_data_info', '__len__')
@@ -63,7 +71,7 @@ class ImageList(BaseSegDataset):
         return pool
 
     def full_init(self) -> None:
-        """Read the list, or list the folder."""
+        """Open the list, or list the folder."""
         if self._fully_initialized:
             return
         folder = self.data_prefix.get('img_path') or ''
@@ -80,7 +88,7 @@ class ImageList(BaseSegDataset):
         return len(self.paths)
 
     def get_data_info(self, idx: int) -> dict:
-        """What the pipeline starts with."""
+        """Entry of an image."""
         return dict(
             img_path=self.paths[idx],
             label_map=self.label_map,
@@ -94,20 +102,28 @@ class ImageList(BaseSegDataset):
 
 
 def shard_index(shard: str) -> str:
-    """Where the index of a shard lies: beside it, .txt instead of .tar."""
+    """Path of a shard's index: beside the shard, with .txt instead of .tar.
+
+    Example:
+        >>> shard_index('/pool/shard-000001.tar')
+        '/pool/shard-000001.txt'
+    """
     return shard.removesuffix('.tar') + '.txt'
 
 
 def find_shards(shards: str | Sequence[str], key: str = 'shards') -> list[str]:
-    """Tar files behind folders, patterns and names, in order.
+    """Find the tar files of folders, patterns and names, in order.
 
     Args:
-        shards: One or several of: a folder, a pattern such as '/disk2/pool-*.tar', a tar file; each a
-            local path or an address that fsspec knows ('s3://...').
-        key: Place in the config, named in errors.
+        shards: One or several of: a folder, a pattern such as '/disk2/pool-*.tar', a tar file; each
+            a local path or an address that fsspec knows ('s3://...').
+        key: Place in the config; errors name it.
+
+    Returns:
+        list[str]: Absolute paths or addresses.
 
     Raises:
-        SetupError: If one of them stands for no tar file, or a shard comes twice.
+        SetupError: If one of them gives no tar file, or a shard occurs twice.
     """
     found: list[str] = []
     for name in [shards] if isinstance(shards, str) else shards:
@@ -121,8 +137,8 @@ def find_shards(shards: str | Sequence[str], key: str = 'shards') -> list[str]:
             tars = [pattern]
         if not tars:
             raise SetupError(
-                f'{key}: {name} stands for no tar file; write shards (python tools/shards.py make '
-                '--images FOLDER --out FOLDER), or mend the path'
+                f'{key}: {name} gives no tar file; write shards (python tools/shards.py make '
+                '--images FOLDER --out FOLDER), or fix the path'
             )
         found += tars
     twice = (
@@ -137,17 +153,23 @@ def find_shards(shards: str | Sequence[str], key: str = 'shards') -> list[str]:
 class ShardedImages(BaseDataset):
     """Unlabelled images in tar shards, local or remote, each with its index beside it.
 
-    ``python tools/shards.py make`` packs images, ``... index`` indexes shards from elsewhere. Random
-    access costs one read; a loader that should rather stay with few shards at a time sets
-    ``shuffle='shards'`` in :class:`MultiSourceSampler`.
+    ``python tools/shards.py make`` packs images, ``... index`` indexes shards from elsewhere.
+    Access to any image costs one read. To read from few shards at a time, set ``shuffle='shards'``
+    in :class:`.MultiSourceSampler`.
+
+    Writes for the pipeline: ``img_path`` ('shard.tar/name'), ``img_span`` (shard, start, stop),
+    ``label_map`` (None), ``reduce_zero_label`` (False), ``seg_fields`` (empty), ``sample_idx``.
 
     Args:
-        shards: See :func:`find_shards`; their order is part of a run's randomness.
+        shards: See :func:`find_shards`; their order decides the order of training.
         pipeline: As of any unlabelled data set; begins with ``LoadImage``.
-        metainfo: May be left out: classes are those of the labelled images.
+        metainfo: Usually None: the classes are those of the labelled images.
         lazy_init: Whether to read indexes later, in ``full_init``. Defaults to False.
-        max_refetch: Passed on by :class:`SemiDataset`; no image is ever replaced here.
-        data_prefix: Without meaning, and empty.
+        max_refetch: Without effect; :class:`.SemiDataset` sets it for every data set.
+        data_prefix: Without effect.
+
+    Raises:
+        SetupError: If there is no shard, or a shard has no index.
     """
 
     def __init__(
@@ -186,7 +208,7 @@ class ShardedImages(BaseDataset):
         return len(self.paths)
 
     def get_data_info(self, idx: int) -> dict:
-        """What the pipeline starts with; :class:`LoadImage` reads the span."""
+        """Entry of an image; :class:`.LoadImage` reads ``img_span``."""
         shard, offset, size, name = self.paths.entry(idx)
         return dict(
             img_path=f'{shard}/{name}',
@@ -199,15 +221,18 @@ class ShardedImages(BaseDataset):
 
 
 class ShardPaths(Sequence[str]):
-    """What the indexes of shards hold: 'shard.tar/name', offset and size of every image.
+    """Content of the indexes of shards: 'shard.tar/name', offset and size of every image.
 
-    A few indexes are in memory at a time, whatever the number of shards.
+    At most 32 indexes are in memory at a time, however many shards there are.
 
     Args:
         shards: Tar files.
 
+    Attributes:
+        sizes: Images of each shard, (number of shards,) int.
+
     Raises:
-        SetupError: If a shard has no index, or is shorter than its index says.
+        SetupError: If a shard has no index.
     """
 
     def __init__(self, shards: Sequence[str]) -> None:
@@ -227,7 +252,7 @@ class ShardPaths(Sequence[str]):
         return f'{shard}/{name}'
 
     def entry(self, index: int) -> tuple[str, int, int, str]:
-        """(shard, offset, size, name) of an image."""
+        """(shard, offset, size, name) of an image; offset and size in bytes."""
         if not 0 <= index < len(self):
             raise IndexError(f'image {index} of {len(self)}')
         number = bisect_right(self._ends, index)
@@ -244,8 +269,8 @@ class ShardPaths(Sequence[str]):
                 self._indexes[number] = NameList(read_bytes(path) if '://' in path else path)
             except FileNotFoundError as error:
                 raise SetupError(
-                    f'shard {self.shards[number]} has no index {osp.basename(path)} beside it; write '
-                    f'it: python tools/shards.py index {osp.dirname(self.shards[number])}'
+                    f'shard {self.shards[number]} has no index {osp.basename(path)} beside it; '
+                    f'write it: python tools/shards.py index {osp.dirname(self.shards[number])}'
                 ) from error
             if len(self._indexes) > _OPEN_INDEXES:
                 self._indexes.popitem(last=False)
@@ -262,7 +287,7 @@ class ShardPaths(Sequence[str]):
         return hash_names(self._name_chunks(prefix=True), len(self))
 
     def missing(self) -> np.ndarray:
-        """Numbers of the images that do not lie in their shard because it is cut short."""
+        """Indices of the images that a truncated shard does not contain completely."""
         wrong = []
         for number, shard in enumerate(self.shards):
             first = self._ends[number] - int(self.sizes[number])
@@ -278,7 +303,14 @@ class ShardPaths(Sequence[str]):
         return np.array(wrong, np.int64)
 
     def find(self, paths: Sequence[str]) -> list[int]:
-        """Numbers of the images that are one of these files, by the end of its path and by its content."""
+        """Find images that equal one of these files: the end of its path, its size and its content.
+
+        Args:
+            paths: Local files.
+
+        Returns:
+            list[int]: Indices of these images.
+        """
         tails: dict[int, list[str]] = {}
         for path in paths:
             parts = osp.abspath(path).split(os.sep)
@@ -304,11 +336,19 @@ class ShardPaths(Sequence[str]):
 
 
 def find_images(pool: Sequence[str], paths: Sequence[str]) -> list[int]:
-    """Numbers of the images of a pool that are among other paths.
+    """Find the images of a pool that are among other paths.
 
     Args:
-        pool: Paths of unlabelled images: :class:`ShardPaths`, :class:`ListedPaths` or any others.
+        pool: Paths of unlabelled images: :class:`ShardPaths`, :class:`.ListedPaths` or any
+            sequence.
         paths: Local files.
+
+    Returns:
+        list[int]: Indices of these images in the pool.
+
+    Example:
+        >>> find_images(['images/a.png', 'images/b.png'], ['images/../images/b.png'])
+        [1]
     """
     if isinstance(pool, ShardPaths):
         return pool.find(paths)

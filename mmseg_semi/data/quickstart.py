@@ -18,14 +18,17 @@ PALETTE = (
 
 @DATASETS.register_module()
 class QuickstartDataset(BaseSegDataset):
-    """Generated outdoor scenes in six classes, without void.
+    """Generated outdoor scenes in six classes, without ignored pixels.
 
-    ``python tools/quickstart.py --data-only`` draws them (:func:`generate`).
+    ``python tools/quickstart.py --data-only`` generates them.
+
+    Writes for the pipeline: the keys of BaseSegDataset: ``img_path``, ``seg_map_path``,
+    ``label_map``, ``reduce_zero_label``, ``seg_fields``.
 
     Args:
         img_suffix: Ending of image names. Defaults to '.png'.
         seg_map_suffix: Ending of label names. Defaults to '.png'.
-        reduce_zero_label: Label 0 is a class (sky). Defaults to False.
+        reduce_zero_label: Keep False: label 0 is a class (sky). Defaults to False.
         **kwargs: Other arguments of :class:`mmseg.datasets.BaseSegDataset`.
     """
 

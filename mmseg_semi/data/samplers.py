@@ -1,4 +1,4 @@
-"""Batches with a fixed share of every source, endless, and able to start anywhere."""
+"""Sampler of endless batches with a fixed share of every source; it can start at any position."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _ORDER, _AUGMENTATION = 1, 2
 
 
 class SampleKey(NamedTuple):
-    """What the sampler asks of :class:`SemiDataset`: which image, augmented by which draws.
+    """Index of an image and seed of its augmentation, from the sampler to :class:`.SemiDataset`.
 
     Args:
-        index: Position in the concatenated data set.
+        index: Index in the concatenated data set.
         seed: Seed of the augmentation, in [0, 2**63).
     """
 
@@ -35,34 +35,38 @@ class SampleKey(NamedTuple):
 class MultiSourceSampler(Sampler):
     """Sampler that fills each batch with fixed counts of every source, labelled images first.
 
-    Same role and arguments as the sampler of this name in MMDetection. What differs: every source
-    is an endless chain of shuffled passes of its own, so labelled images repeat independently of
-    the unlabelled order; any position can be reached without walking there (:meth:`skip`); each
-    index carries the seed of its augmentation; a ratio that does not divide the batch is refused
-    instead of rounded.
+    It has the role and the arguments of the sampler of this name in MMDetection, with four
+    differences:
+
+    - Every source is an endless chain of shuffled passes, so labelled images repeat independently
+      of the unlabelled order.
+    - It can start at any position without drawing what lies before (:meth:`skip`).
+    - Each index carries the seed of its augmentation.
+    - It refuses a ratio that does not divide the batch, instead of rounding.
 
     With ``W`` ranks and ``b`` images of a source in each rank's batch, slot ``j`` of rank ``r`` at
     step ``i`` is element ``i * W * b + r * b + j`` of the source's stream: the ranks together read
     what one process with a ``W`` times larger batch would read.
 
     Args:
-        dataset: A :class:`SemiDataset`, whose sources are the labelled and the unlabelled images,
+        dataset: A :class:`.SemiDataset`, whose sources are the labelled and the unlabelled images,
             or any ``ConcatDataset``, whose sources are its data sets.
         batch_size: Images in a batch of one rank; the same number as the data loader's.
         source_ratio: Share of each source, e.g. ``[1, 1]`` (labelled, unlabelled).
-        shuffle: True: each pass over a source is shuffled as a whole. False: images come in order.
-            'shards': the shards of a source (:class:`ShardedImages`) come in a shuffled order,
-            ``shards_at_once`` of them at a time, and the images of these are shuffled together; what
-            has no shards is shuffled as a whole. Reads then stay within a few files, which a disk, a
-            network and the page cache thank, and images of far shards never meet in a batch. Defaults
-            to True.
+        shuffle: True: each pass over a source is shuffled completely. False: images come in order.
+            'shards': the shards of a source (:class:`.ShardedImages`) come in a shuffled order,
+            ``shards_at_once`` of them at a time, and the images of these are shuffled together; a
+            source without shards is shuffled completely. Reads then stay within a few files, which
+            is faster on disks and networks, but images of distant shards are never in one batch.
+            Defaults to True.
         shards_at_once: Shards whose images are mixed with ``shuffle='shards'``. Defaults to 8.
         seed: Seed of order and augmentation, 0 or more, equal on all ranks. None draws one that
-            the ranks share. May be reassigned before iteration begins. Defaults to None.
+            the ranks share. It may change until iteration begins. Defaults to None.
 
     Raises:
         SetupError: If the ratio has another length than there are sources, gives a source no
-            image, or does not divide the batch; if a source is empty.
+            image, or does not divide the batch; if a source is empty; if an argument is out of
+            range.
     """
 
     def __init__(
@@ -101,12 +105,12 @@ class MultiSourceSampler(Sampler):
         self.seed = seed
         self.rank, self.world_size = get_dist_info()
         self._offsets = [0, *itertools.accumulate(self.source_sizes)][:-1]
-        # slot of the batch -> (source, slot within the source's share)
+        # slot of the batch -> (source, slot among the source's slots)
         self._slots = [(s, j) for s, count in enumerate(self.num_per_source) for j in range(count)]
         self._start = 0
 
     def __iter__(self) -> Iterator[SampleKey]:
-        """Yield keys without end, from the position given to :meth:`skip` (else from 0)."""
+        """Yield keys without end, from the position of :meth:`skip` on (else from 0)."""
         streams = [self._stream(source) for source in range(len(self.source_sizes))]
         for number in itertools.count(self._start):
             step, slot = divmod(number, self.batch_size)
@@ -125,27 +129,34 @@ class MultiSourceSampler(Sampler):
         return _Stream(source, self.source_sizes[source], self.seed, bool(self.shuffle))
 
     def skip(self, num_samples: int) -> None:
-        """Start the next iteration at another place of the stream; nothing is loaded.
+        """Start the next iteration at another position of the stream; nothing is loaded.
 
         Args:
-            num_samples: Samples of this rank that lie before that place, counted from the
-                beginning of the run (not from the current place): iterations x batch size.
+            num_samples: Samples of this rank before that position, counted from the beginning of
+                the run (not from the current position): iterations x batch size.
+
+        Raises:
+            ValueError: If the number is negative.
         """
         if num_samples < 0:
             raise ValueError(f'num_samples must be 0 or more, but got {num_samples}')
         self._start = num_samples
 
     def check_loader(self, loader: DataLoader) -> None:
-        """Refuse a data loader whose batches are not the ones this sampler lays out.
+        """Refuse a data loader with another batch size than this sampler's.
+
+        Args:
+            loader: The training data loader.
 
         Raises:
-            SetupError: If the loader cuts the stream into batches of another size.
+            SetupError: If the batch sizes differ.
         """
         found = getattr(loader.batch_sampler, 'batch_size', loader.batch_size)
         if found != self.batch_size:
             raise SetupError(
                 f'train_dataloader.batch_size={found} differs from '
-                f'train_dataloader.sampler.batch_size={self.batch_size}; set both to the same number'
+                f'train_dataloader.sampler.batch_size={self.batch_size}; set both to the same '
+                'number'
             )
 
     def __len__(self) -> int:
@@ -153,11 +164,18 @@ class MultiSourceSampler(Sampler):
         return sum(self.source_sizes)
 
     def set_epoch(self, epoch: int) -> None:
-        """Part of the sampler interface; without effect, the stream has no epochs."""
+        """Do nothing: the stream has no epochs. MMEngine calls this for every sampler."""
 
 
 class _Stream:
-    """Endless chain of shuffled passes over one source; element ``p`` by its position."""
+    """Endless chain of shuffled passes over one source; ``stream[p]`` is the image at position p.
+
+    Args:
+        source: Number of the source.
+        size: Images of the source.
+        seed: Seed of the run.
+        shuffle: Whether to shuffle each pass.
+    """
 
     def __init__(self, source: int, size: int, seed: int, shuffle: bool) -> None:
         self.source, self.size, self.seed, self.shuffle = source, size, seed, shuffle
@@ -175,13 +193,13 @@ class _Stream:
 
 
 class _ShardStream:
-    """The same over a source of shards: a few shards at a time, in a shuffled order.
+    """The same for a source of shards: a few shards at a time, in a shuffled order.
 
     Args:
         source: Number of the source.
         sizes: Images of each shard.
-        seed: Of the run.
-        at_once: Shards whose images are shuffled together.
+        seed: Seed of the run.
+        at_once: Number of shards whose images are shuffled together.
     """
 
     def __init__(self, source: int, sizes: np.ndarray, seed: int, at_once: int) -> None:
@@ -232,7 +250,7 @@ def _source_sizes(dataset) -> list[int]:
 
 
 def _counts(batch_size: int, source_ratio: Sequence[float], num_sources: int) -> list[int]:
-    """Images of each source in a batch.
+    """Number of images of each source in a batch.
 
     Example:
         >>> _counts(6, [1, 2], 2)

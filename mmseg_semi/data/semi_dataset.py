@@ -25,44 +25,49 @@ from mmseg_semi.data.names import ListedPaths
 from mmseg_semi.data.pools import ImageList
 from mmseg_semi.data.randomness import derive_seed, seeded_rng
 from mmseg_semi.data.samplers import SampleKey
-from mmseg_semi.data.splits import KINDS, identify
+from mmseg_semi.data.splits import KINDS, find_split, identify, published_protocols
 from mmseg_semi.data.transforms import LoadSegLabels
 from mmseg_semi.errors import SetupError, UnreadableFileError
 
 KEY = 'train_dataloader.dataset'
 MAX_SKIPPED = 10
-"""Unreadable images in a row, after which something else than an image is wrong."""
-_REPLACEMENT = 3  # beside the sampler's purposes of a seed
+"""Number of unreadable images in a row that stops a run."""
+_REPLACEMENT = 3  # first part of a derived seed; the sampler has 1 and 2
 
 
 @DATASETS.register_module()
 class SemiDataset(ConcatDataset):
     """Labelled images, then unlabelled ones, with checks of both before training.
 
-    It has one source of labelled and one of unlabelled images (several unlabelled data sets make one
-    pool, or with ``separate`` a source each), which :class:`MultiSourceSampler` mixes. A relative ``ann_file`` is looked up from the
-    working directory first, then under ``data_root``.
+    It has one source of labelled and one of unlabelled images (several unlabelled data sets make
+    one pool, or with ``separate`` a source each), which :class:`.MultiSourceSampler` mixes. A
+    relative ``ann_file`` is looked up from the working directory first, then under ``data_root``.
 
-    Masks of unlabelled images are never opened: a ``seg_map_path`` in their ``data_prefix`` is
-    dropped, so that a labelled config can be reused as it stands.
+    It never opens masks of unlabelled images: it drops a ``seg_map_path`` in their ``data_prefix``,
+    so that the config of labelled images serves for them, too.
 
     Args:
         labeled: Config of a MMSegmentation data set.
         unlabeled: The same, or a list of them, or None to train on labelled images alone.
-        protocol: Name of the protocol that the lists must be, such as 'voc classic 732': they are
-            compared with the published hashes, or with the manifest beside them. None: the manifest
-            beside the labelled list, if there is one, tells the name. Defaults to None.
-        separate: Whether each unlabelled data set is a source of its own, with an entry of its own in
-            the sampler's ``source_ratio``: a step then has a fixed number of images of each. Defaults to
-            False.
+        split: Name of the split that both lists belong to, in place of the sources' ``ann_file`` and of
+            ``protocol``: a published one ('voc classic 732'), a folder of lists, or that folder below
+            ``data/splits`` or ``configs/splits`` ('camvid 46 seed0'). Published lists are compared with
+            their hashes, others with the manifest beside them. See :func:`with_lists`. Defaults to None.
+        protocol: Without a split: name of the protocol that the lists must be, such as 'voc classic 732':
+            they are compared with the published hashes, or with the manifest beside them. None: the
+            manifest beside the labelled list, if there is one, tells the name. Defaults to None.
+        separate: Whether each unlabelled data set is a separate source, with its own entry in the
+            sampler's ``source_ratio``: a step then has a fixed number of images of each. Defaults
+            to False.
         allow_overlap: Whether an image may be labelled and unlabelled. Some published lists overlap.
             Defaults to False.
         check_masks: Number of labelled masks whose values are checked at the start, spread evenly;
             0 for none (each is checked again when it is loaded). Defaults to 2000.
-        on_unreadable: What happens to an image that cannot be read while training. 'stop' ends the run
-            with the file's name. 'skip' takes another image of the same source in its place, one that
-            follows from the sample's seed; ``SemiStepHook`` writes every such case to the log and to
-            ``skipped_images.txt`` in the work folder, and counts them at the end. Defaults to 'stop'.
+        on_unreadable: What happens if an image cannot be read during training. 'stop' ends the run
+            with the file's name. 'skip' replaces it by another image of the same source, which
+            follows from the sample's seed; ``SemiStepHook`` writes every such case to the log and
+            to ``skipped_images.txt`` in the work folder, and counts them at the end. Defaults to
+            'stop'.
         lazy_init: Whether to read lists and check files later, in ``full_init``. Defaults to False.
 
     Attributes:
@@ -84,10 +89,16 @@ class SemiDataset(ConcatDataset):
         check_masks: int = 2000,
         on_unreadable: str = 'stop',
         lazy_init: bool = False,
+        split: str | None = None,
     ) -> None:
         if on_unreadable not in ('stop', 'skip'):
             raise SetupError(f"{KEY}.on_unreadable={on_unreadable!r}, expected 'stop' or 'skip'")
-        datasets = build_sources(labeled, unlabeled)
+        config = with_lists(
+            dict(labeled=labeled, unlabeled=unlabeled, protocol=protocol, split=split)
+        )
+        datasets = build_sources(config['labeled'], config['unlabeled'])
+        protocol = config['protocol']
+        self.split = split
         self.protocol: str | dict | None = protocol
         self.separate = separate
         self.allow_overlap = allow_overlap
@@ -177,14 +188,22 @@ class SemiDataset(ConcatDataset):
             _list_file(labeled) or image_names(labeled),
             [_list_file(pool) for pool in pools],
             KEY,
+            'protocol' if self.split is None else 'split',
         )
 
     def __getitem__(self, key: int | SampleKey) -> dict:
         """Load and augment one image.
 
         Args:
-            key: A plain index (draws come from the process's generators), or a :class:`SampleKey`,
-                whose seed alone decides every draw.
+            key: An index (draws then come from the process's generators), or a :class:`.SampleKey`,
+                whose seed decides every draw.
+
+        Returns:
+            dict: What the pipeline of the image's data set returns.
+
+        Raises:
+            UnreadableFileError: If the image cannot be read and ``on_unreadable`` is 'stop'.
+            SetupError: If it is 'skip' and 10 images in a row cannot be read.
         """
         if isinstance(key, SampleKey):
             with seeded_rng(key.seed):
@@ -193,7 +212,7 @@ class SemiDataset(ConcatDataset):
         return self._load(index, index)
 
     def _load(self, index: int, seed: int) -> dict:
-        """One image, or, if that cannot be read and may be skipped, another one in its place."""
+        """Load an image; if it cannot be read and may be skipped, load another one instead."""
         skipped: list[str] = []
         wanted = index
         while True:
@@ -214,7 +233,7 @@ class SemiDataset(ConcatDataset):
             index = self._replacement(wanted, seed, len(skipped))
 
     def _replacement(self, index: int, seed: int, attempt: int) -> int:
-        """Another image of the same source, by the sample's seed."""
+        """Index of another image of the same source, derived from the sample's seed."""
         first = 0
         for size in self.source_sizes:
             if index < first + size:
@@ -252,11 +271,70 @@ class SemiDataset(ConcatDataset):
 
 
 def note_skipped(sample: dict, skipped: Sequence[str]) -> None:
-    """Let a sample tell which images it replaces, in ``skipped`` of its data samples."""
+    """Write into a sample which images it replaces.
+
+    Args:
+        sample: Packed sample; ``skipped`` is added to the metainfo of its data samples.
+        skipped: Errors of the images that could not be read.
+    """
     samples = sample['data_samples']
     for data in samples.values() if isinstance(samples, dict) else [samples]:
         if data is not None:
             data.set_metainfo(dict(skipped=list(skipped)))
+
+
+def with_lists(config: dict) -> dict:
+    """A :class:`SemiDataset`'s config whose sources name their lists, in place of its ``split``.
+
+    The split gives both lists. An unlabelled source that has images of its own (shards, a data file, or
+    ``ann_file=''`` for the complete folder) keeps them, beside the split's labelled list.
+
+    Args:
+        config: Has ``labeled``, and optionally ``unlabeled``, ``protocol`` and ``split``.
+
+    Returns:
+        dict: Copy without ``split``: with an ``ann_file`` in each source, and with the split's name as
+        ``protocol`` if the split is published and nothing but its lists is read. A config without a
+        split as it is.
+
+    Raises:
+        SetupError: If the split does not exist, or a source or ``protocol`` names lists beside it.
+    """
+    config = dict(config)
+    split = config.pop('split', None)
+    if split is None:
+        return config
+    labeled, unlabeled = config.get('labeled'), config.get('unlabeled')
+    pools = [unlabeled] if isinstance(unlabeled, dict) else list(unlabeled or [])
+    named = [f'protocol={config["protocol"]!r}'] if config.get('protocol') else []
+    for i, source in enumerate([labeled, *pools]):
+        if isinstance(source, dict) and source.get('ann_file'):
+            place = f'{KEY}.labeled' if i == 0 else _pool_key(i - 1, len(pools))
+            named.append(f'{place.removeprefix(KEY + ".")}.ann_file={source["ann_file"]!r}')
+    if named:
+        raise SetupError(
+            f'{KEY} has split={split!r} and {named[0]}, which both name lists; remove one of them '
+            "(split=None keeps the others; split='FOLDER' reads both lists of a folder)"
+        )
+    open_pools = [
+        i
+        for i, pool in enumerate(pools)
+        if isinstance(pool, dict) and not pool.keys() & {'ann_file', 'shards', 'data_file'}
+    ]
+    if len(open_pools) > 1:
+        raise SetupError(
+            f'{KEY}.split={split!r} names one unlabelled list, but {len(open_pools)} unlabelled data sets '
+            "have no images of their own; give the others an ann_file, '' for a complete folder"
+        )
+    lists = find_split(split, KEY, unlabeled=bool(open_pools))
+    config['labeled'] = {**labeled, 'ann_file': str(lists[0])} if labeled else labeled
+    for i in open_pools:
+        pools[i] = {**pools[i], 'ann_file': str(lists[1])}
+    if pools:
+        config['unlabeled'] = pools[0] if isinstance(unlabeled, dict) else pools
+    published = split in published_protocols() and len(open_pools) == len(pools)
+    config['protocol'] = split if published else None
+    return config
 
 
 def build_sources(labeled: dict, unlabeled: dict | Sequence[dict] | None) -> list[BaseDataset]:
@@ -309,7 +387,7 @@ def _build(cfg: dict, key: str) -> BaseDataset:
             f'{key}.type={cfg["type"]} is no BaseDataset; wrappers cannot stand here (several '
             'unlabelled data sets go into a list)'
         )
-    # a transform that returns None must not be answered by another random image
+    # MMEngine must not draw another image if a transform returns None
     cfg.setdefault('max_refetch', 0)
     cfg['lazy_init'] = True  # full_init reads the lists, with better errors
     return DATASETS.build(cfg)

@@ -1,4 +1,4 @@
-"""The record of images that could not be read and were replaced by others."""
+"""A log of the images that could not be read and were replaced by others."""
 
 import logging
 import re
@@ -10,26 +10,34 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 FILE = 'skipped_images.txt'
+"""Name of the log in the work folder."""
+
 _NAME = re.compile(r'sample \d+: ((?:image|mask) .+?) (?:\(\d+ bytes\)|does not|cannot)')
-_SHOWN = 20  # of them in the log; the file has all
+_SHOWN = 20  # lines in the run's log; the file has all
 
 
 class SkippedImages:
-    """Writes down which images ``SemiDataset(on_unreadable='skip')`` replaced; part of ``SemiStepHook``.
+    """Logs the images that ``SemiDataset(on_unreadable='skip')`` replaced.
 
-    Every rank appends to ``skipped_images.txt`` in the work folder one line a case: iteration, number
-    of the sample in the batch, and what is wrong with which file. A resumed run that comes by the same
-    case again writes the same line, and it counts once.
+    It is a part of ``SemiStepHook``.     Every rank appends one line per case to
+    ``skipped_images.txt`` in the work folder: iteration, number of the sample in the batch, file
+    and problem. A resumed run that meets the same case again writes the same line, and the count at
+    the end includes it once.
     """
 
     def __init__(self) -> None:
         self._seen = 0
 
     def note(self, runner: Runner, data_batch: Any) -> None:
-        """Write down what this batch replaced."""
+        """Log the images that this batch replaced.
+
+        Args:
+            runner: MMEngine's runner, for iteration, rank and work folder.
+            data_batch: Collated batch; its samples have ``skipped`` in their metainfo.
+        """
         samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
         branches = samples if isinstance(samples, dict) else {'labeled': samples or []}
-        # a weak and a strong view are of one image
+        # the weak and the strong view of an image count once
         cases = {
             number: sample.metainfo
             for branch in branches.values()
@@ -52,13 +60,13 @@ class SkippedImages:
                 print_log(f'skipped, {line}', logger='current', level=logging.WARNING)
             if self._seen == _SHOWN:
                 print_log(
-                    f'further skipped images are in {FILE} alone',
+                    f'further skipped images are logged in {FILE} only',
                     logger='current',
                     level=logging.WARNING,
                 )
 
     def report(self, runner: Runner) -> None:
-        """Tell at the end how many images of the whole run were skipped, over all ranks."""
+        """Log at the end how many images were skipped in the complete run, over all ranks."""
         barrier()
         path = Path(runner.work_dir) / FILE
         if not is_main_process() or not path.is_file():
@@ -66,8 +74,8 @@ class SkippedImages:
         lines = set(path.read_text(encoding='utf-8').splitlines())
         files = {found[1] for line in lines if (found := _NAME.search(line))}
         print_log(
-            f'skipped: {len(files)} files could not be read, {len(lines)} times in this run; they are '
-            f'listed in {path}',
+            f'skipped: {len(files)} files could not be read, {len(lines)} times in this run; they '
+            f'are listed in {path}',
             logger='current',
             level=logging.WARNING,
         )

@@ -12,6 +12,9 @@ the lists themselves; :mod:`.published_splits` imports them and :mod:`.made_spli
 lists are written in one form: one name a line, ``2007_000032`` for VOC and
 ``aachen/aachen_000000_000019`` for Cityscapes, which MMSegmentation's data sets read. Beside a pair
 stands ``manifest.json`` with protocol, source, seed, counts and hashes.
+
+A config names a pair by its split, such as 'voc classic 732' or 'camvid 46 seed0'; :func:`find_split`
+finds the folder, and :func:`row` derives the length of a run where the paper counts in epochs.
 """
 
 from __future__ import annotations
@@ -19,20 +22,25 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.files import write_whole
 
 FAMILIES = ('u2pl', 'cps', 'cct')
 DATASETS = ('voc', 'cityscapes')
 PROTOCOLS = Path(__file__).with_name('protocols.json')
 MANIFEST = 'manifest.json'
 KINDS = dict(labeled='labelled', unlabeled='unlabelled')
+SPLIT_FOLDERS = (Path('data/splits'), Path('configs/splits'))
+"""Where named splits stand, relative to the working directory: imported and drawn ones, committed ones."""
 
 _NAMES = {
     'voc': re.compile(r'\d{4}_\d{6}'),
@@ -242,6 +250,7 @@ def identify(
     labeled: Path | Sequence[str],
     unlabeled: Sequence[Path | None],
     key: str = 'dataset',
+    named_by: str = 'protocol',
 ) -> dict:
     """Tell which protocol the lists of a run are, and refuse lists that are not.
 
@@ -255,6 +264,7 @@ def identify(
         unlabeled: List file of each unlabelled source, None for a source without; empty if there is
             no unlabelled source.
         key: Place of the whole data set in the config.
+        named_by: Key of the data set that holds the name: 'protocol' or 'split'.
 
     Returns:
         dict: ``protocol`` (a name or None), ``labeled`` and ``unlabeled`` (``count`` and ``sha256``, or
@@ -278,8 +288,8 @@ def identify(
         near = difflib.get_close_matches(protocol, published_protocols(), n=1)
         beside = f'the manifest beside {labeled}' if is_file else 'a manifest (there is no list)'
         raise SetupError(
-            f'{key}.protocol is {protocol!r}, which is neither a published protocol nor the one of '
-            f'{beside}; {f"did you mean {near[0]!r}?" if near else "mend the name, or set it to None"}'
+            f'{key}.{named_by} is {protocol!r}, which is neither a published protocol nor the one of '
+            f'{beside}; {f"did you mean {near[0]!r}?" if near else "fix the name, or set it to None"}'
         )
     elif manifest:
         expected = manifest
@@ -288,11 +298,10 @@ def identify(
         return found
     name = found['protocol'] = protocol or manifest['protocol']
     origin = (
-        f'{key}.protocol is {name!r}' if protocol else f'{labeled.parent / MANIFEST} is {name!r}'
+        f'{key}.{named_by} is {name!r}' if protocol else f'{labeled.parent / MANIFEST} is {name!r}'
     )
-    ending = f'{remedy}; lists of your own: ' + (
-        f'{key}.protocol=None' if protocol else f'remove {MANIFEST}'
-    )
+    own = f'{key}.split=FOLDER' if named_by == 'split' else f'{key}.protocol=None'
+    ending = f'{remedy}; lists of your own: ' + (own if protocol else f'remove {MANIFEST}')
     _compare(
         labeled if is_file else 'the labelled folder', found, expected, 'labeled', origin, ending
     )
@@ -330,6 +339,142 @@ def _import_command(published: dict) -> str:
     )
 
 
+# ---------------------------------------------------------------------------- splits by their names
+
+
+def split_folder(split: str) -> Path:
+    """Folder of the split with this name; nothing on the disk is checked.
+
+    Args:
+        split: A published protocol ('voc classic 732'), the folder of a pair of lists, or that folder
+            below ``data/splits`` or ``configs/splits`` with blanks for slashes ('camvid 46 seed0').
+
+    Example:
+        >>> split_folder('cityscapes cps 372').as_posix()
+        'data/splits/cps/cityscapes/372'
+    """
+    published = published_protocols().get(split)
+    if published:
+        family, dataset, number = published['family'], published['dataset'], split.split()[-1]
+        return SPLIT_FOLDERS[0] / family / dataset / number
+    # a manifest calls 'camvid 46 seed0' by 'camvid 46 seed 0'
+    below = Path(*re.sub(r' seed (?=\d+$)', ' seed', split).split())
+    candidates = [Path(split), *(folder / below for folder in SPLIT_FOLDERS)]
+    for folder in candidates:
+        if (folder / 'labeled.txt').is_file():
+            return folder
+    return Path(split) if '/' in split else candidates[1]
+
+
+def find_split(split: str, key: str = 'dataset', unlabeled: bool = True) -> tuple[Path, Path]:
+    """Labelled and unlabelled list of the split with this name.
+
+    Args:
+        split: See :func:`split_folder`.
+        key: Place of the whole data set in the config, which errors name.
+        unlabeled: Whether the unlabelled list must exist, too.
+
+    Raises:
+        SetupError: If no split has this name, or its lists do not exist.
+    """
+    if not isinstance(split, str | os.PathLike) or not str(split).strip():
+        raise SetupError(
+            f"{key}.split={split!r}, expected the name of a split ('voc classic 732') or a folder"
+        )
+    split = os.fspath(split)
+    folder = split_folder(split)
+    lists = folder / 'labeled.txt', folder / 'unlabeled.txt'
+    missing = next((path for path in lists[: 1 + unlabeled] if not path.is_file()), None)
+    if missing is None:
+        return lists
+    published = published_protocols()
+    if split in published:
+        remedy = f'{_import_command(published[split])} (from --source FOLDER_OR_CHECKOUT)'
+    elif missing == lists[1]:
+        remedy = 'name a split with unlabelled images, or set unlabeled=None'
+    else:
+        near = difflib.get_close_matches(split, published, n=1)
+        remedy = (
+            f'did you mean {near[0]!r}?'
+            if near
+            else 'name a published protocol or a folder (python tools/splits.py make writes one)'
+        )
+    raise SetupError(f'{key}.split is {split!r}, but list {missing} does not exist; {remedy}')
+
+
+def epoch_length(images: int, batch: int, gpus: int = 1, drop_last: bool = True) -> int:
+    """Iterations in which every GPU passes its share of the unlabelled images once.
+
+    Args:
+        images: Number of unlabelled images.
+        batch: Unlabelled images of one GPU in an iteration.
+        gpus: Number of GPUs.
+        drop_last: Whether the last batch is left out if it is not full.
+
+    Example:
+        >>> epoch_length(9850, batch=4, gpus=4)
+        615
+    """
+    share = math.ceil(images / gpus)
+    return share // batch if drop_last else math.ceil(share / batch)
+
+
+def row(base: Mapping[str, Any], split: str) -> dict[str, Any]:
+    """Keys of a config that trains its base on another published split, for as many epochs.
+
+    An epoch passes the unlabelled list once, so that its number of iterations follows from the split.
+    A config file puts the keys in place::
+
+        _base_ = './voc_732.py'
+        from mmseg_semi.data.splits import row
+
+        globals().update(row(_base_, split='voc classic 92'))
+
+    Args:
+        base: The base config. Its ``batch_size_unlabeled``, ``gpus`` and ``drop_last`` (default True)
+            say how :func:`epoch_length` counts; ``model.iters_per_epoch`` is its own epoch.
+        split: Name of a published split.
+
+    Returns:
+        dict: ``train_dataloader`` with the split, and ``model``, ``train_cfg`` and ``param_scheduler``
+        with the lengths.
+
+    Raises:
+        SetupError: If no published split has this name, or a length of the base is no number of epochs.
+    """
+    published = published_protocols()
+    if split not in published:
+        near = difflib.get_close_matches(split, published, n=1)
+        hint = f'did you mean {near[0]!r}?' if near else f'published are {", ".join(published)}'
+        raise SetupError(f'row(split={split!r}): no published split has this name; {hint}')
+    before = base['model']['iters_per_epoch']
+    after = epoch_length(
+        published[split]['unlabeled']['count'],
+        base['batch_size_unlabeled'],
+        base['gpus'],
+        base.get('drop_last', True),
+    )
+
+    def scaled(length: int) -> int:
+        epochs, rest = divmod(length, before)
+        if rest:
+            raise SetupError(
+                f'row(split={split!r}): the base has a length of {length} iterations, which is no '
+                f'multiple of its epoch of {before}; write the lengths into the config'
+            )
+        return epochs * after
+
+    return dict(
+        model=dict(iters_per_epoch=after),
+        train_dataloader=dict(dataset=dict(split=split)),
+        train_cfg={key: scaled(base['train_cfg'][key]) for key in ('max_iters', 'val_interval')},
+        param_scheduler=[
+            {**scheduler, **{key: scaled(scheduler[key]) for key in ('begin', 'end')}}
+            for scheduler in base['param_scheduler']
+        ],
+    )
+
+
 # ------------------------------------------------------------------------------------------ writing
 
 
@@ -351,8 +496,5 @@ def write_lines(path: Path, names: Sequence[str]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f'{path.name}.tmp{os.getpid()}')
-    draft.write_text(text, encoding='utf-8', newline='\n')
-    os.replace(draft, path)
+    """Write a text file completely or not at all; see :func:`mmseg_semi.files.write_whole`."""
+    write_whole(path, text)

@@ -5,18 +5,23 @@ from __future__ import annotations
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from mmseg_semi.data.palette import voc_color
+
 
 @DATASETS.register_module()
 class SUNRGBDDataset(BaseSegDataset):
-    """The colour images of SUN RGB-D with the 37 classes of its benchmark; unlabelled is 255.
+    """Colour images of SUN RGB-D with the 37 classes of its benchmark; unlabelled is 255 (ignored).
 
     ``tools/dataset_converters/sun_rgbd.py`` arranges the files (images/{train,val}/NAME.jpg and
     labels/{train,val}/NAME.png); val is the official test set.
 
+    Writes for the pipeline: the keys of BaseSegDataset: ``img_path``, ``seg_map_path``,
+    ``label_map``, ``reduce_zero_label``, ``seg_fields``.
+
     Args:
         img_suffix: Ending of image names. Defaults to '.jpg'.
         seg_map_suffix: Ending of label names. Defaults to '.png'.
-        reduce_zero_label: Label 0 is a class (wall). Defaults to False.
+        reduce_zero_label: Keep False: label 0 is a class (wall). Defaults to False.
         **kwargs: Other arguments of :class:`mmseg.datasets.BaseSegDataset`.
     """
 
@@ -60,14 +65,7 @@ class SUNRGBDDataset(BaseSegDataset):
             'bathtub',
             'bag',
         ),
-        # the colours of VOC's colour map from 1 on
-        palette=[
-            [
-                sum((i >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3))
-                for channel in range(3)
-            ]
-            for i in range(1, 38)
-        ],
+        palette=[voc_color(index) for index in range(1, 38)],  # 0 is black there
     )
 
     def __init__(

@@ -1,7 +1,7 @@
 """Self-training on perturbed features of the weak view, by the head itself.
 
-With ``FeatureDropout`` this is the feature perturbation of UniMatch (arXiv 2208.09910; github.com/LiheYoung/UniMatch), with
-the other registered perturbations what CCT (arXiv 2003.09005) does to its auxiliary decoders, without any.
+With ``FeatureDropout`` this is the feature perturbation of UniMatch (arXiv 2208.09910; github.com/LiheYoung/UniMatch). The
+other registered perturbations are those of CCT (arXiv 2003.09005), here without its auxiliary decoders.
 """
 
 from collections.abc import Iterator
@@ -11,16 +11,25 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from mmseg_semi.methods.cct.perturbations.guided import Guidance
-from mmseg_semi.methods.cct.perturbations.modules import build_perturbation
+from mmseg_semi.methods.cct import Guidance, build_perturbation
 from mmseg_semi.step.losses import check_divisor, self_training_loss
-from mmseg_semi.step.objective import Objective, check_background
-from mmseg_semi.step.views import Needs, StepViews
+from mmseg_semi.step.networks import Networks
+from mmseg_semi.step.objective import Needs, Objective, check_background
+from mmseg_semi.step.views import StepViews
 
 
 @contextmanager
 def untracked(module: nn.Module) -> Iterator[None]:
-    """Inside the block, norms in training do not move their running statistics."""
+    """Inside the block, norms in training mode do not update their running statistics.
+
+    Example:
+        >>> import torch
+        >>> norm = nn.BatchNorm2d(3)
+        >>> with untracked(norm):
+        ...     _ = norm(torch.randn(2, 3, 4, 4))
+        >>> norm.running_mean.tolist()
+        [0.0, 0.0, 0.0]
+    """
     norms = [m for m in module.modules() if isinstance(m, _NormBase) and m.track_running_stats]
     norms = [norm for norm in norms if norm.training]
     for norm in norms:
@@ -34,15 +43,15 @@ def untracked(module: nn.Module) -> Iterator[None]:
 
 @MODELS.register_module()
 class PerturbedFeaturesObjective(Objective):
-    """Cross entropy of the head's answer on perturbed features of the weak view against the unmixed pseudo-labels.
+    """Cross entropy of the head's logits on perturbed features of the weak view against the unmixed pseudo-labels.
 
-    Works with every head and beside every objective that trains on pseudo-labels, one line in its list. What is perturbed is
-    the output of the head's first stage: for heads that are not ours the input of their classifier.
+    Works with every head, beside every objective that trains on pseudo-labels. It perturbs the output of the head's first
+    stage: for heads of MMSegmentation this is the input of their classifier.
 
     Args:
         perturbation: Config of a registered perturbation.
         weight: A number or a schedule.
-        divisor: 'valid' or 'confident', see :func:`mmseg_semi.step.losses.self_training_loss`.
+        divisor: 'valid', 'confident' or 'inverse', see :func:`mmseg_semi.step.losses.self_training_loss`.
         background_classes: Classes that count as no object, for the perturbations guided by objects.
         name: Prefix in the log.
     """
@@ -63,25 +72,24 @@ class PerturbedFeaturesObjective(Objective):
         self.divisor = check_divisor(divisor, name)
         self.background_classes = tuple(background_classes)
 
-    def bind(self, segmentor: nn.Module) -> None:
-        check_background(self.background_classes, segmentor.num_classes, self.name)
-        self._segmentor = (segmentor,)
+    def bind(self, networks: Networks) -> None:
+        check_background(self.background_classes, networks.num_classes, self.name)
+        self._networks = networks
 
     def compute(self, views: StepViews) -> dict[str, Tensor]:
-        (segmentor,) = self._segmentor
-        stages = segmentor.stages
+        networks, stages = self._networks, self._networks.stages
 
         def decode(fused: Tensor) -> Tensor:
             return stages.finish(stages.lift(fused)).logits
 
         def probe(fused: Tensor) -> Tensor:
-            with untracked(segmentor.student.decode_head):
+            with untracked(networks.student.decode_head):
                 return decode(fused)
 
-        rows, labels = views.student_w, views.pseudo_u.labels
-        guidance = Guidance(
-            rows.logits, views.generator, tuple(labels.shape[1:]), self.background_classes, probe
-        )
-        logits = decode(self.perturbation(rows.fused, guidance))
-        logits = segmentor.upsample(logits, labels.shape[1:])
-        return {'loss': self_training_loss(logits, labels, views.valid_u, self.divisor)}
+        outputs, labels = views.student.weak, views.teacher.pseudo_u.labels
+        size, generator = tuple(labels.shape[1:]), views.batch.generator
+        guidance = Guidance(outputs.logits, generator, size, self.background_classes, probe)
+        logits = decode(self.perturbation(outputs.fused, guidance))
+        logits = networks.upsample(logits, size)
+        valid = views.batch.unlabeled.valid_u
+        return {'loss': self_training_loss(logits, labels, valid, self.divisor)}

@@ -6,21 +6,22 @@ published.
 
 import torch
 from mmseg.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.step.losses import check_divisor, self_training_loss
-from mmseg_semi.step.objective import Objective, share
-from mmseg_semi.step.views import Needs, StepViews
+from mmseg_semi.step.networks import Networks
+from mmseg_semi.step.objective import Needs, Objective, share
+from mmseg_semi.step.views import StepViews
 
 
 @MODELS.register_module()
 class SelfTrainingObjective(Objective):
-    """Cross entropy of the student on the mixed strong view against the teacher's labels of the weak view.
+    """Cross entropy of the student on the mixed strong view against the teacher's pseudo-labels of the weak view.
 
     Logs ``confident`` (share of unpadded pixels that carry a pseudo-label) every iteration, and on the log's iterations
-    ``agreement`` (share of the pixels with a pseudo-label where the student, on the mixed view, answers it)
-    and ``accuracy`` (of the teacher's labels on labelled images, where its rows include them).
+    ``agreement`` (share of the pixels with a pseudo-label where the student, on the mixed view, predicts it)
+    and ``accuracy`` (of the teacher's predictions on labelled images, if its outputs include them).
 
     Args:
         weight: A number or a schedule.
@@ -36,23 +37,26 @@ class SelfTrainingObjective(Objective):
         super().__init__(weight, name)
         self.divisor = check_divisor(divisor, name)
 
-    def bind(self, segmentor: nn.Module) -> None:
-        self._upsample = segmentor.upsample
+    def bind(self, networks: Networks) -> None:
+        self._networks = networks
 
     def compute(self, views: StepViews) -> dict[str, Tensor]:
-        labels, valid = views.pseudo_m.labels, views.valid_m
-        logits = self._upsample(views.student_m.logits, labels.shape[1:])
+        mixed = views.teacher.mixed
+        labels, valid = mixed.pseudo_m.labels, mixed.valid_m
+        logits = self._networks.upsample(views.student.mixed.logits, labels.shape[1:])
         values = {
             'loss': self_training_loss(logits, labels, valid, self.divisor),
             'confident': share(labels != IGNORE, valid),
         }
-        if views.monitor:
-            with torch.no_grad():
-                confident = labels != IGNORE
-                values['agreement'] = share(logits.argmax(dim=1) == labels, confident)
-                if views.teacher_l is not None:
-                    answer = self._upsample(views.teacher_l.logits, views.label_l.shape[1:]).argmax(
-                        dim=1
-                    )
-                    values['accuracy'] = share(answer == views.label_l, views.label_l != IGNORE)
+        if views.batch.monitor:
+            values |= self._metrics(views, logits, labels)
         return values
+
+    @torch.no_grad()
+    def _metrics(self, views: StepViews, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        metrics = {'agreement': share(logits.argmax(dim=1) == labels, labels != IGNORE)}
+        if views.teacher.labeled is not None:
+            truth = views.batch.label_l
+            logits_l = self._networks.upsample(views.teacher.labeled.logits, truth.shape[1:])
+            metrics['accuracy'] = share(logits_l.argmax(dim=1) == truth, truth != IGNORE)
+        return metrics

@@ -15,12 +15,12 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 
 from mmseg_semi.data.checks import read_names, resolve_source
+from mmseg_semi.data.decoding import IMAGE_SUFFIXES
 from mmseg_semi.data.semi_dataset import KEY, SemiDataset
 from mmseg_semi.data.transforms import LoadImage, LoadSegLabels
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 ROLES = ('labeled', 'unlabeled', 'val')
 
 

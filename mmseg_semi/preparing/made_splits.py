@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from mmseg_semi.data.decoding import IMAGE_SUFFIXES
 from mmseg_semi.data.randomness import seeded_permutation
 from mmseg_semi.data.splits import Split, read_names, summarize, write_split
 from mmseg_semi.data.transforms import read_labels
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 BALANCES = ('classes', 'stratified')
 GROUPINGS = ('whole', 'spread')
 

@@ -9,12 +9,12 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from mmseg_semi.data.decoding import IMAGE_SUFFIXES
 from mmseg_semi.data.pools import shard_index
 from mmseg_semi.data.randomness import seeded_permutation
 from mmseg_semi.errors import SetupError
 from mmseg_semi.files import remove_drafts, whole_file, write_whole
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.tif', '.tiff')
 MANIFEST = 'pool.json'
 
 

@@ -168,6 +168,7 @@ def of_config(cfg: Config) -> Lists:
         raise SetupError(
             f"{semi_dataset.KEY}.type is {whole.get('type')!r}, expected 'SemiDataset'"
         )
+    whole = semi_dataset.with_lists(whole)
     labeled, *pools = semi_dataset.build_sources(whole['labeled'], whole.get('unlabeled'))
     for dataset in (labeled, *pools):
         read_names(dataset, semi_dataset.KEY)

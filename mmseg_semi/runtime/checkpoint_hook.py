@@ -1,4 +1,4 @@
-"""Checkpoints that a crash cannot take away."""
+"""A checkpoint hook that leaves a complete checkpoint on the disk whenever a run is killed."""
 
 import os
 import re
@@ -13,37 +13,48 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmseg_semi.errors import SetupError
-from mmseg_semi.runtime.checkpoints import from_plain, is_whole, settle, to_plain
+from mmseg_semi.files import DRAFT, whole_file, write_whole
+from mmseg_semi.runtime.checkpoints import from_plain, is_whole, to_plain
+
+# Drafts of checkpoints and of last_checkpoint; version 0.1 called them NAME.tmp.
+_DRAFTS = re.compile(
+    rf'\.(.+\.pth|last_checkpoint)\.\d+{re.escape(DRAFT)}|(.+\.pth|last_checkpoint)\.tmp'
+)
 
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
-    """MMEngine's ``CheckpointHook``, with which at every instant a whole checkpoint exists.
+    """MMEngine's ``CheckpointHook`` with atomic writes.
 
-    MMEngine's own writes a file in place, after it has removed the one that ``max_keep_ckpts``
-    drops: killed in between, a run with ``max_keep_ckpts=1`` has nothing left. Here a checkpoint is
-    written under a name of its own, brought to the disk, renamed, noted in ``last_checkpoint``, and
-    only then are older ones removed; likewise the best ones.
+    MMEngine's own hook removes the checkpoint that ``max_keep_ckpts`` drops and then writes the
+    next one in place: a run with ``max_keep_ckpts=1`` that is killed in between has no checkpoint
+    left. This hook writes the checkpoint to a draft, brings the bytes to the disk, renames the
+    draft, notes the name in ``last_checkpoint``, and only then removes older files. It treats the
+    best checkpoints in the same way.
 
-    A checkpoint of an iteration that is validated is written again behind the validation, with its
-    figures. A run that goes on from one written before it (it was stopped in between) validates
-    first, so that no validation is ever missing.
+    If an iteration is both saved and validated, the hook writes its checkpoint again after the
+    validation, with the metrics. A run that resumes from a checkpoint written before its validation
+    validates first, so that no validation is missing.
 
-    What it writes is plain (:func:`mmseg_semi.runtime.checkpoints.to_plain`), and the folder can be moved:
-    ``last_checkpoint`` and the names inside a checkpoint are relative to it.
+    Checkpoints hold plain types (:func:`mmseg_semi.runtime.checkpoints.to_plain`). The folder can
+    be moved: ``last_checkpoint`` and the file names inside a checkpoint are relative to it.
 
     Args:
-        save_best: As for ``CheckpointHook``. A bare metric such as 'mIoU' means that of the network
-            that answers where the model has several ('teacher/mIoU').
+        save_best: As for ``CheckpointHook``. If the model has several networks, a bare metric such
+            as 'mIoU' is the metric of the deployed network ('teacher/mIoU').
         args, kwargs: See ``mmengine.hooks.CheckpointHook``.
 
     Raises:
-        SetupError: Before training, if ``out_dir`` is not a local folder or the data set's metainfo
-            cannot be saved; at the first validation, if ``save_best`` names no metric of it.
+        SetupError: Before training, if ``out_dir`` is no local folder or the data set's metainfo
+            cannot be saved; at the first validation, if ``save_best`` is none of its metrics.
+
+    State:
+        In the message hub: ``last_ckpt``, ``best_ckpt*``, ``keep_ckpt_ids`` (MMEngine's own), and
+        ``checkpoint_validated``, the iteration of the last validation.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Resolves ``save_best``, removes unfinished files, takes up the files of a resumed run."""
+        """Resolves ``save_best``, removes a killed run's drafts, finds a resumed run's files."""
         out_dir = str(self.out_dir or runner.work_dir)
         if '://' in out_dir:
             raise SetupError(
@@ -59,12 +70,11 @@ class AtomicCheckpointHook(CheckpointHook):
         self._stale_best: dict[str, set[str]] = {}
         self._join_names(runner)
         if is_main_process():
-            folders = {Path(runner.work_dir), Path(self.out_dir)}
-            for path in [path for folder in folders for path in folder.glob('*.tmp')]:
-                if path.name.endswith('.pth.tmp') or path.name == 'last_checkpoint.tmp':
+            for folder in {Path(runner.work_dir), Path(self.out_dir)}:
+                for path in [path for path in folder.iterdir() if _DRAFTS.fullmatch(path.name)]:
                     path.unlink(missing_ok=True)
         if runner._resume:
-            self._take_up_files(runner)
+            self._find_files(runner)
             if self._validation_is_due(runner):
                 runner.logger.info(
                     'The checkpoint was written before its validation: validating now.'
@@ -72,7 +82,7 @@ class AtomicCheckpointHook(CheckpointHook):
                 runner.val_loop.run()
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Saves the best; then the checkpoint of this iteration again, with what is known now."""
+        """Saves the best checkpoint, then this iteration's checkpoint again, with its metrics."""
         if not hasattr(self, '_surplus'):  # a validation outside training
             return
         runner.message_hub.update_info('checkpoint_validated', self._now(runner))
@@ -84,7 +94,7 @@ class AtomicCheckpointHook(CheckpointHook):
             self._save_checkpoint_with_step(runner, self._now(runner), meta)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Makes the checkpoint plain; file names in it are stored without their folder."""
+        """Converts the checkpoint to plain types and removes the folder from file names in it."""
         info = checkpoint['message_hub']['runtime_info']
         for key, value in list(info.items()):
             if key == 'last_ckpt' or key.startswith('best_ckpt'):
@@ -92,7 +102,7 @@ class AtomicCheckpointHook(CheckpointHook):
                 continue
             try:
                 to_plain(value, key)
-            except SetupError as error:  # a stranger's note to itself must not end the run
+            except SetupError as error:  # another hook's private note must not end the run
                 del info[key]
                 print_log(f'Not saved in the checkpoint: {error}', 'current', 30)
         resumed = checkpoint['message_hub']['resumed_keys']
@@ -102,7 +112,7 @@ class AtomicCheckpointHook(CheckpointHook):
             checkpoint[key] = to_plain(checkpoint[key], key)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Gives MMEngine its message hub back in the form it knows; others' files pass as they are."""
+        """Converts the message hub back to MMEngine's types; other checkpoints pass unchanged."""
         for key in ('meta', 'message_hub'):
             if key in checkpoint:
                 checkpoint[key] = from_plain(checkpoint[key])
@@ -121,8 +131,8 @@ class AtomicCheckpointHook(CheckpointHook):
         name = self.filename_tmpl.format(step)
         self.last_ckpt = str(Path(self.out_dir, name))
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        if not isinstance(runner, _WholeFiles):  # it is one behind a validation
-            runner = _WholeFiles(runner)
+        if not isinstance(runner, _AtomicRunner):  # after a validation it is one already
+            runner = _AtomicRunner(runner)
         runner.save_checkpoint(
             self.out_dir,
             name,
@@ -134,10 +144,8 @@ class AtomicCheckpointHook(CheckpointHook):
         )
         if not is_main_process():
             return
-        note = Path(runner.work_dir, 'last_checkpoint')
-        temporary = note.with_name('last_checkpoint.tmp')
-        temporary.write_text(os.path.relpath(self.last_ckpt, runner.work_dir))
-        settle(temporary, note)
+        name = os.path.relpath(self.last_ckpt, runner.work_dir)
+        write_whole(Path(runner.work_dir, 'last_checkpoint'), name)
         files = [Path(self.out_dir, self.filename_tmpl.format(other)) for other in drop]
         for path in files + self._surplus:
             path.unlink(missing_ok=True)
@@ -151,14 +159,15 @@ class AtomicCheckpointHook(CheckpointHook):
         unknown = [key for key in self.key_indicators if key not in metrics]
         if unknown:
             raise SetupError(
-                f"default_hooks.checkpoint.save_best='{unknown[0]}' is no metric of the validation; "
+                f"default_hooks.checkpoint.save_best='{unknown[0]}' is no metric of the "
+                'validation; '
                 f'choose among {", ".join(metrics)}'
             )
-        # The base class removes the best so far before it writes its successor: unknown to it, the
-        # old file stays, and is removed here.
+        # The base class removes the old best file before it writes the new one. So it does not get
+        # to know the old file, which is removed here after the new one is complete.
         old = self._best_names()
         self._set_best_names(dict.fromkeys(old))
-        super()._save_best_checkpoint(_WholeFiles(runner), metrics)
+        super()._save_best_checkpoint(_AtomicRunner(runner), metrics)
         new = self._best_names()
         self._set_best_names({key: new[key] or old[key] for key in new})
         for key, path in new.items():
@@ -173,11 +182,11 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _name_metrics(self, runner: Runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        answering = getattr(model, 'answering', None)
-        if not self.save_best or answering is None:
+        predicting = getattr(model, 'predicting_network', None)
+        if not self.save_best or predicting is None:
             return
         names = {
-            key: key if '/' in key or key == 'auto' else f'{answering}/{key}'
+            key: key if '/' in key or key == 'auto' else f'{predicting}/{key}'
             for key in self.save_best
         }
         self.save_best = self.key_indicators = list(names.values())
@@ -195,7 +204,7 @@ class AtomicCheckpointHook(CheckpointHook):
             self.best_ckpt_path_dict = dict(names)
 
     def _join_names(self, runner: Runner) -> None:
-        """Names from a checkpoint, to paths in today's folder, wherever it was saved."""
+        """Replaces the folder of file names in the message hub by the folder of this run."""
         info = runner.message_hub.runtime_info
         for key in [key for key in info if key == 'last_ckpt' or key.startswith('best_ckpt')]:
             if info[key]:
@@ -210,8 +219,8 @@ class AtomicCheckpointHook(CheckpointHook):
                 }
             )
 
-    def _take_up_files(self, runner: Runner) -> None:
-        """What a crash left behind is removed when its successor is whole, as it would have been."""
+    def _find_files(self, runner: Runner) -> None:
+        """Finds the files of the resumed run, also those that it did not come to remove."""
         steps = sorted(step for step in self._steps('') if step <= self._now(runner))
         if self.max_keep_ckpts > 0 and steps:
             self.keep_ckpt_ids.clear()
@@ -249,8 +258,8 @@ class AtomicCheckpointHook(CheckpointHook):
         return [int(match[1]) for match in found if match]
 
 
-class _WholeFiles:
-    """A runner whose ``save_checkpoint`` shows the file under its name only when it is whole."""
+class _AtomicRunner:
+    """A runner whose ``save_checkpoint`` writes to a draft first, see :func:`whole_file`."""
 
     def __init__(self, runner: Any) -> None:
         self._runner = runner
@@ -260,6 +269,8 @@ class _WholeFiles:
 
     def save_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
         kwargs.pop('file_client_args', None)
-        self._runner.save_checkpoint(out_dir, f'{filename}.tmp', *args, **kwargs)
-        if is_main_process():
-            settle(Path(out_dir, f'{filename}.tmp'), Path(out_dir, filename))
+        if not is_main_process():  # collects its part of the checkpoint and writes nothing
+            self._runner.save_checkpoint(out_dir, filename, *args, **kwargs)
+            return
+        with whole_file(Path(out_dir, filename)) as draft:
+            self._runner.save_checkpoint(str(draft.parent), draft.name, *args, **kwargs)

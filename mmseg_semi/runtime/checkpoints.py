@@ -1,10 +1,9 @@
-"""Checkpoint files: plain contents, whole at every instant, findable after a move.
+"""Contents of checkpoint files, and the newest checkpoint of a run.
 
-Plain means tensors, numbers, strings, lists, tuples, sets and dicts, so that
-``torch.load(weights_only=True)`` reads a file of ours without any allow-list.
+A checkpoint of this package holds plain types only: tensors, numbers, strings, lists, tuples, sets
+and dicts. ``torch.load(weights_only=True)`` reads it without any allow-list.
 """
 
-import os
 import zipfile
 from collections import OrderedDict, deque
 from collections.abc import Mapping
@@ -16,27 +15,34 @@ import torch
 from mmengine.logging import HistoryBuffer, print_log
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.files import commit
 
 _ARRAY = '__ndarray__'
 _HISTORY = '__history__'
 
+settle = commit  # its name in version 0.1
+
 
 def to_plain(value: Any, path: str = 'checkpoint') -> Any:
-    """Rebuild ``value`` from plain types.
+    """Convert ``value`` to plain types.
 
-    numpy scalars become numbers, paths strings, dicts of any class dicts. A numpy array becomes
-    ``{'__ndarray__': tensor}`` and a ``HistoryBuffer`` ``{'__history__': ...}``, which
-    :func:`from_plain` turns back.
+    NumPy scalars become numbers, paths become strings, and mappings of any class become dicts. A
+    NumPy array becomes ``{'__ndarray__': tensor}`` and a ``HistoryBuffer`` becomes
+    ``{'__history__': ...}``; :func:`from_plain` converts these two back.
 
     Args:
         value: A checkpoint, or any part of one.
-        path: Where it stands, for the error.
+        path: Dotted place of ``value`` in the checkpoint, for the error.
 
     Returns:
-        The plain copy. Tensors are shared with ``value``.
+        The plain copy. It shares its tensors with ``value``.
 
     Raises:
-        SetupError: If it holds an object for which there is no plain form.
+        SetupError: If ``value`` holds an object that has no plain form.
+
+    Example:
+        >>> to_plain({'lr': np.float64(0.1), 'file': Path('a') / 'b'})
+        {'lr': 0.1, 'file': 'a/b'}
     """
     if isinstance(value, np.generic):
         return to_plain(value.item(), path)
@@ -70,13 +76,13 @@ def to_plain(value: Any, path: str = 'checkpoint') -> Any:
         if isinstance(value, base):
             return base(value)
     raise SetupError(
-        f"'{path}' holds a {type(value).__module__}.{type(value).__qualname__}, which no checkpoint "
-        'can hold as plain data; let what saves it there save numbers, strings, lists, dicts or tensors'
+        f"'{path}' holds a {type(value).__module__}.{type(value).__qualname__}, which has no plain "
+        'form for a checkpoint; save numbers, strings, lists, dicts or tensors there'
     )
 
 
 def from_plain(value: Any) -> Any:
-    """Turn back what :func:`to_plain` wrote for arrays and history buffers."""
+    """Convert the arrays and history buffers of :func:`to_plain` back."""
     if isinstance(value, Mapping):
         if value.keys() == {_ARRAY}:
             return value[_ARRAY].cpu().numpy()
@@ -90,26 +96,11 @@ def from_plain(value: Any) -> Any:
     return value
 
 
-def settle(temporary: Path, final: Path) -> None:
-    """Give a written file its name, once its bytes are on the disk.
-
-    A reader, or a run that goes on after a crash, sees the old file or the new one, never a part.
-    """
-    with open(temporary, 'rb+') as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, final)
-    if os.name == 'posix':  # the new name itself is on the disk only with its folder
-        folder = os.open(final.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
 def is_whole(path: Path) -> bool:
-    """Whether ``path`` is a checkpoint that was written to its end.
+    """Whether ``path`` is a complete checkpoint.
 
-    A checkpoint is a zip archive, whose directory stands at the end. Its records are not read.
+    A checkpoint is a zip archive and its directory stands at the end, so a file that was cut short
+    has none. The records themselves are not read.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -119,17 +110,17 @@ def is_whole(path: Path) -> bool:
 
 
 def latest_checkpoint(work_dir: str | Path) -> Path | None:
-    """The newest whole checkpoint of a run.
+    """Find the newest complete checkpoint of a run.
 
-    The file that ``last_checkpoint`` names, looked up beside it if the folder was moved; where that
-    one is missing or damaged, the whole one with the highest iteration (or epoch) in its name, and
-    the log says so.
+    This is the file that ``last_checkpoint`` names, or the file of that name beside it if the
+    folder was moved. If that file is missing or damaged, it is the complete one with the highest
+    iteration (or epoch) in its name, and the log reports this.
 
     Args:
         work_dir: The folder of the run.
 
     Returns:
-        Its path, or None where there is no whole one.
+        Path of the checkpoint, or None if there is no complete one.
     """
     work_dir = Path(work_dir)
     note = work_dir / 'last_checkpoint'
@@ -146,6 +137,6 @@ def latest_checkpoint(work_dir: str | Path) -> Path | None:
     found = next((path for path in numbered if is_whole(path)), None)
     if named is not None:
         state = 'damaged' if named.exists() else 'missing'
-        remains = 'no other one is left' if found is None else f'going on from {found.name}'
+        remains = 'no other one is left' if found is None else f'using {found.name} instead'
         print_log(f'The last checkpoint {named} is {state}; {remains}.', 'current', 30)
     return found

@@ -1,4 +1,4 @@
-"""Validation and test loops that score student and teacher in one pass over the data."""
+"""Validation and test loops that evaluate student and teacher in one pass over the data."""
 
 import copy
 
@@ -11,7 +11,7 @@ from mmseg_semi.step.hooks import bare_model
 
 
 class _BothNetworks:
-    """Mixed into mmengine's loops: one evaluator a network, metrics named ``<network>/<metric>``."""
+    """Mixin for MMEngine's loops: an evaluator per network, metrics ``<network>/<metric>``."""
 
     def _score(self, stage: str) -> dict:
         self.runner.call_hook(f'before_{stage}')
@@ -23,10 +23,13 @@ class _BothNetworks:
         return metrics
 
     def evaluate(self, stage: str) -> dict:
-        """The metrics of all networks; of the hooks only those around each batch are called.
+        """Compute the metrics of all networks; calls only the hooks around each batch.
 
         Args:
             stage: 'val' or 'test'.
+
+        Returns:
+            Metrics by name.
         """
         model = bare_model(self.runner)
         names = [None]  # a plain segmentor has one network and plain metric names
@@ -57,10 +60,10 @@ class _BothNetworks:
                 if name is None:
                     outputs = getattr(self.runner.model, f'{stage}_step')(batch)
                 else:
-                    with model.answer_with(name):
+                    with model.predict_with(name):
                         outputs = getattr(self.runner.model, f'{stage}_step')(batch)
-            if shown is None or name == getattr(model, 'answering', None):
-                shown = outputs  # what hooks draw is the network that answers
+            if shown is None or name == getattr(model, 'predicting_network', None):
+                shown = outputs  # hooks draw the network that predicts
             evaluator.process(data_samples=outputs, data_batch=batch)
         self.runner.call_hook(
             f'after_{stage}_iter', batch_idx=index, data_batch=batch, outputs=shown
@@ -69,11 +72,13 @@ class _BothNetworks:
 
 @LOOPS.register_module()
 class TeacherStudentValLoop(_BothNetworks, ValLoop):
-    """mmdetection's loop of this name, with one pass over the data instead of two.
+    """A validation loop that evaluates student and teacher.
+
+    It corresponds to mmdetection's loop of this name, with one pass over the data instead of two.
 
     Args:
-        networks: Names to score, e.g. ['student']; default all that the model has.
-        args, kwargs: mmengine's ``ValLoop``.
+        networks: Names of the networks to evaluate, such as ['student']; default all of the model.
+        args, kwargs: See MMEngine's ``ValLoop``.
     """
 
     def __init__(self, *args, networks: list[str] | None = None, **kwargs) -> None:
@@ -87,7 +92,7 @@ class TeacherStudentValLoop(_BothNetworks, ValLoop):
 
 @LOOPS.register_module()
 class TeacherStudentTestLoop(_BothNetworks, TestLoop):
-    """The test loop to :class:`TeacherStudentValLoop`."""
+    """The test loop that corresponds to :class:`TeacherStudentValLoop`; it has its arguments."""
 
     def __init__(self, *args, networks: list[str] | None = None, **kwargs) -> None:
         super().__init__(*args, **kwargs)

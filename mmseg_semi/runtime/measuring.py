@@ -1,7 +1,7 @@
 """Time, arithmetic and memory of the parts of a training step.
 
-The segmentor marks the parts of a step with :func:`mmseg_semi.step.parts.part`. They are ranges in any
-trace of torch's profiler, and what ``tools/benchmark.py`` reports by name.
+The segmentor marks the parts of a step with :func:`mmseg_semi.step.parts.part`. They are profiling
+ranges in a trace of torch's profiler, and ``tools/benchmark.py`` reports them.
 """
 
 import gc
@@ -10,9 +10,10 @@ import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import accumulate
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,17 +24,18 @@ from torch.utils.flop_counter import flop_registry
 from mmseg_semi.step.parts import PREFIX, observed_by, part
 
 T = TypeVar('T')
+MIB = 2**20
 
 
 class Meter:
-    """Sums a growing reading, such as the time, by part; what lies in no part is charged to ``rest``.
+    """Sums the increase of a counter, such as the time, by part of the step.
 
-    A part inside a part is charged to the inner one alone, so the sums always add up to the whole. One meter runs at a
-    time.
+    Time in nested parts counts for the innermost part only, so the sums add up to the total. Only
+    one meter can run at a time.
 
     Args:
-        read: The reading, a number that never falls.
-        rest: Name of everything outside of parts.
+        read: Returns the counter, a number that never decreases.
+        rest: Name for everything outside of parts.
 
     Example:
         >>> with Meter(time.perf_counter) as meter:
@@ -51,7 +53,7 @@ class Meter:
 
     @property
     def total(self) -> float:
-        """The reading's rise from the first to the last line of the ``with`` block."""
+        """The counter's increase over the ``with`` block."""
         return sum(self.sums.values())
 
     def _charge(self) -> None:
@@ -62,7 +64,7 @@ class Meter:
 
     @contextmanager
     def span(self, name: str, inner: AbstractContextManager) -> Iterator[None]:
-        """Charge the block to ``name``; see :func:`part`."""
+        """Count the block for ``name``; see :func:`part`."""
         self._charge()
         self._names.append(name)
         try:
@@ -87,9 +89,12 @@ def clock(device: torch.device, cpu_time: bool = False) -> Callable[[], float]:
     """A clock in seconds.
 
     Args:
-        device: On a GPU each reading first waits until the device has finished what it was given.
-        cpu_time: Time that this process spent computing, over all its threads, instead of time that passed: what other
-            processes take of the machine is left out, and so is waiting for data. For a CPU.
+        device: The device that computes. On a GPU each reading first waits for the device.
+        cpu_time: On a CPU, measure the CPU time of this process over all its threads instead of the
+            elapsed time. It contains neither the load by other processes nor waiting for data.
+
+    Returns:
+        A function that returns the time.
     """
     if device.type != 'cuda':
         return time.process_time if cpu_time else time.perf_counter
@@ -102,7 +107,7 @@ def clock(device: torch.device, cpu_time: bool = False) -> Callable[[], float]:
 
 
 class _FlopMode(TorchDispatchMode):
-    """Counts as torch's FlopCounterMode does, without its module hooks, which no ``autograd.grad`` survives."""
+    """torch's FlopCounterMode without its module hooks, which break with ``autograd.grad``."""
 
     total = 0
 
@@ -114,11 +119,24 @@ class _FlopMode(TorchDispatchMode):
         return out
 
 
-def count_flops(step: Callable[[], object]) -> dict[str, int]:
-    """Floating-point operations of one step by part.
+def in_order(runs: Iterable[dict]) -> list[str]:
+    """Names of all parts in the order in which a step reaches them, then 'other'."""
+    names = dict.fromkeys(name for run in runs for name in run)
+    names.pop('other', None)
+    return [*names, 'other']
 
-    Counted are matrix products and convolutions, forward and backward, a multiply-add as two; not counted is what is done
-    once an element (norms, activations, resizing, softmax, the optimiser).
+
+def count_flops(step: Callable[[], object]) -> dict[str, int]:
+    """Count the floating-point operations of one step by part.
+
+    Matrix products and convolutions count, forward and backward, with two operations for a
+    multiply-add. Elementwise operations do not count (norms, activations, resizing, softmax, the
+    optimiser).
+
+    Example:
+        >>> a, b = torch.rand(2, 3), torch.rand(3, 5)
+        >>> count_flops(lambda: a @ b)
+        {'other': 60}
     """
     with _FlopMode() as mode, Meter(lambda: mode.total) as meter:
         step()
@@ -129,12 +147,21 @@ def count_flops(step: Callable[[], object]) -> dict[str, int]:
 
 
 def interleave(steps: Sequence[Callable[[], T]], rounds: int, warmup: int = 0) -> list[list[T]]:
-    """Run all steps in turn, ``rounds`` times, so that a machine that is slow for a while is slow for all of them.
+    """Run all steps in turn, ``rounds`` times: a slow phase of the machine affects all of them.
 
-    Every other round runs in the opposite order, lest one step always follow the same other one.
+    Every other round runs in the opposite order, so that no step always follows the same other one.
+
+    Args:
+        steps: The steps.
+        rounds: Number of rounds whose results are returned.
+        warmup: Number of rounds before them.
 
     Returns:
-        What each step returned, round by round, in the order of ``steps``; without the warm-up rounds.
+        For each step the results of its rounds.
+
+    Example:
+        >>> interleave([lambda: 'a', lambda: 'b'], rounds=2)
+        [['a', 'a'], ['b', 'b']]
     """
     results: list[list[T]] = [[] for _ in steps]
     for index in range(warmup + rounds):
@@ -148,10 +175,10 @@ def interleave(steps: Sequence[Callable[[], T]], rounds: int, warmup: int = 0) -
 
 @dataclass(frozen=True)
 class Ratio:
-    """How much longer A takes than B, from interleaved pairs."""
+    """The time of A over the time of B, from interleaved pairs."""
 
     median: float
-    """Of the pairs' ratios."""
+    """Median of the pairs' ratios."""
     low: float
     """Lower quartile of the pairs' ratios."""
     high: float
@@ -162,7 +189,7 @@ class Ratio:
 
     @classmethod
     def of(cls, a: Sequence[float], b: Sequence[float]) -> 'Ratio':
-        """From as many times of A as of B, pair by pair."""
+        """Compute the ratio from times of A and B, pair by pair."""
         ratios = [x / y for x, y in zip(a, b, strict=True)]
         low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
         return cls(
@@ -175,9 +202,55 @@ class Ratio:
 
     def __str__(self) -> str:
         return (
-            f'{self.median:.3f} (median of {self.pairs} pairs, quartiles {self.low:.3f} and {self.high:.3f}; '
-            f'ratio of medians {self.of_medians:.3f})'
+            f'{self.median:.3f} (median of {self.pairs} pairs, quartiles {self.low:.3f} and '
+            f'{self.high:.3f}; ratio of medians {self.of_medians:.3f})'
         )
+
+
+def timed(step: Callable[[], object], device: torch.device, cpu_time: bool = False) -> float:
+    """Seconds of one call; see :func:`clock` for the arguments."""
+    read = clock(device, cpu_time)
+    start = read()
+    step()
+    return read() - start
+
+
+def measure_calls(
+    calls: dict[str, Callable[[], object]],
+    device: torch.device,
+    rounds: int,
+    warmup: int = 0,
+    cpu_time: bool = False,
+) -> dict[str, Any]:
+    """Time one or two calls, interleaved.
+
+    Args:
+        calls: Name -> call.
+        device: The device that the calls compute on.
+        rounds: Measured runs of each call.
+        warmup: Runs of each call before them.
+        cpu_time: See :func:`clock`.
+
+    Returns:
+        ``seconds`` (name -> median), ``runs`` (name -> all times) and, for two calls, ``ratio`` and
+        ``ratio_text``, the first over the second.
+
+    Example:
+        >>> calls = {'a': lambda: sum(range(1000)), 'b': lambda: sum(range(1000))}
+        >>> measured = measure_calls(calls, torch.device('cpu'), rounds=3)
+        >>> list(measured['seconds']), measured['ratio']['pairs']
+        (['a', 'b'], 3)
+    """
+    steps = [partial(timed, call, device, cpu_time) for call in calls.values()]
+    runs = dict(zip(calls, interleave(steps, rounds, warmup), strict=True))
+    result: dict[str, Any] = {
+        'seconds': {name: statistics.median(own) for name, own in runs.items()},
+        'runs': runs,
+    }
+    if len(runs) == 2:
+        ratio = Ratio.of(*runs.values())
+        result['ratio'], result['ratio_text'] = asdict(ratio), str(ratio)
+    return result
 
 
 # -- memory ------------------------------------------------------------------------------------
@@ -185,24 +258,25 @@ class Ratio:
 
 @dataclass
 class Memory:
-    """What one call allocated, in bytes, above what was there before it."""
+    """Bytes that one call allocated above the level before it."""
 
     rise: int
-    """The most that was allocated at one time."""
+    """The peak."""
     kept: int
-    """What was still allocated at the end; 0 unless the call left something behind."""
+    """The bytes that are still allocated at the end; 0 for a call without lasting results."""
     largest: int | None
     """The largest single allocation; None on a GPU."""
     parts: dict[str, int] = field(default_factory=dict)
-    """The rise while inside each part; empty on a GPU."""
+    """The peak inside each part; empty on a GPU."""
 
 
 def trace_memory(step: Callable[[], object], device: torch.device) -> Memory:
-    """Run a step twice and report the allocations of the second run.
+    """Run a step twice and return the allocations of the second run.
 
-    The first one brings what steps hand on to each other into the account. On the CPU, every request to PyTorch's
-    allocator is counted (``torch.profiler``): tensors, and temporaries inside operations, but not the scratch memory
-    of the oneDNN library or anything of Python's. On a GPU it is ``torch.cuda.max_memory_allocated``.
+    The first run allocates what one step keeps for the next. On the CPU, every request to PyTorch's
+    allocator counts (``torch.profiler``): tensors, and temporaries inside operations, but neither
+    the scratch memory of the oneDNN library nor Python's own. On a GPU the peak is
+    ``torch.cuda.max_memory_allocated``.
     """
     if device.type == 'cuda':
         step()
@@ -245,7 +319,13 @@ def trace_memory(step: Callable[[], object], device: torch.device) -> Memory:
 
 
 def stored_bytes(tensors: Iterable[Tensor]) -> int:
-    """Bytes of the distinct storages behind tensors: shared ones count once, a view counts as its whole base."""
+    """Bytes of the storages of tensors: a shared storage counts once, a view as its base.
+
+    Example:
+        >>> a = torch.zeros(10)
+        >>> stored_bytes([a, a[:2]])
+        40
+    """
     storages = {}
     for tensor in tensors:
         storage = tensor.untyped_storage()

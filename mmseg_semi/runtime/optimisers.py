@@ -1,4 +1,4 @@
-"""The optimiser of the student, and mixed precision without a GPU."""
+"""The optimiser of the student, and mixed precision on a CPU."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +14,8 @@ from torch import nn
 class CPUAmpOptimWrapper(OptimWrapper):
     """An optimiser wrapper whose forward passes run under bfloat16 autocast on the CPU.
 
-    MMEngine's ``AmpOptimWrapper`` refuses to work without an accelerator. bfloat16 has the exponent
-    range of float32, so there is no loss scale; parameters, gradients and the step stay float32.
+    MMEngine's ``AmpOptimWrapper`` needs an accelerator. bfloat16 has the exponent range of float32,
+    so no loss scale is needed; parameters, gradients and the optimiser's step stay float32.
 
     Args:
         kwargs: See ``mmengine.optim.OptimWrapper``.
@@ -23,7 +23,7 @@ class CPUAmpOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Autocast, within the gradient accumulation context of the base class."""
+        """Autocast inside the gradient accumulation context of the base class."""
         with (
             super().optim_context(model),
             autocast(device_type='cpu', dtype=torch.bfloat16),
@@ -33,11 +33,12 @@ class CPUAmpOptimWrapper(OptimWrapper):
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class StudentOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """MMEngine's default constructor over what the segmentor's optimiser trains: student and objectives.
+    """MMEngine's default constructor, restricted to the parameters of student and objectives.
 
-    The default one also lists the teacher's and the estimators' frozen tensors, and refuses a teacher that shares the
-    student's parameters. Names in ``custom_keys`` match below ``student.`` and ``objectives.``. A parameter in two places
-    counts once, by the first of its names. A model without a ``student`` is passed on unchanged.
+    The default constructor also lists the frozen tensors of the teacher and of the estimators, and
+    raises an error for a teacher that shares the student's parameters. Names in ``custom_keys``
+    match below ``student.`` and ``objectives.``. A parameter with two names counts once, under the
+    first one. For a model without a ``student`` this is the default constructor.
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
@@ -61,7 +62,7 @@ class StudentOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         prefix: str = '',
         is_dcn_module: int | float | None = None,
     ) -> None:
-        """The base class's walk over the modules, without the second group of a shared parameter."""
+        """Adds groups as the base class does, but only one for a shared parameter."""
         super().add_params(params, module, prefix=prefix, is_dcn_module=is_dcn_module)
         if not prefix:
             first = {id(group['params'][0]): group for group in reversed(params)}

@@ -1,6 +1,6 @@
-"""Pictures of what a network sees and answers: pure functions from tensors to uint8 RGB arrays.
+"""Drawing: pure functions from images, labels and numbers to uint8 RGB arrays.
 
-Labels are (H, W) integers in [0, K) or IGNORE, pictures (H, W, 3) arrays.
+Labels are (H, W) integers in [0, K) or IGNORE, pictures are (H, W, 3) arrays.
 """
 
 import math
@@ -10,7 +10,7 @@ import cv2
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmseg_semi.labels import IGNORE
 
@@ -20,7 +20,10 @@ _LINE = 14
 
 
 def default_palette(num_classes: int) -> list[tuple[int, int, int]]:
-    """Colours that are far apart, for data sets that come without: no grey, so that IGNORE stands out."""
+    """K well separated colours, for data sets without a palette.
+
+    No colour is grey, so that ignored labels stand out.
+    """
     hues = (np.arange(num_classes) * 0.618033988749895) % 1  # golden ratio: neighbours differ
     values = np.where(np.arange(num_classes) % 2, 0.65, 1.0)
     hsv = np.stack([hues, np.full(num_classes, 0.85), values], axis=1)
@@ -30,12 +33,20 @@ def default_palette(num_classes: int) -> list[tuple[int, int, int]]:
 def undo_normalization(
     images: Tensor, mean: Tensor | None, std: Tensor | None, is_bgr: bool = False
 ) -> list[Picture]:
-    """The pictures that a data preprocessor normalised.
+    """Turn normalised images back into pictures.
 
     Args:
         images: (N, 3, H, W) float, normalised.
-        mean, std: 3 numbers each, in 0..255; None where nothing was normalised.
-        is_bgr: The channels are blue, green, red.
+        mean, std: 3 numbers each, in 0..255; None if the images are not normalised.
+        is_bgr: Whether the channels are blue, green, red.
+
+    Returns:
+        N pictures.
+
+    Example:
+        >>> image = Tensor([0.0, 1.0, -1.0]).view(1, 3, 1, 1)
+        >>> undo_normalization(image, Tensor([100, 100, 100]), Tensor([50, 50, 50]))[0].tolist()
+        [[[100, 150, 50]]]
     """
     images = images.detach().float().cpu()
     if mean is not None:
@@ -44,17 +55,50 @@ def undo_normalization(
     return [picture[..., ::-1] if is_bgr else picture for picture in pictures]
 
 
+def swaps_channels(preprocessor: nn.Module) -> bool:
+    """Whether a ``SegDataPreProcessor`` turns the BGR of MMCV into RGB.
+
+    The two distributions of MMSegmentation have the attribute under different names.
+    """
+    return getattr(
+        preprocessor, '_channel_conversion', getattr(preprocessor, 'channel_conversion', False)
+    )
+
+
+def undo_preprocessing(images: Tensor, preprocessor: nn.Module) -> list[Picture]:
+    """Turn the images of a data preprocessor back into pictures.
+
+    Args:
+        images: (N, 3, H, W) float, as the preprocessor returns them.
+        preprocessor: A ``SegDataPreProcessor``, or a ``SemiDataPreprocessor`` around one.
+
+    Returns:
+        N pictures.
+    """
+    inner = getattr(preprocessor, 'data_preprocessor', preprocessor)
+    mean, std = getattr(inner, 'mean', None), getattr(inner, 'std', None)
+    return undo_normalization(images, mean, std, is_bgr=not swaps_channels(inner))
+
+
 def paint_labels(
     labels: Tensor | np.ndarray,
     palette: Sequence[Sequence[int]],
     valid: Tensor | np.ndarray | None = None,
 ) -> Picture:
-    """Labels in the colours of their classes, IGNORE striped in light greys, padding black.
+    """Paint labels in the colours of their classes, IGNORE in light grey stripes, padding in black.
 
     Args:
         labels: (H, W) integers in [0, K) or IGNORE.
         palette: K colours of 3 numbers in 0..255.
-        valid: (H, W) bool, False where the pixel is padding; None where nothing is.
+        valid: (H, W) bool, False where the pixel is padding; None if there is no padding.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Example:
+        >>> labels = np.array([[0, 1]])
+        >>> paint_labels(labels, [(255, 0, 0), (0, 255, 0)]).tolist()
+        [[[255, 0, 0], [0, 255, 0]]]
     """
     labels = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels).astype(np.int64)
     colours = np.zeros((max(IGNORE + 1, len(palette)), 3), np.uint8)
@@ -75,20 +119,20 @@ def overlay_labels(
     palette: Sequence[Sequence[int]],
     opacity: float = 0.5,
 ) -> Picture:
-    """Labels laid over their picture; IGNORE is striped, as :func:`paint_labels` has it.
+    """Lay labels over their picture, in the colours of :func:`paint_labels`.
 
     Args:
         picture: (H, W, 3).
-        labels: (H, W).
+        labels: (H, W) integers in [0, K) or IGNORE.
         palette: K colours.
-        opacity: Of the labels, in [0, 1].
+        opacity: Opacity of the labels, in [0, 1].
     """
     colours = paint_labels(labels, palette)
     return (opacity * colours + (1 - opacity) * picture).round().astype(np.uint8)
 
 
 def mark_padding(picture: Picture, valid: Tensor | np.ndarray) -> Picture:
-    """The picture with its padding in dark red stripes.
+    """Paint the padding of a picture in dark red stripes.
 
     Args:
         picture: (H, W, 3).
@@ -106,7 +150,7 @@ def mark_padding(picture: Picture, valid: Tensor | np.ndarray) -> Picture:
 def outline(
     picture: Picture, region: Tensor | np.ndarray, colour: Sequence[int] = (255, 230, 0)
 ) -> Picture:
-    """The picture with a line, two pixels wide, along the inner border of a region.
+    """Draw a line, two pixels wide, along the inner border of a region.
 
     Args:
         picture: (H, W, 3).
@@ -121,11 +165,11 @@ def outline(
 
 
 def legend(swatches: Sequence[tuple[str, Picture]], width: int) -> Picture:
-    """Names beside their colours, in as many lines as they need.
+    """Draw names beside their colours, in as many lines as they need.
 
     Args:
-        swatches: Name and picture of its colour, small.
-        width: Of the result, in pixels.
+        swatches: Each name with a small picture of its colour.
+        width: Width of the result, in pixels.
     """
     font = ImageFont.load_default()
     places, left, top, high = [], _GAP, _GAP, max(p.shape[0] for _, p in swatches)
@@ -144,7 +188,7 @@ def legend(swatches: Sequence[tuple[str, Picture]], width: int) -> Picture:
 
 
 def lines_of_text(lines: Sequence[str], width: int) -> Picture:
-    """Lines of black text on white, broken where they are longer than ``width`` pixels."""
+    """Write black text on white; lines longer than ``width`` pixels are broken."""
     font, broken = ImageFont.load_default(), []
     for line in lines:
         broken.append('')
@@ -164,11 +208,11 @@ def lines_of_text(lines: Sequence[str], width: int) -> Picture:
 def paint_values(
     values: Tensor | np.ndarray, low: float = 0.0, high: float = 1.0, colors: str = 'viridis'
 ) -> Picture:
-    """A map of numbers in matplotlib's colours, dark for ``low`` and below, bright for ``high`` and above.
+    """Paint a map of numbers in matplotlib's colours.
 
     Args:
-        values: (H, W).
-        low, high: Ends of the scale.
+        values: (H, W) numbers.
+        low, high: Ends of the scale: ``low`` and less is dark, ``high`` and more is bright.
         colors: Name of a colour map of matplotlib.
     """
     values = np.asarray(values.detach().float().cpu() if isinstance(values, Tensor) else values)
@@ -177,7 +221,7 @@ def paint_values(
 
 
 def shrink(picture: Picture, side: int, smooth: bool = True) -> Picture:
-    """The picture with its longer side at most ``side`` pixels; ``smooth=False`` for labels."""
+    """Shrink a picture to at most ``side`` pixels a side; ``smooth=False`` for labels."""
     height, width = picture.shape[:2]
     if max(height, width) <= side:
         return picture
@@ -190,12 +234,13 @@ def shrink(picture: Picture, side: int, smooth: bool = True) -> Picture:
 def sheet(
     rows: Sequence[Sequence[Picture]], titles: Sequence[str] = (), captions: Sequence[str] = ()
 ) -> Picture:
-    """Pictures in rows and columns on white.
+    """Arrange pictures in rows and columns on white.
 
     Args:
-        rows: Pictures of any size; a column is as wide as its widest, a row as high as its highest.
-        titles: One above each column.
-        captions: One above each row.
+        rows: Pictures of any size. A column is as wide as its widest picture, a row as high as its
+            highest.
+        titles: One title above each column.
+        captions: One caption above each row.
     """
     columns = max(len(row) for row in rows)
     widths = [max(row[c].shape[1] for row in rows if c < len(row)) for c in range(columns)]

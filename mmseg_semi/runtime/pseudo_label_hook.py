@@ -1,4 +1,4 @@
-"""Pictures of what the student is taught: the unlabelled views of a step and their pseudo-labels."""
+"""Pictures of the unlabelled views of a training step and of their pseudo-labels."""
 
 import os
 import re
@@ -14,6 +14,7 @@ from PIL import Image
 from torch import nn
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.files import whole_file
 from mmseg_semi.runtime.pictures import (
     Picture,
     default_palette,
@@ -21,7 +22,7 @@ from mmseg_semi.runtime.pictures import (
     paint_values,
     sheet,
     shrink,
-    undo_normalization,
+    undo_preprocessing,
 )
 from mmseg_semi.step.hooks import find_segmentor
 from mmseg_semi.step.views import StepViews
@@ -31,28 +32,28 @@ TITLES = ('weak view', 'strong, mixed', 'pseudo-label', 'pseudo-label, mixed', '
 
 @HOOKS.register_module()
 class PseudoLabelHook(Hook):
-    """Draws the unlabelled images of every ``interval``-th step, one a row.
+    """Draws the unlabelled images of every ``interval``-th step, one per row.
 
-    Columns: the weak view that the teacher saw; the mixed strong view that the student saw; the
-    pseudo-labels of either, striped where the teacher was not sure enough, black in the padding; the
-    teacher's confidence, from dark (0) to bright (1). Steps in which nothing asked for pseudo-labels
-    (a recipe's first phase) are passed over.
+    The columns are: the weak view of the teacher; the mixed strong view of the student; the
+    pseudo-labels of both, striped where the confidence is below the threshold and black in the
+    padding; the teacher's confidence, from dark (0) to bright (1). The hook skips steps without
+    pseudo-labels, such as a recipe's first phase.
 
-    The first process writes ``pseudo_labels/iter_<n>.png`` in the work_dir, and hands the picture to
-    the visualizer's backends (TensorBoard and others; LocalVisBackend, which would keep every one a
-    second time, is left out).
+    The first process writes ``pseudo_labels/iter_<n>.png`` in the work_dir and passes the picture
+    to the visualizer's backends, such as TensorBoard. LocalVisBackend is left out, because it would
+    keep every picture a second time.
 
     Args:
-        interval: Draw every so many iterations.
-        num_images: Rows of a picture at most.
-        max_keep: Files kept; older ones are removed.
-        side: The longer side of each image, in pixels, at most.
+        interval: Iterations between two pictures.
+        num_images: Largest number of rows of a picture.
+        max_keep: Number of files to keep; the hook removes older ones.
+        side: Largest length of each image's longer side, in pixels.
 
     Raises:
-        SetupError: A number below 1; a model that is no ``SemiSegmentor``, before training.
+        SetupError: If a number is below 1; before training, if the model is no ``SemiSegmentor``.
     """
 
-    # in front of SemiStepHook (NORMAL), which lets go of the step's views
+    # before SemiStepHook (NORMAL), which releases the step's views
     priority = 'HIGH'
 
     def __init__(
@@ -60,8 +61,8 @@ class PseudoLabelHook(Hook):
     ) -> None:
         if min(interval, num_images, max_keep, side) < 1:
             raise SetupError(
-                f'PseudoLabelHook: interval={interval}, num_images={num_images}, max_keep={max_keep}, '
-                f'side={side}; expected numbers >= 1'
+                f'PseudoLabelHook: interval={interval}, num_images={num_images}, '
+                f'max_keep={max_keep}, side={side}; expected numbers >= 1'
             )
         self.interval = interval
         self.num_images = num_images
@@ -79,11 +80,11 @@ class PseudoLabelHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Draws, where this is one of the iterations."""
+        """Draws the step if its iteration is due."""
         views = self._segmentor.last_views
         if not self.every_n_train_iters(runner, self.interval) or not is_main_process():
             return
-        if views is None or views.pseudo_u is None:
+        if views is None or views.teacher is None or views.teacher.mixed is None:
             return
         step = runner.iter + 1
         picture = self.draw(views, self._segmentor.data_preprocessor)
@@ -96,36 +97,37 @@ class PseudoLabelHook(Hook):
         """The picture of a step whose unlabelled images have pseudo-labels.
 
         Args:
-            views: The step.
-            preprocessor: What normalised its images.
+            views: The step's tensors.
+            preprocessor: The data preprocessor that normalised the images.
         """
-        inner = getattr(preprocessor, 'data_preprocessor', preprocessor)
-        mean, std = getattr(inner, 'mean', None), getattr(inner, 'std', None)
-        # MMCV loads BGR; the attribute's name is that of either distribution
-        swapped = getattr(inner, '_channel_conversion', getattr(inner, 'channel_conversion', False))
-        count = min(self.num_images, len(views.img_u_w))
-        weak = undo_normalization(views.img_u_w[:count], mean, std, not swapped)
-        mixed = undo_normalization(views.img_u_m[:count], mean, std, not swapped)
+        unlabeled, pseudo, student = (
+            views.batch.unlabeled,
+            views.teacher.pseudo_u,
+            views.teacher.mixed,
+        )
+        count = min(self.num_images, len(unlabeled.img_u_w))
+        weak = undo_preprocessing(unlabeled.img_u_w[:count], preprocessor)
+        mixed = undo_preprocessing(student.img_u_m[:count], preprocessor)
         rows = []
         for i in range(count):
-            confidence = paint_values(views.pseudo_u.confidence[i])
-            confidence[~views.valid_u[i].cpu().numpy()] = 0
+            confidence = paint_values(pseudo.confidence[i])
+            confidence[~unlabeled.valid_u[i].cpu().numpy()] = 0
             labels = (
-                paint_labels(views.pseudo_u.labels[i], self._palette, views.valid_u[i]),
-                paint_labels(views.pseudo_m.labels[i], self._palette, views.valid_m[i]),
+                paint_labels(pseudo.labels[i], self._palette, unlabeled.valid_u[i]),
+                paint_labels(student.pseudo_m.labels[i], self._palette, student.valid_m[i]),
             )
             rows.append(
                 [shrink(picture, self.side) for picture in (weak[i], mixed[i])]
                 + [shrink(picture, self.side, smooth=False) for picture in (*labels, confidence)]
             )
-        names = [os.path.basename(path) for path in views.paths[len(views.img_l) :][:count]]
+        names = [
+            os.path.basename(path) for path in views.batch.paths[len(views.batch.img_l) :][:count]
+        ]
         return sheet(rows, TITLES, names)
 
     def _write(self, folder: Path, picture: Picture, step: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / 'unfinished'
-        Image.fromarray(picture).save(temporary, format='PNG')
-        os.replace(temporary, folder / f'iter_{step}.png')
+        with whole_file(folder / f'iter_{step}.png', sync=False) as draft:
+            Image.fromarray(picture).save(draft, format='PNG')
         files = {
             int(match[1]): path
             for path in folder.iterdir()

@@ -1,4 +1,4 @@
-"""Last and best validation figures of every network, in one table and one file."""
+"""Last and best validation metrics of every network, in the log and in one file."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
+from mmseg_semi.files import write_whole
+
 _KEY = 'results'
 
 
@@ -15,14 +17,17 @@ _KEY = 'results'
 class ResultsHook(Hook):
     """Keeps the last and the best value of each validation metric, with their iterations.
 
-    The table is logged after every validation; ``results.json`` in the work folder holds it together with every
-    validation so far, and the protocol of the training lists with their hashes. The state travels in the message hub, so
-    a resumed run continues its table.
+    The hook logs them after every validation. ``results.json`` in the work folder holds them, all
+    validations so far, and the protocol of the training lists with their hashes.
+
+    State:
+        ``results`` in the message hub: one dict per validation. A resumed run continues it.
     """
 
     priority = 'LOW'
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Adds a validation, writes the file and logs mIoU."""
         if not metrics:
             return
         history = list(runner.message_hub.runtime_info.get(_KEY, []))
@@ -50,14 +55,11 @@ class ResultsHook(Hook):
 
     @master_only
     def _write(self, runner: Runner, summary: dict, history: list[dict]) -> None:
-        path = Path(runner.work_dir) / 'results.json'
-        temporary = path.with_suffix('.tmp')
         results = {'protocol': _protocol(runner), 'summary': summary, 'history': history}
-        temporary.write_text(json.dumps(results, indent=1))
-        temporary.replace(path)
+        write_whole(Path(runner.work_dir, 'results.json'), json.dumps(results, indent=1))
 
 
 def _protocol(runner: Runner) -> dict | None:
-    """What ``SemiDataset.protocol`` says of the training lists; None for other data sets and without training."""
+    """``SemiDataset.protocol`` of the training data; None for other data sets or without any."""
     loader = getattr(getattr(runner, '_train_loop', None), 'dataloader', None)
     return getattr(getattr(loader, 'dataset', None), 'protocol', None)

@@ -1,7 +1,7 @@
-"""Every process-wide adaptation of the OpenMMLab stack, each with its reason.
+"""All process-wide adaptations of the OpenMMLab stack, each with its reason.
 
-Nothing else in the package changes an upstream module. :func:`apply` runs once, on the first
-``import mmseg_semi``, before anything of ours imports mmseg.
+No other module of the package changes an upstream module. :func:`apply` runs once, at the first
+``import mmseg_semi``, before any module of this package imports mmseg.
 """
 
 import contextlib
@@ -36,17 +36,21 @@ _applied = False
 def check_distributions(installed: Iterable[str] | None = None) -> str:
     """Check that exactly one distribution provides ``mmseg``.
 
-    pip does not see that the two conflict: both write the folder ``mmseg``, and the second one
-    installed mixes its files into the first.
+    pip does not notice that the two conflict: both write the folder ``mmseg``, and the second
+    installation mixes its files into the first.
 
     Args:
-        installed: Names of the installed distributions; looked up when None.
+        installed: Names of the installed distributions; None looks them up.
 
     Returns:
-        The name of the one that is installed.
+        The name of the installed distribution.
 
     Raises:
         SetupError: If none or both are installed.
+
+    Example:
+        >>> check_distributions(['torch', 'mmsegmentation'])
+        'mmsegmentation'
     """
     if installed is None:
         installed = [name for name in DISTRIBUTIONS if _is_installed(name)]
@@ -59,7 +63,8 @@ def check_distributions(installed: Iterable[str] | None = None) -> str:
     if len(found) == 2:
         raise SetupError(
             f'{DISTRIBUTIONS[0]} and {DISTRIBUTIONS[1]} are both installed and overwrite each '
-            "other's files, exactly one may be; mend with: pip uninstall -y mmsegmentation mmcv "
+            "other's files, exactly one may be; fix this with: pip uninstall -y mmsegmentation "
+            'mmcv '
             f'mmcv-lite mmengine {DISTRIBUTIONS[0]} onedl-mmcv onedl-mmengine && {_INSTALL}'
         )
     return found[0]
@@ -79,10 +84,10 @@ def apply() -> None:
 
 
 def stand_in_for_missing_operators() -> None:
-    """Let mmsegmentation 1.2.2 be imported beside an mmcv without compiled operators.
+    """Make mmsegmentation 1.2.2 importable with an mmcv without compiled operators.
 
-    It imports ``mmcv.ops`` unconditionally, and ``mmcv-lite`` has none; onedl-mmsegmentation guards
-    the import itself. Each operator is then a function that says so when it is called.
+    It imports ``mmcv.ops`` unconditionally and ``mmcv-lite`` has no operators; onedl-mmsegmentation
+    guards the import itself. Each missing operator is replaced by a function that raises an error.
     """
     if not _is_installed('mmsegmentation') or importlib.util.find_spec('mmcv._ext'):
         return
@@ -101,11 +106,10 @@ def stand_in_for_missing_operators() -> None:
 
 
 def import_mmseg() -> None:
-    """Import mmseg, and the torchvision that MMEngine imports when a runner starts, if there is one.
+    """Import mmseg, and torchvision if it is installed: MMEngine imports it when a runner starts.
 
     Raises:
-        SetupError: If a torchvision is installed that was built for another torch; MMEngine could
-            then not even start a runner.
+        SetupError: If torchvision was built for another torch; then MMEngine cannot start a runner.
     """
     try:
         with quiet_imports():
@@ -118,18 +122,19 @@ def import_mmseg() -> None:
         if 'torchvision::' not in str(error):
             raise
         raise SetupError(
-            f'the installed torchvision was not built for torch {torch.__version__} ({error}); take '
-            'the one that belongs to it, see docs/installation.md, or: pip uninstall torchvision'
+            f'the installed torchvision was not built for torch {torch.__version__} ({error}); '
+            'install the one that belongs to it, see docs/installation.md, or: pip uninstall '
+            'torchvision'
         ) from error
 
 
 @contextlib.contextmanager
 def quiet_imports() -> Iterator[None]:
-    """Within it, imports do not say what they always say about optional parts.
+    """Suppress two messages that imports inside the block always print; all others pass.
 
-    onedl-mmsegmentation and onedl-mmpretrain print ``Could not import OneDL`` to stdout when an
-    optional data set service is absent, which would corrupt tools that write JSON there; onedl-mmcv
-    warns that it has no compiled operators, which is how we install it. All else is passed on.
+    onedl-mmsegmentation and onedl-mmpretrain print ``Could not import OneDL`` to stdout if an
+    optional data set service is absent, which would corrupt commands that write JSON there.
+    onedl-mmcv warns that it has no compiled operators, which this package does not need.
     """
     said = io.StringIO()
     try:
@@ -143,13 +148,13 @@ def quiet_imports() -> Iterator[None]:
 
 
 def import_yapf(attempts: int = 100) -> None:
-    """Import yapf, which MMEngine lays configs out with, although other processes may be doing so for the first time.
+    """Import yapf, which MMEngine formats configs with, beside other processes that do the same.
 
-    The first import on a machine writes a grammar into the user's cache, and not in one piece: another rank of the same start
-    would read half a file and die.
+    The first import on a machine writes a grammar into the user's cache, not atomically: another
+    rank could read half a file and end with an error.
 
     Args:
-        attempts: How often to try, a tenth of a second apart.
+        attempts: Number of attempts, a tenth of a second apart.
     """
     for remaining in reversed(range(attempts)):
         try:
@@ -158,18 +163,18 @@ def import_yapf(attempts: int = 100) -> None:
         except (EOFError, UnpicklingError, ValueError, LookupError, AttributeError):
             if not remaining:
                 raise
-            # what was imported before the failure would not be bound to the package of the next attempt
+            # submodules of a failed attempt would not be bound to the package of the next one
             for name in [name for name in sys.modules if name.split('.')[0] == 'yapf']:
                 del sys.modules[name]
             time.sleep(0.1)
 
 
 def name_packages() -> None:
-    """Let ``mmseg::`` and ``mmseg_semi::`` configs be found.
+    """Let MMEngine find ``mmseg::`` and ``mmseg_semi::`` configs.
 
-    mmengine looks for the distribution ``mmsegmentation`` where the maintained one is named
-    ``onedl-mmsegmentation``, and would then run ``pip install mmsegmentation`` over it. A value that
-    is no distribution makes it look for the module itself.
+    MMEngine looks for the distribution ``mmsegmentation``. The maintained one is named
+    ``onedl-mmsegmentation``, so MMEngine would run ``pip install mmsegmentation`` over it. For a
+    value that is no distribution, MMEngine looks for the module itself.
     """
     from mmengine.config import utils
 
@@ -183,21 +188,21 @@ _loaded_name: ContextVar[str] = ContextVar('loaded_name', default='(none)')
 
 
 def safe_load(file: Any, map_location: Any = None, name: str | None = None) -> Any:
-    """``torch.load`` that runs no code from the file, without a fallback.
+    """``torch.load`` that never runs code from the file.
 
-    Tensors and plain Python types load as they do with ``weights_only=True``; beyond these only
-    what an MMEngine checkpoint holds: numbers and arrays of numpy, and ``HistoryBuffer``.
+    It loads tensors and plain Python types, as ``weights_only=True`` does, and the other contents
+    of an MMEngine checkpoint: numbers and arrays of NumPy, and ``HistoryBuffer``.
 
     Args:
         file: A path or an open binary file.
         map_location: As for ``torch.load``.
-        name: What to call the file in an error; its path when None.
+        name: The file's name, for errors; None takes its path.
 
     Returns:
         The loaded object.
 
     Raises:
-        SetupError: If the file asks for any other Python object, or is no whole checkpoint.
+        SetupError: If the file asks for any other Python object, or is no complete checkpoint.
     """
     name = name or (str(file) if isinstance(file, str | os.PathLike) else '(downloaded)')
     _loaded_name.set(name)
@@ -229,8 +234,8 @@ def load_url(
     """``torch.hub.load_state_dict_from_url`` through :func:`safe_load`.
 
     Raises:
-        SetupError: As :func:`safe_load`, and if the file can neither be found in the cache nor be
-            downloaded; the sentence says where to put it by hand.
+        SetupError: As :func:`safe_load`; also if the file is not in the cache and cannot be
+            downloaded. The message names the path to put it at.
     """
     folder = Path(model_dir or Path(torch.hub.get_dir(), 'checkpoints'))
     cached = folder / (file_name or Path(url.partition('?')[0]).name)
@@ -249,13 +254,13 @@ def load_url(
 
 
 def load_checkpoints_safely() -> None:
-    """Send every way in which MMEngine reads a checkpoint through :func:`safe_load`.
+    """Let MMEngine read every checkpoint by :func:`safe_load`.
 
-    onedl-mmengine tries an allow-list that contains ``getattr``, with which a file reaches any
-    function, and falls back to unrestricted unpickling; mmengine 0.10.7 cannot load its own
+    onedl-mmengine tries an allow-list that contains ``getattr``, by which a file can reach any
+    function, and then falls back to unrestricted unpickling. mmengine 0.10.7 cannot load its own
     checkpoints with torch >= 2.6. All schemes (local, http, open-mmlab, torchvision, mmcls, s3,
-    pavi) end in the three names replaced here. What remains in mmengine 0.10.7 (s3, pavi) calls
-    ``torch.load`` with torch's own default, which is safe since torch 2.6.
+    pavi) end in the three names that this function replaces. The remaining ones of mmengine 0.10.7
+    (s3, pavi) call ``torch.load`` with torch's own default, which is safe since torch 2.6.
     """
     from mmengine.runner import checkpoint
 
@@ -266,7 +271,7 @@ def load_checkpoints_safely() -> None:
         path = Path(filename).expanduser()
         if not path.is_file():
             raise SetupError(
-                f"checkpoint '{filename}' does not exist; give the path of a .pth file, or mend the "
+                f"checkpoint '{filename}' does not exist; give the path of a .pth file, or fix the "
                 'config key that names it (load_from, or init_cfg.checkpoint of the model)'
             )
         return safe_load(path, map_location)
@@ -281,7 +286,7 @@ def load_checkpoints_safely() -> None:
 
 
 def _with_known_name(load: Callable) -> Callable:
-    """The loader ``load``, for which a name that is not in its table is a sentence, no KeyError."""
+    """The loader ``load``, which raises SetupError for a name that is not in its table."""
 
     @functools.wraps(load)
     def load_from_table(filename, map_location=None):
@@ -289,12 +294,14 @@ def _with_known_name(load: Callable) -> Callable:
             return load(filename, map_location)
         except KeyError as error:
             raise SetupError(
-                f"checkpoint '{filename}' is not in MMEngine's table of weights; mend the config key "
+                f"checkpoint '{filename}' is not in MMEngine's table of weights; fix the config "
+                'key '
                 'that names it (load_from, or init_cfg.checkpoint of the model)'
             ) from error
         except ImportError as error:
             raise SetupError(
-                f"checkpoint '{filename}' needs the package {error.name}, which cannot be imported; "
+                f"checkpoint '{filename}' needs the package {error.name}, which cannot be "
+                'imported; '
                 'install it, or download the file and give its path'
             ) from error
 
@@ -303,16 +310,17 @@ def _with_known_name(load: Callable) -> Callable:
 
 @contextlib.contextmanager
 def complete_weights(needed: bool = True) -> Iterator[None]:
-    """Within it, a checkpoint has to fill the whole segmentor: for resuming and testing.
+    """Inside the block, a checkpoint must fill every tensor of a segmentor; to resume and to test.
 
-    MMEngine loads what fits by name and shape and logs the rest, so that a checkpoint of another
-    architecture tests random weights. Objectives and counts are excepted, a plain checkpoint has none.
+    MMEngine loads the tensors that fit by name and shape and only logs the others, so a test with a
+    checkpoint of another architecture would run on random weights. Objectives and the counts of
+    pseudo-labellers are excepted, because a plain checkpoint has none.
 
     Args:
         needed: False for a context that does nothing.
 
     Raises:
-        SetupError: From the loading inside, if a tensor of the model was left as it was.
+        SetupError: When a checkpoint is loaded that leaves a tensor of the model unchanged.
     """
     from mmengine.model import BaseModel
     from mmengine.runner import checkpoint
@@ -321,8 +329,8 @@ def complete_weights(needed: bool = True) -> Iterator[None]:
 
     @functools.wraps(load)
     def load_state_dict(module, state_dict, strict=False, logger=None):
-        # In-place copies count up a tensor's version: this sees through the hooks by which modules
-        # rename keys or resize position tables while they load.
+        # An in-place copy increases a tensor's version. So this also works for modules that rename
+        # keys or resize position tables while they load.
         before = {
             name: (tensor, tensor._version)
             for name, tensor in module.state_dict(keep_vars=True).items()
@@ -353,10 +361,10 @@ def complete_weights(needed: bool = True) -> Iterator[None]:
 
 
 def resume_from_whole_checkpoints() -> None:
-    """Let ``resume = True`` take the newest checkpoint that is whole.
+    """Let ``resume = True`` take the newest complete checkpoint.
 
-    MMEngine trusts the absolute path in ``last_checkpoint``: a moved work_dir, or a file cut short
-    by a crash, then ends the run. See :func:`mmseg_semi.runtime.checkpoints.latest_checkpoint`.
+    MMEngine trusts the absolute path in ``last_checkpoint``, so a moved work_dir or a file cut
+    short by a crash ends the run. See :func:`mmseg_semi.runtime.checkpoints.latest_checkpoint`.
     """
     import mmengine.runner
     from mmengine.runner import _flexible_runner, checkpoint, runner
@@ -372,7 +380,7 @@ def resume_from_whole_checkpoints() -> None:
 
 
 def _history_method(owner: Any, name: str) -> Any:
-    """Stands where a checkpoint names ``getattr``: HistoryBuffer's four statistics, nothing else.
+    """Replaces ``getattr`` in a checkpoint; allows only the four statistics of HistoryBuffer.
 
     A pickled HistoryBuffer holds them as ``getattr(HistoryBuffer, 'mean')`` and so on.
     """
@@ -397,12 +405,12 @@ def _allowed_globals() -> list:
 
 
 def _unreadable(name: str, error: Exception) -> SetupError:
-    # torch wraps what its unpickler says in advice to switch the protection off.
+    # torch surrounds the unpickler's message with advice to switch the protection off.
     reason = str(error).partition('WeightsUnpickler error:')[2].strip() or str(error).strip()
     reason = reason.partition('\n')[0].partition('. ')[0].rstrip('.') or type(error).__name__
     return SetupError(
         f"checkpoint '{name}' cannot be read ({reason}); it is cut short or no PyTorch checkpoint, "
-        'take another one or fetch it again'
+        'use another one or download it again'
     )
 
 

@@ -1,14 +1,14 @@
 """The training step of every method."""
 
 from mmseg_semi.step.data_preprocessor import SemiDataPreprocessor
-from mmseg_semi.step.hooks import SemiStepHook
+from mmseg_semi.step.hooks import MeanTeacherHook, SemiStepHook
 from mmseg_semi.step.losses import OHEMCrossEntropyLoss
-from mmseg_semi.step.mean_teacher_hook import MeanTeacherHook
-from mmseg_semi.step.mixing import ClassMix, ColourAfterMixing, CutMix, CutOut
-from mmseg_semi.step.objective import Objective
-from mmseg_semi.step.pseudo_labels import ConfidenceThreshold, EntropyPercentile
+from mmseg_semi.step.mixing import ClassMix, ColourAfterMixing, CutMix, CutOut, Mixing
+from mmseg_semi.step.networks import Networks
+from mmseg_semi.step.objective import Needs, Objective
+from mmseg_semi.step.pseudo_labels import ConfidenceThreshold, EntropyPercentile, PseudoLabeller
 from mmseg_semi.step.segmentor import NonFiniteLossError, SemiSegmentor
-from mmseg_semi.step.teacher import TeacherRecipe
+from mmseg_semi.step.teacher import MovingAverage, TeacherRecipe
 
 __all__ = [
     'ClassMix',
@@ -18,9 +18,14 @@ __all__ = [
     'CutOut',
     'EntropyPercentile',
     'MeanTeacherHook',
+    'Mixing',
+    'MovingAverage',
+    'Needs',
+    'Networks',
     'NonFiniteLossError',
     'OHEMCrossEntropyLoss',
     'Objective',
+    'PseudoLabeller',
     'SemiDataPreprocessor',
     'SemiSegmentor',
     'SemiStepHook',

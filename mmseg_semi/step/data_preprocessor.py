@@ -16,15 +16,15 @@ BRANCHES = ('labeled', 'weak', 'strong')
 
 @MODELS.register_module()
 class SemiDataPreprocessor(BaseDataPreprocessor):
-    """Runs one inner data preprocessor a branch, as mmdetection's ``MultiBranchDataPreprocessor`` does.
+    """Normalises and batches each branch with an inner data preprocessor, as mmdetection's ``MultiBranchDataPreprocessor``.
 
     In training it takes ``{'inputs': {branch: [image or None]}, 'data_samples': {branch: [sample or None]}}`` with the
     branches 'labeled', 'weak' and 'strong', drops the None entries, and returns the same two dicts with an (N, 3, H, W)
     tensor and a list of N samples a branch. A plain MMSegmentation batch (``inputs`` is a list) is taken as labelled.
     Outside training it is the inner preprocessor, so that ``init_model`` and ``inference_model`` work unchanged.
 
-    Where the weak view carries colour operations (``DeferColour``) and there is no strong branch, the strong view is made
-    here, on the device, from the weak one's pixels.
+    If the weak view carries colour operations (``DeferColour``) and there is no strong branch, the strong view is made here,
+    on the device, from the weak one's pixels.
 
     Args:
         data_preprocessor: Config of the inner one, usually ``dict(type='SegDataPreProcessor', ...)``. Without ``size`` and
@@ -97,7 +97,7 @@ class SemiDataPreprocessor(BaseDataPreprocessor):
         }
 
     def _inner(self, branch: str, sizes: list) -> BaseDataPreprocessor:
-        """The inner preprocessor, told the crop size where the config leaves it open (mmseg's demands one)."""
+        """The inner preprocessor, with the size of the crops if the config leaves it open (mmseg's demands one)."""
         inner = self.data_preprocessor
         if self._open_size:
             if len(set(sizes)) > 1:
@@ -136,8 +136,8 @@ class SemiDataPreprocessor(BaseDataPreprocessor):
         )
 
     @staticmethod
-    def stack_given(samples: list, device: torch.device) -> Tensor | None:
-        """(N, H, W) int64 labels that came with unlabelled samples, IGNORE where one has none; None if none has any."""
+    def stack_noisy(samples: list, device: torch.device) -> Tensor | None:
+        """(N, H, W) int64 noisy labels of unlabelled samples, IGNORE where one has none; None if none has any."""
         maps = [
             sample.given_map.data.squeeze(0) if 'given_map' in sample else None
             for sample in samples

@@ -1,4 +1,4 @@
-"""Cross entropy over pixels with a named divisor, and OHEM; pure functions with registered modules over them."""
+"""Cross entropy over pixels with a choice of divisor, and OHEM; pure functions with a registered module over them."""
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ DIVISORS = ('confident', 'valid', 'inverse')
 
 
 def masked_cross_entropy(logits: Tensor, labels: Tensor, count: Tensor | None = None) -> Tensor:
-    """Sum of the cross entropy over labelled pixels, divided by a count of at least one.
+    """Cross entropy summed over labelled pixels, divided by a count of at least one.
 
     Args:
         logits: (N, K, H, W).
@@ -20,7 +20,12 @@ def masked_cross_entropy(logits: Tensor, labels: Tensor, count: Tensor | None = 
         count: 0-dim, the divisor; default the number of pixels that are not IGNORE.
 
     Returns:
-        0-dim float32; an exact 0 with a graph where every pixel is IGNORE.
+        0-dim float32; an exact 0 with a graph if every pixel is IGNORE.
+
+    Example:
+        >>> logits, labels = torch.zeros(1, 2, 1, 3), torch.tensor([[[0, 1, 255]]])
+        >>> round(masked_cross_entropy(logits, labels).item(), 4)  # ln 2
+        0.6931
     """
     total = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction='sum')
     if count is None:
@@ -39,6 +44,15 @@ def self_training_loss(logits: Tensor, labels: Tensor, valid: Tensor, divisor: s
             'valid' by all unpadded pixels, so that the loss grows with the teacher's confidence (FixMatch,
             arXiv 2001.07685, Eq. 4); 'inverse' is the mean over the pixels that carry a pseudo-label divided by their
             share of all pixels, so that the loss falls when there are more of them (the released U2PL and DGCL code).
+
+    Returns:
+        0-dim float32.
+
+    Example:
+        >>> logits, labels = torch.zeros(1, 2, 1, 4), torch.tensor([[[0, 1, 255, 255]]])
+        >>> valid = torch.ones(1, 1, 4, dtype=torch.bool)
+        >>> [round(self_training_loss(logits, labels, valid, d).item(), 3) for d in DIVISORS]
+        [0.693, 0.347, 1.386]
     """
     if divisor == 'inverse':
         share = (labels != IGNORE).sum().clamp(min=1) / labels.numel()
@@ -47,7 +61,12 @@ def self_training_loss(logits: Tensor, labels: Tensor, valid: Tensor, divisor: s
 
 
 def check_divisor(divisor: str, key: str) -> str:
-    """Raise SetupError unless ``divisor`` is one of DIVISORS."""
+    """Returns ``divisor``; raises SetupError unless it is one of DIVISORS.
+
+    Example:
+        >>> check_divisor('valid', 'selftrain')
+        'valid'
+    """
     if divisor not in DIVISORS:
         raise SetupError(f"{key}.divisor='{divisor}': expected one of {DIVISORS}")
     return divisor
@@ -60,7 +79,7 @@ def ohem_cross_entropy(
     min_kept: int = 100_000,
     ignore_index: int = IGNORE,
 ) -> Tensor:
-    """Cross entropy over hard pixels: those whose true class has a probability <= max(threshold, min_kept-th smallest).
+    """Cross entropy over the hard pixels, whose true class has a probability <= max(threshold, min_kept-th smallest).
 
     With fewer than ``min_kept`` valid pixels this is the plain mean (OHEM as in U2PL, DDFP and DGCL; Shrivastava et al.,
     arXiv 1604.03540). The statistics are those of this batch on this rank.
@@ -69,10 +88,17 @@ def ohem_cross_entropy(
         logits: (N, K, H, W).
         labels: (N, H, W) int64 in [0, K) or ``ignore_index``.
         threshold: Probability in (0, 1].
-        min_kept: Pixels kept at least.
+        min_kept: Smallest number of pixels that are kept.
+        ignore_index: The ignored label.
 
     Returns:
-        0-dim float32; an exact 0 with a graph where every pixel is ignored.
+        0-dim float32; an exact 0 with a graph if every pixel is ignored.
+
+    Example:
+        >>> logits = torch.tensor([[2.0, 0.0], [0.0, 0.0]]).view(1, 2, 1, 2)  # an easy and a hard pixel
+        >>> labels = torch.zeros(1, 1, 2, dtype=torch.long)
+        >>> round(ohem_cross_entropy(logits, labels, threshold=0.7, min_kept=1).item(), 4)
+        0.6931
     """
     logits = logits.float()
     valid = labels != ignore_index
@@ -92,9 +118,17 @@ class OHEMCrossEntropyLoss(nn.Module):
 
     Args:
         threshold: Probability in (0, 1]; see the function.
-        min_kept: Pixels of the batch kept at least.
+        min_kept: Smallest number of pixels of the batch that are kept.
         loss_weight: Factor of the loss.
         loss_name: Name in the log; must start with ``loss_``.
+
+    Raises:
+        SetupError: A value out of range.
+
+    Example:
+        >>> loss = OHEMCrossEntropyLoss(threshold=0.7, min_kept=100)
+        >>> loss(torch.randn(2, 3, 16, 16), torch.randint(0, 3, (2, 16, 16))).shape
+        torch.Size([])
     """
 
     def __init__(
@@ -124,7 +158,8 @@ class OHEMCrossEntropyLoss(nn.Module):
         weight: Tensor | None = None,
         ignore_index: int = IGNORE,
     ) -> Tensor:
-        """mmseg's call of a ``loss_decode``; ``weight`` (a pixel sampler's) is refused, for OHEM is the sampler."""
+        """The loss of (N, K, H, W) logits and (N, H, W) labels; refuses ``weight``, which a pixel sampler gives, because OHEM
+        is a sampler itself."""
         if weight is not None:
             raise SetupError(
                 'OHEMCrossEntropyLoss selects pixels itself: remove `sampler` from the decode head'

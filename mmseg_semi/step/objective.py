@@ -1,28 +1,81 @@
-"""What every objective is: a module that says what it needs of a step and turns the step's views into losses."""
+"""The base class of objectives: what a part of the training loss asks of a step, and what it does with it."""
 
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.step.networks import Networks
 from mmseg_semi.step.schedules import build_schedule
-from mmseg_semi.step.views import Needs, StepViews
+from mmseg_semi.step.views import StepViews
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one objective asks of a step; the segmentor computes the union over all objectives and nothing else.
+
+    Example:
+        >>> Needs(labeled=True) | Needs(strong=True) == Needs(labeled=True, strong=True)
+        True
+        >>> Needs(labeled=True).unlabeled
+        False
+    """
+
+    labeled: bool = False
+    """The student's outputs for the labelled images."""
+    strong: bool = False
+    """The student's outputs for the mixed strong view of the unlabelled images, and its pseudo-labels."""
+    weak: bool = False
+    """The student's outputs for the weak view of the unlabelled images."""
+    weak_features: bool = False
+    """The same outputs, but the objective trains through their features alone. Unless another objective asks for ``weak``,
+    stage 2 of the head then runs without a graph, in a separate call."""
+    teacher: bool = False
+    """The teacher's logits for the images that ``model.teacher.rows`` names."""
+    teacher_features: bool = False
+    """The teacher's penultimate features for the same images."""
+    projection: bool = False
+    """The projection of the student's features (:meth:`Objective.get_projection`), for all segments of a call."""
+    auxiliary_half: bool = False
+    """Route the last half of the student's images through the head's auxiliary norms (DDFP's released warm-up)."""
+
+    @property
+    def unlabeled(self) -> bool:
+        """Whether any of it needs unlabelled images."""
+        return (
+            self.strong or self.weak or self.weak_features or self.teacher or self.teacher_features
+        )
+
+    def __or__(self, other: 'Needs') -> 'Needs':
+        return Needs(
+            **{f.name: getattr(self, f.name) or getattr(other, f.name) for f in fields(self)}
+        )
 
 
 class Objective(nn.Module):
-    """Base of all objectives.
+    """Base class of all objectives, the parts of the training loss.
 
-    A subclass sets :attr:`all_needs`, implements :meth:`compute`, and overrides :meth:`bind`, :meth:`check_data`,
-    :meth:`needs` and :meth:`after_step` where it has more to say. While its weight is 0 an objective asks for nothing and contributes an
-    exact 0 that touches :meth:`idle_parameters`, so that DistributedDataParallel sees them used.
+    A subclass sets :attr:`all_needs` and implements :meth:`compute`. It overrides :meth:`bind`, :meth:`check_data`,
+    :meth:`needs`, :meth:`idle_parameters` and :meth:`after_step` where the defaults do not fit. While its weight is 0, an
+    objective asks for nothing and contributes an exact 0 that touches :meth:`idle_parameters`, so that
+    DistributedDataParallel sees them used.
 
     Args:
         weight: A number or a schedule (``mmseg_semi.step.schedules``).
         name: Prefix of its log names; unique among the objectives of a segmentor.
 
     Raises:
-        SetupError: No schedule; a name with 'loss' in it, by which MMEngine would sum all its log values.
+        SetupError: ``weight`` is no schedule, or ``name`` contains 'loss', which would make MMEngine sum all its log values.
+
+    Example:
+        >>> class SmallLogits(Objective):
+        ...     all_needs = Needs(labeled=True)
+        ...     def compute(self, views):
+        ...         return {'loss': views.student.labeled.logits.square().mean()}
+        >>> SmallLogits(weight=0.1, name='small').needs(time=0) == Needs(labeled=True)
+        True
     """
 
     all_needs = Needs()
@@ -38,27 +91,42 @@ class Objective(nn.Module):
         self.name = name
         self.weight = build_schedule(weight, f'{name}.weight')
 
-    def bind(self, segmentor: nn.Module) -> None:
-        """Takes from the finished segmentor what the objective works with; checks that it can.
+    # -- before training -------------------------------------------------------------------------------------------------
 
-        Store references to networks in a tuple or a plain object, so that they are not registered a second time.
+    def bind(self, networks: Networks) -> None:
+        """Takes from the built networks what the objective works with, and builds modules whose sizes depend on them.
+
+        Keep networks and their modules in a tuple, or keep ``networks`` itself, so that PyTorch does not register them a
+        second time.
 
         Raises:
-            SetupError: The segmentor's head or recipe cannot serve this objective.
+            SetupError: The head or the teacher cannot serve this objective.
         """
 
+    def get_projection(self) -> nn.Module | None:
+        """The module that maps the student's features (N, C, h, w) to (N, D, h, w) for ``Needs.projection``, from
+        :meth:`bind` on; None by default. One objective of a recipe may give one."""
+        return None
+
+    def get_estimator(self) -> nn.Module | None:
+        """A density model outside the student's optimiser, from :meth:`bind` on; None by default. ``FlowEstimatorHook``
+        fits it on :meth:`estimator_loss`, inside its context manager ``trainable()``."""
+        return None
+
     def check_data(self, dataset: Any) -> None:
-        """Looks at the training data, a ``SemiDataset``, before the first iteration.
+        """Checks the training data, a ``SemiDataset``, before the first iteration.
 
         Raises:
-            SetupError: They lack what the objective learns from.
+            SetupError: The data lack what the objective learns from.
         """
 
     def init_weights(self) -> None:
-        """Initialises modules of the objective's own; called once, after the student's initialisation."""
+        """Initialises the objective's modules; called once, after the student's initialisation."""
+
+    # -- the step --------------------------------------------------------------------------------------------------------
 
     def needs(self, time: float) -> Needs:
-        """What a step at this time asks for; phases live here."""
+        """What a step at this time asks for; an objective with phases overrides it."""
         return self.all_needs if self.weight(time) > 0 else Needs()
 
     def idle_parameters(self) -> list[nn.Parameter]:
@@ -66,8 +134,8 @@ class Objective(nn.Module):
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def loss(self, views: StepViews) -> dict[str, Tensor]:
-        """Weighted losses (names contain 'loss') and log values of this step."""
-        weight = self.weight(views.time)
+        """Weighted losses, whose names contain 'loss', and metrics for logging of this step."""
+        weight = self.weight(views.batch.time)
         if weight == 0:
             parameters = self.idle_parameters()
             return (
@@ -81,23 +149,34 @@ class Objective(nn.Module):
         }
 
     def compute(self, views: StepViews) -> dict[str, Tensor]:
-        """Unweighted losses and log values; only called while the weight is positive."""
+        """Unweighted losses and metrics for logging; only called while the weight is positive."""
         raise NotImplementedError
+
+    # -- after the step --------------------------------------------------------------------------------------------------
+
+    def estimator_loss(self) -> Tensor | None:
+        """The loss that fits :meth:`get_estimator`, once after each optimiser step; None if there is nothing to fit now."""
+        return None
 
     def after_step(self, views: StepViews) -> None:
         """Updates banks, counts and the like, after the optimiser's step and before the teacher's.
 
-        The views no longer hold the student's rows: :meth:`loss` keeps a bounded, detached sample of what this needs.
+        ``views.student`` is None here: :meth:`loss` keeps a bounded, detached sample of what this method needs.
         """
 
 
 def share(part: Tensor, whole: Tensor) -> Tensor:
-    """The share of True pixels of ``part`` among those of ``whole``, 0-dim float32; 0 where ``whole`` is empty."""
+    """The share of True pixels of ``part`` among those of ``whole``, 0-dim float32; 0 where ``whole`` is empty.
+
+    Example:
+        >>> share(torch.tensor([True, False]), torch.tensor([True, True]))
+        tensor(0.5000)
+    """
     return (part & whole).sum() / whole.sum().clamp(min=1).to(torch.float32)
 
 
 def check_background(classes: tuple[int, ...], num_classes: int, name: str) -> None:
-    """Raise SetupError where ``background_classes`` names a class that the student does not have."""
+    """Raises SetupError if ``background_classes`` names a class that the student does not have."""
     unknown = [c for c in classes if not 0 <= c < num_classes]
     if unknown:
         raise SetupError(

@@ -10,7 +10,7 @@ PREFIX = 'semi/'
 
 
 class Observer(Protocol):
-    """What can be told of the parts of a step, see :func:`observed_by`."""
+    """An object that measures the parts of a step, see :func:`observed_by`."""
 
     def span(self, name: str, inner: AbstractContextManager) -> AbstractContextManager:
         """The context of a part: enters ``inner``, which is its profiling range."""
@@ -20,14 +20,19 @@ _observer: Observer | None = None
 
 
 def part(name: str) -> AbstractContextManager:
-    """Mark a part of the step: a profiling range ``semi/<name>``, reported to the running observer if there is one."""
+    """Marks a part of the step: a profiling range ``semi/<name>``, which the running observer, if there is one, measures.
+
+    Example:
+        >>> with part('teacher'):
+        ...     pass
+    """
     span = record_function(PREFIX + name)
     return span if _observer is None else _observer.span(name, span)
 
 
 @contextmanager
 def observed_by(observer: Observer) -> Iterator[None]:
-    """Report the parts inside the block to ``observer``.
+    """Lets ``observer`` measure the parts inside the block.
 
     Raises:
         RuntimeError: Another observer is running.

@@ -6,18 +6,32 @@ from torch import Tensor
 
 
 def nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Nearest-neighbour resize of (N, H, W) integer or bool maps, torch's 'nearest' grid: index floor(i H / h)."""
+    """Resizes (N, H, W) integer or bool maps to the nearest pixel, on torch's 'nearest' grid: index floor(i H / h).
+
+    Example:
+        >>> nearest(torch.arange(4).view(1, 1, 4), (1, 2)).tolist()
+        [[[0, 2]]]
+    """
     return F.interpolate(maps[:, None].to(torch.float32), size=tuple(size), mode='nearest')[
         :, 0
     ].to(maps.dtype)
 
 
 def draw_pixels(allowed: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """At most ``count`` True pixels, uniformly without replacement, without reading their number back.
+    """Draws at most ``count`` True pixels, uniformly without replacement, without reading their number back.
+
+    Args:
+        allowed: (N, h, w) bool.
+        count: Largest number of pixels.
 
     Returns:
         index: (M,) int64 flat positions, M = min(count, number of pixels).
         inside: (M,) bool; False for entries that had to be filled with pixels that are not allowed.
+
+    Example:
+        >>> index, inside = draw_pixels(torch.tensor([[[False, True], [False, False]]]), count=2)
+        >>> index[inside].tolist()
+        [1]
     """
     allowed = allowed.flatten()
     keys = torch.rand(allowed.shape, device=allowed.device).masked_fill(~allowed, -1.0)
@@ -26,6 +40,11 @@ def draw_pixels(allowed: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def rows_at(maps: Tensor, index: Tensor) -> Tensor:
-    """Rows of an (N, C, h, w) map at flat pixel positions, (M, C), without permuting the map."""
+    """Rows of an (N, C, h, w) map at flat pixel positions, (M, C), without permuting the map.
+
+    Example:
+        >>> rows_at(torch.arange(8).view(1, 2, 2, 2), torch.tensor([0, 3])).tolist()
+        [[0, 4], [3, 7]]
+    """
     n, c, h, w = maps.shape
     return maps.flatten(2)[index // (h * w), :, index % (h * w)]

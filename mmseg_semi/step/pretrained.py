@@ -1,4 +1,4 @@
-"""Pretrained weights that do not fit are an error, not a warning in the log."""
+"""Refuses pretrained weights that do not fit, which MMEngine would only log."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,20 +13,27 @@ from mmseg_semi.errors import SetupError
 
 @contextmanager
 def complete_pretraining(root: nn.Module) -> Iterator[None]:
-    """Around ``root.init_weights()``: every ``init_cfg=dict(type='Pretrained')`` must fill its module.
+    """Checks around ``root.init_weights()`` that every ``init_cfg=dict(type='Pretrained')`` fills its module.
 
-    MMEngine loads such checkpoints with ``strict=False`` and only logs what is missing, so a file of another architecture
-    trains from random weights. Surplus tensors (an ImageNet classifier) are fine.
+    MMEngine loads such checkpoints with ``strict=False`` and only logs what is missing, so with a file of another
+    architecture a run trains from random weights. Surplus tensors (an ImageNet classifier) are fine.
 
-    A module with MMEngine's ``init_weights`` must find every tensor in the file, see :func:`check_pretrained`. One with an
-    ``init_weights`` of its own (transformers rename and resize what they load) must have written to every matrix and
-    kernel: norms of its outputs, which no ImageNet checkpoint has, are not asked for.
+    A module with MMEngine's ``init_weights`` must find every tensor in the file, see :func:`check_pretrained`. A module that
+    overrides ``init_weights`` (transformers rename and resize what they load) must have written to every matrix and
+    kernel, but not to the norms of its outputs, which no ImageNet checkpoint has.
 
     Args:
         root: A network that is not initialised yet.
 
     Raises:
-        SetupError: A tensor was left as it was.
+        SetupError: A tensor was not loaded.
+
+    Example:
+        >>> class Network(BaseModule):
+        ...     pass
+        >>> network = Network(init_cfg=None)
+        >>> with complete_pretraining(network):
+        ...     network.init_weights()
     """
     if getattr(root, 'is_init', False):  # its init_weights does nothing a second time
         yield
@@ -46,7 +53,7 @@ def complete_pretraining(root: nn.Module) -> Iterator[None]:
         yield
     except (
         RuntimeError
-    ) as error:  # who loads in its own way may use torch's, which refuses other shapes
+    ) as error:  # an overridden init_weights may load with torch, which refuses other shapes
         reasons = str(error).splitlines()[1:]
         culprits = [w for w in watched if f' for {type(w[1]).__name__}:' in str(error)]
         if not culprits or not reasons:
@@ -67,14 +74,14 @@ def complete_pretraining(root: nn.Module) -> Iterator[None]:
 
 
 def check_pretrained(root: nn.Module) -> None:
-    """The part of :func:`complete_pretraining` that compares files with modules, after the initialisation.
+    """Compares checkpoints with modules after the initialisation, as part of :func:`complete_pretraining`.
 
     Args:
         root: An initialised network.
 
     Raises:
         SetupError: A parameter or running statistic of a pretrained module is missing from the file, or has another
-            shape. Modules with an ``init_weights`` of their own are passed over.
+            shape. Modules that override ``init_weights`` are not checked.
     """
     for name, module, path, prefix, own_way in _pretrained(root):
         if not own_way:
@@ -82,7 +89,7 @@ def check_pretrained(root: nn.Module) -> None:
 
 
 def _pretrained(root: nn.Module) -> Iterator[tuple[str, nn.Module, str, str | None, bool]]:
-    """Modules with pretrained weights: name, module, checkpoint, prefix in it, whether they load in their own way."""
+    """Modules with pretrained weights: name, module, checkpoint, prefix in it, whether they override ``init_weights``."""
     for name, module in root.named_modules():
         configs = getattr(module, 'init_cfg', None)
         for config in [configs] if isinstance(configs, dict) else configs or []:

@@ -1,4 +1,11 @@
-"""Pseudo-labels by a threshold on the teacher's certainty: pure functions, and the registered modules over them."""
+"""Pseudo-labels from the teacher's logits: pure functions, the base class, and two thresholds.
+
+A pseudo-labeller with more to do than a threshold, such as label correction, is a subclass of :class:`PseudoLabeller` in the
+folder of its method.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from mmseg.registry import MODELS
@@ -6,29 +13,41 @@ from torch import Tensor, nn
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
+from mmseg_semi.step.networks import Networks
+from mmseg_semi.step.objective import Needs, Objective
 from mmseg_semi.step.schedules import Schedule, build_schedule
-from mmseg_semi.step.views import PseudoLabels
+from mmseg_semi.step.views import PseudoLabels, StepViews, TeacherOutputs
 
 
 def label_and_confidence(logits: Tensor, valid: Tensor) -> PseudoLabels:
-    """Argmax labels with their probability; padding is IGNORE with confidence 0.
+    """The most probable class of each pixel with its probability; padding is IGNORE with confidence 0.
 
     Args:
         logits: (N, K, H, W) class scores at image resolution.
         valid: (N, H, W) bool, False where the pixel is padding.
+
+    Example:
+        >>> logits = torch.tensor([0.0, 30.0]).view(1, 2, 1, 1)
+        >>> pseudo = label_and_confidence(logits, torch.ones(1, 1, 1, dtype=torch.bool))
+        >>> pseudo.labels.item(), pseudo.confidence.item()
+        (1, 1.0)
     """
     confidence, labels = logits.float().softmax(dim=1).max(dim=1)
     return PseudoLabels(labels.masked_fill(~valid, IGNORE), confidence * valid)
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Shannon entropy in nats of softmax(logits) over dim 1.
+    """Shannon entropy of softmax(logits) over dim 1, in nats.
 
     Args:
         logits: (N, K, H, W).
 
     Returns:
         (N, H, W) float32 in [0, ln K].
+
+    Example:
+        >>> entropy(torch.zeros(1, 2, 1, 1)).item()  # ln 2
+        0.6931471824645996
     """
     # every term is <= 0; logsumexp(l) - sum_c p_c l_c would be the small difference of large numbers
     log_p = logits.float().log_softmax(dim=1)
@@ -44,7 +63,12 @@ def masked_quantile(values: Tensor, mask: Tensor, level: float) -> Tensor:
         level: in [0, 1].
 
     Returns:
-        A 0-dim tensor; +inf if the mask is empty (nothing then lies at or above it).
+        A 0-dim tensor; +inf if the mask is empty, so that no value lies at or above it.
+
+    Example:
+        >>> mask = torch.tensor([True, True, True, False])
+        >>> masked_quantile(torch.tensor([1.0, 3.0, 2.0, 9.0]), mask, 0.5)
+        tensor(2.)
     """
     ordered = values.masked_fill(~mask, float('inf')).flatten().sort().values
     count = mask.sum()
@@ -57,15 +81,20 @@ def masked_quantile(values: Tensor, mask: Tensor, level: float) -> Tensor:
 
 
 def most_certain(logits: Tensor, valid: Tensor, drop: float) -> PseudoLabels:
-    """Labels of all but the ``drop`` percent of valid pixels with the highest entropy; those and padding are IGNORE.
+    """Labels all but the ``drop`` percent of valid pixels with the highest entropy; those and padding are IGNORE.
 
-    A pixel is dropped where its entropy is at or above the quantile 1 - drop/100 of the batch's unpadded pixels (U2PL,
+    A pixel is dropped if its entropy is at or above the quantile 1 - drop/100 of the batch's unpadded pixels (U2PL,
     arXiv 2203.03884, Eq. 2).
 
     Args:
         logits: (N, K, H, W) class scores.
         valid: (N, H, W) bool, False where the pixel is padding.
         drop: In [0, 100].
+
+    Example:
+        >>> logits, valid = torch.randn(1, 3, 4, 5), torch.ones(1, 4, 5, dtype=torch.bool)
+        >>> (most_certain(logits, valid, drop=20).labels == IGNORE).sum().item()
+        4
     """
     pseudo = label_and_confidence(logits, valid)
     if drop == 0:
@@ -76,10 +105,14 @@ def most_certain(logits: Tensor, valid: Tensor, drop: float) -> PseudoLabels:
 
 
 def build_percentage(spec: float | dict, key: str) -> Schedule:
-    """A number or a schedule of values in [0, 100]; ``key`` is the config key, named in the error.
+    """Builds a schedule of percentages from a number or a dict; ``key`` is the config key, named in the error.
 
     Raises:
         SetupError: A percentage above 100, or no schedule.
+
+    Example:
+        >>> build_percentage(20, 'pseudo_label.drop')(0)
+        20.0
     """
     schedule = build_schedule(spec, key)
     if max(getattr(schedule, 'values', None) or [schedule.value]) > 100:
@@ -87,17 +120,97 @@ def build_percentage(spec: float | dict, key: str) -> Schedule:
     return schedule
 
 
+class PseudoLabeller(nn.Module):
+    """Base class of pseudo-labellers, which turn the teacher's outputs into labels of the unlabelled images.
+
+    A step calls :meth:`correct` and then the module itself, on the upsampled result; after the student's pass
+    :meth:`count`; on the log's iterations :meth:`metrics`; after the optimiser's step :meth:`after_step`. A subclass
+    implements :meth:`forward`, the rest has defaults.
+
+    Example:
+        >>> class EveryPixel(PseudoLabeller):
+        ...     def forward(self, logits, valid, time):
+        ...         return label_and_confidence(logits, valid)
+        >>> EveryPixel()(torch.randn(1, 3, 8, 8), torch.ones(1, 8, 8, dtype=torch.bool), time=0).labels.shape
+        torch.Size([1, 8, 8])
+    """
+
+    needs = Needs()
+    """What it asks of a step besides the teacher's logits, e.g. ``Needs(teacher_features=True)``."""
+
+    def bind(self, networks: Networks, objectives: Iterable[Objective] = ()) -> None:
+        """Takes from the built networks what the pseudo-labeller works with; called after the objectives are bound.
+
+        Args:
+            networks: Keep the object itself, or modules in a tuple, so that PyTorch does not register them a second time.
+            objectives: Those of the recipe.
+
+        Raises:
+            SetupError: The head or the recipe cannot serve this pseudo-labeller.
+        """
+
+    def correct(
+        self, outputs: TeacherOutputs, valid: Tensor
+    ) -> tuple[Tensor, Sequence[Any] | None]:
+        """Corrects the teacher's logits before they become labels.
+
+        Args:
+            outputs: For the weak view of the unlabelled images.
+            valid: (N, H, W) bool, False where the pixel is padding.
+
+        Returns:
+            logits: (N, K, h, w); by default the teacher's.
+            levels: What objectives read as ``views.teacher.levels``; by default None.
+        """
+        return outputs.logits, None
+
+    def forward(self, logits: Tensor, valid: Tensor, time: float) -> PseudoLabels:
+        """Labels the unlabelled images.
+
+        Args:
+            logits: (N, K, H, W) class scores at image resolution, from :meth:`correct`.
+            valid: (N, H, W) bool, False where the pixel is padding.
+            time: In ``model.iters_per_epoch``.
+        """
+        raise NotImplementedError
+
+    def count(self, views: StepViews) -> None:
+        """Counts what later thresholds depend on, from the outputs of teacher and student; :meth:`after_step` adds it."""
+
+    def metrics(self, views: StepViews) -> dict[str, Tensor]:
+        """Metrics for logging, named ``pseudo.<key>`` in the log."""
+        return {}
+
+    def after_step(self) -> None:
+        """Updates counts after the optimiser's step."""
+
+
+def check_labeller(module: nn.Module, key: str) -> None:
+    """Raises SetupError unless the module is a PseudoLabeller."""
+    if not isinstance(module, PseudoLabeller):
+        raise SetupError(
+            f'{key} is {type(module).__name__}, which is no pseudo-labeller: make it a subclass of '
+            'mmseg_semi.step.pseudo_labels.PseudoLabeller (its forward(logits, valid, time) can stay as it is)'
+        )
+
+
 @MODELS.register_module()
-class ConfidenceThreshold(nn.Module):
-    """Keep a pixel where the teacher's probability is **greater** than a fixed threshold (FixMatch, arXiv 2001.07685).
+class ConfidenceThreshold(PseudoLabeller):
+    """Keeps a pixel if the teacher's probability is **greater** than a fixed threshold (FixMatch, arXiv 2001.07685).
 
     DDFP's released code keeps ``max prob > 0.95``: a pixel at exactly the threshold is ignored.
 
     Args:
-        threshold: In [0, 1]. With 0 every valid pixel is kept.
+        threshold: In [0, 1] (0.95). With 0 every valid pixel is kept.
 
     Raises:
         SetupError: The threshold is outside [0, 1].
+
+    Example:
+        >>> logits, valid = torch.randn(2, 3, 8, 8), torch.ones(2, 8, 8, dtype=torch.bool)
+        >>> pseudo = ConfidenceThreshold(threshold=0.5)(logits, valid, time=0)
+        >>> torch.equal(pseudo.labels == IGNORE, pseudo.confidence <= 0.5)
+        True
     """
 
     def __init__(self, threshold: float = 0.95) -> None:
@@ -111,20 +224,26 @@ class ConfidenceThreshold(nn.Module):
     def forward(self, logits: Tensor, valid: Tensor, time: float) -> PseudoLabels:
         """See :func:`label_and_confidence`; ``time`` is unused."""
         pseudo = label_and_confidence(logits, valid)
-        # not "<=": a teacher that answers NaN is not confident
+        # not "<=": a teacher that predicts NaN is not confident
         kept = pseudo.confidence > self.threshold
         return PseudoLabels(pseudo.labels.masked_fill(~kept, IGNORE), pseudo.confidence)
 
 
 @MODELS.register_module()
-class EntropyPercentile(nn.Module):
-    """Drop the most uncertain ``drop`` percent of the batch's valid pixels by entropy, see :func:`most_certain`.
+class EntropyPercentile(PseudoLabeller):
+    """Drops the most uncertain ``drop`` percent of the batch's valid pixels by entropy, see :func:`most_certain`.
 
     Args:
         drop: Percentage in [0, 100], a number or a schedule (``mmseg_semi.step.schedules``).
 
     Raises:
         SetupError: A percentage above 100, or no schedule.
+
+    Example:
+        >>> logits, valid = torch.randn(2, 3, 5, 10), torch.ones(2, 5, 10, dtype=torch.bool)
+        >>> pseudo = EntropyPercentile(drop=20)(logits, valid, time=0)
+        >>> (pseudo.labels != IGNORE).sum().item()
+        80
     """
 
     def __init__(self, drop: float | dict = 20.0) -> None:
@@ -132,4 +251,5 @@ class EntropyPercentile(nn.Module):
         self.drop = build_percentage(drop, 'pseudo_label.drop')
 
     def forward(self, logits: Tensor, valid: Tensor, time: float) -> PseudoLabels:
+        """See :func:`most_certain`; ``time``, in ``model.iters_per_epoch``, is where the schedule is evaluated."""
         return most_certain(logits, valid, self.drop(time))

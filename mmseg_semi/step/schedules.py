@@ -35,6 +35,11 @@ class Steps:
 
     Raises:
         SetupError: The two lists do not fit together, or a value is negative or not finite.
+
+    Example:
+        >>> steps = Steps(values=[0, 1, 0.5], milestones=[1, 2])
+        >>> [steps(t) for t in (0, 1, 1.5, 2)]
+        [0.0, 1.0, 1.0, 0.5]
     """
 
     def __init__(self, values: Sequence[float], milestones: Sequence[float]) -> None:
@@ -61,6 +66,11 @@ class Ramp:
 
     Raises:
         SetupError: Unknown ``kind``, negative ``length`` or ``start``, or a value that is negative or not finite.
+
+    Example:
+        >>> ramp = Ramp(value=30, length=10, kind='linear')
+        >>> [ramp(t) for t in (0, 5, 10, 20)]
+        [0.0, 15.0, 30.0, 30.0]
     """
 
     def __init__(
@@ -92,10 +102,15 @@ class Line:
     Args:
         values: First and last value, finite and >= 0.
         times: When the line begins and when it ends, the later one larger.
-        whole: Move once a unit of time, at whole units, as code does that counts in epochs.
+        whole: Change the value at whole units of time only, as code does that counts in epochs.
 
     Raises:
         SetupError: No two values or times, a value that is negative or not finite, or times that do not rise.
+
+    Example:
+        >>> line = Line(values=(80, 10), times=(0, 7))
+        >>> [line(t) for t in (0, 3.5, 7, 9)]
+        [80.0, 45.0, 10.0, 10.0]
     """
 
     def __init__(
@@ -121,7 +136,7 @@ _TYPES = {'Steps': Steps, 'Ramp': Ramp, 'Line': Line}
 
 
 def build_schedule(spec: float | dict, key: str = 'weight') -> Schedule:
-    """Turn a config value into a schedule.
+    """Turns a config value into a schedule.
 
     Args:
         spec: A finite number >= 0, or ``dict(type='Steps' | 'Ramp' | 'Line', ...)``.
@@ -129,6 +144,10 @@ def build_schedule(spec: float | dict, key: str = 'weight') -> Schedule:
 
     Raises:
         SetupError: Anything else.
+
+    Example:
+        >>> build_schedule(0.5)(t=3), build_schedule(dict(type='Ramp', value=1, length=4, kind='linear'))(t=3)
+        (0.5, 0.75)
     """
     if _is_weight(spec):
         return Steps([spec], [])

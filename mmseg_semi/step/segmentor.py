@@ -1,52 +1,65 @@
-"""A student, a teacher, and a list of objectives over shared views."""
+"""One training step: the teacher labels, mixing makes the student's view, the student passes, objectives give losses.
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+:meth:`SemiSegmentor.loss` is the step; the stages that it calls follow it in order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
-from mmseg.models.segmentors.base import BaseSegmentor
-from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_semi.data.randomness import derive_seed
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads.two_stage import two_stage
+from mmseg_semi.step.data_preprocessor import SemiDataPreprocessor
+from mmseg_semi.step.log_values import NonFiniteLossError, check_finite, read_values
+from mmseg_semi.step.mixing import check_mixing
+from mmseg_semi.step.networks import Networks, StudentAndTeacher
+from mmseg_semi.step.objective import Needs
 from mmseg_semi.step.parts import part
 from mmseg_semi.step.pretrained import complete_pretraining
-from mmseg_semi.step.teacher import TeacherRecipe, build_teacher
-from mmseg_semi.step.views import Needs, StepViews, StudentRows, TeacherRows
+from mmseg_semi.step.pseudo_labels import check_labeller
+from mmseg_semi.step.views import (
+    Batch,
+    MixedView,
+    PseudoLabels,
+    StepViews,
+    StudentOutputs,
+    StudentViews,
+    TeacherOutputs,
+    TeacherViews,
+    UnlabeledBatch,
+)
 
-
-class NonFiniteLossError(RuntimeError):
-    """A loss is inf or NaN; raised before the optimiser, the teacher or a checkpoint is touched."""
+__all__ = ['NonFiniteLossError', 'SemiSegmentor', 'check_finite', 'read_values']
 
 
 @MODELS.register_module()
-class SemiSegmentor(BaseSegmentor):
-    """Semi-supervised training of any ``EncoderDecoder``.
+class SemiSegmentor(StudentAndTeacher):
+    """Trains any ``EncoderDecoder`` with labelled and unlabelled images.
 
-    A training step: the teacher labels the weak views, mixing makes the student's strong views, the student passes every
-    image once, and each objective turns the shared :class:`~mmseg_semi.step.views.StepViews` into losses. What no
-    objective asks for is not computed. Outside training this is the plain segmentor :attr:`answering` names.
+    In a training step the teacher labels the weak views, mixing makes the student's strong view, every image passes the
+    student once, and each objective turns the shared :class:`~mmseg_semi.step.views.StepViews` into losses. What no
+    objective asks for is not computed. Outside training this is the plain segmentor that :attr:`predicting_network` names.
 
     The runner needs ``SemiStepHook`` (iteration, random streams, updates after the optimiser step) and, for an averaged
     teacher, ``MeanTeacherHook``; ``configs/_base_/default_runtime.py`` has both.
 
     Args:
-        student: Config of an ``EncoderDecoder``.
+        student: Config of an ``EncoderDecoder``. Auxiliary heads without ``num_classes`` take the decode head's.
         objectives: Configs of objectives, in the order of the log. Their names must differ.
         teacher: :class:`~mmseg_semi.step.teacher.TeacherRecipe` as a dict, or None.
         pseudo_label: Config of a pseudo-labeller, e.g. ``dict(type='ConfidenceThreshold', threshold=0.95)``.
-        mixing: Config of a mixing, e.g. ``dict(type='CutMix')``, or None: the strong view as it is.
-        forward: 'joint' passes all student rows in one backbone call, 'stream' labelled and unlabelled rows in one call
-            each. The losses differ by the BN batch statistics only.
+        mixing: Config of a mixing, e.g. ``dict(type='CutMix')``; None keeps the strong view as it is.
+        forward: 'joint' passes all images of the student in one backbone call, 'stream' labelled and unlabelled images in
+            one call each. The losses differ by the BN batch statistics only.
         iters_per_epoch: Unit of time of all schedules in ``model``, in iterations. 1 counts iterations; a paper's epoch is
             the constant number of iterations that its loader makes of it.
-        monitor_interval: Quantities for people (accuracies, agreements) are computed every so many iterations; the log
-            interval.
-        test_cfg: None; the student's own ``test_cfg`` holds.
+        monitor_interval: Costly metrics for logging (accuracies, agreements) are computed every so many iterations; the
+            log interval.
+        test_cfg: Replaces the student's ``test_cfg``; None keeps it.
         data_preprocessor: Config of a ``SemiDataPreprocessor``.
 
     State: ``student.*``, ``teacher.*`` (if it has tensors of its own), ``objectives.<i>.*`` and ``pseudo_label.*`` (counts)
@@ -70,7 +83,6 @@ class SemiSegmentor(BaseSegmentor):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(data_preprocessor=data_preprocessor)
         if init_cfg is not None:
             raise SetupError(
                 'model.init_cfg is set, but nothing would read it: initial weights belong to model.student.init_cfg or '
@@ -82,7 +94,8 @@ class SemiSegmentor(BaseSegmentor):
             raise SetupError(
                 f'model: iters_per_epoch={iters_per_epoch}, monitor_interval={monitor_interval}; expected numbers >= 1'
             )
-        if not hasattr(self.data_preprocessor, 'stack_valid'):
+        super().__init__(student, teacher, test_cfg, data_preprocessor)
+        if not isinstance(self.data_preprocessor, SemiDataPreprocessor):
             raise SetupError(
                 f'model.data_preprocessor is a {type(self.data_preprocessor).__name__}, which knows no branches: set '
                 "model.data_preprocessor=dict(type='SemiDataPreprocessor', data_preprocessor=dict("
@@ -91,56 +104,39 @@ class SemiSegmentor(BaseSegmentor):
         self.calls = forward
         self.iters_per_epoch = iters_per_epoch
         self.monitor_interval = monitor_interval
-        self.student = MODELS.build(student)
-        if test_cfg is not None:
-            self.student.test_cfg = test_cfg
-        two_stage(self.student.decode_head)  # refuses a head that cannot serve, by name
-        self.align_corners = self.student.align_corners
-        self.num_classes = self.student.num_classes
-        self.out_channels = self.student.out_channels  # read by SegTTAModel
-        self.recipe = self._read_recipe(teacher)
-        self.teacher = build_teacher(self.student, self.recipe) if self.recipe else None
         self.pseudo_label = MODELS.build(pseudo_label) if pseudo_label else None
         self.mixing = MODELS.build(mixing) if mixing else None
         self.objectives = nn.ModuleList(MODELS.build(objective) for objective in objectives)
-        # an objective that wants Needs.projection sets this from `bind`: (N, C, h, w) features -> (N, D, h, w)
-        self.project: Callable[[Tensor], Tensor] | None = None
-        for key in ('mixing', 'pseudo_label'):
-            classes = getattr(getattr(self, key), 'num_classes', self.num_classes)
-            if classes != self.num_classes:
-                raise SetupError(
-                    f'model.{key}.num_classes={classes}, but the student has {self.num_classes} classes: set them equal'
-                )
+        self.bound = Networks(
+            self.student, self.teacher, self.recipe, self.pseudo_label, iters_per_epoch
+        )
+        self._bind()
+        self._started: tuple[int, torch.Generator] | None = None
+        self.paths: Sequence[str] = []
+        """Image files of the current step, for errors."""
+        self.last_views: StepViews | None = None
+        """Views of the current step; without the student's outputs after its losses are summed, None after it."""
+
+    def _bind(self) -> None:
+        """Lets mixing, objectives and pseudo-labeller take what they need; refuses what does not fit together."""
         names = [objective.name for objective in self.objectives]
         if not names or len(set(names)) < len(names):
             raise SetupError(
                 f'model.objectives: names {names}; expected at least one, all different (set `name`)'
             )
+        if self.pseudo_label is not None:
+            check_labeller(self.pseudo_label, 'model.pseudo_label')
+        if self.mixing is not None:
+            check_mixing(self.mixing, 'model.mixing')
+            self.mixing.bind(self.num_classes)
         # what an objective owns takes no random number from the student's initialisation: methods that share a seed
         # start from the same student, so their differences are paired
         with torch.random.fork_rng(devices=[]):
             for objective in self.objectives:
-                objective.bind(self)
+                objective.bind(self.bound)
         self._check_needs()
-        if hasattr(self.pseudo_label, 'check'):
-            self.pseudo_label.check(self)
-        self.classes: Sequence[str] | None = None
-        """Names of the classes, once the hooks know the data; for texts in the log."""
-        self._answer = self.answering
-        self._started: tuple[int, torch.Generator] | None = None
-        self.paths: list[str] = []
-        self.last_views: StepViews | None = None
-
-    @staticmethod
-    def _read_recipe(teacher: dict | None) -> TeacherRecipe | None:
-        if teacher is None:
-            return None
-        try:
-            return TeacherRecipe(**teacher)
-        except TypeError as error:
-            raise SetupError(
-                f'model.teacher: {error}; its keys are {list(TeacherRecipe.__annotations__)}'
-            ) from error
+        if self.pseudo_label is not None:
+            self.pseudo_label.bind(self.bound, self.objectives)
 
     def _check_needs(self) -> None:
         for objective in self.objectives:
@@ -155,59 +151,32 @@ class SemiSegmentor(BaseSegmentor):
                     f"objective '{objective.name}' needs pseudo-labels, but model.pseudo_label is None: set for instance "
                     "model.pseudo_label=dict(type='ConfidenceThreshold', threshold=0.95)"
                 )
-
-    # -- networks ------------------------------------------------------------------------------------------------------
+        declaring = [o.name for o in self.objectives if o.get_projection() is not None]
+        if len(declaring) > 1:
+            raise SetupError(
+                f'model.objectives: {declaring} each project the features of the student, but a step has one projection: '
+                'keep one DGCLObjective'
+            )
+        for objective in self.objectives:
+            if objective.all_needs.projection and not declaring:
+                raise SetupError(
+                    f"objective '{objective.name}' needs a projection, but no objective declares one: override "
+                    'Objective.get_projection'
+                )
 
     @property
     def stages(self):
-        """The two-stage view of the student's head; no attribute, which would register the head twice."""
-        return two_stage(self.student.decode_head)
-
-    @property
-    def networks(self) -> dict[str, nn.Module]:
-        """The plain segmentors that can be evaluated, by name; a teacher that is the student counts once."""
-        networks = {} if self.teacher is None else {'teacher': self.teacher}
-        return networks | {'student': self.student}
-
-    @property
-    def answering(self) -> str:
-        """Which network answers: 'teacher' where it has weights of its own, else 'student'."""
-        return 'teacher' if self.recipe is not None and self.recipe.weights == 'ema' else 'student'
-
-    def network(self, name: str | None = None) -> nn.Module:
-        """The plain segmentor 'teacher' or 'student'; default: the one that answers.
-
-        Raises:
-            SetupError: This recipe has no such network.
-        """
-        name = name or self.answering
-        if name not in self.networks:
-            raise SetupError(
-                f"network '{name}': this model has {list(self.networks)}; choose one of them"
-            )
-        return self.networks[name]
-
-    @contextmanager
-    def answer_with(self, name: str) -> Iterator[None]:
-        """Inside the block, predictions come from the network ``name``."""
-        self.network(name)
-        before, self._answer = self._answer, name
-        try:
-            yield
-        finally:
-            self._answer = before
+        """The two-stage view of the student's head; a property, because an attribute would register the head twice."""
+        return self.bound.stages
 
     @property
     def teacher_network(self) -> nn.Module:
-        """The network that labels: the teacher, or the student where it is its own teacher."""
-        return self.student if self.teacher is None else self.teacher
+        """The network that labels: the teacher, or the student if it is its own teacher."""
+        return self.bound.teacher_network
 
-    def train(self, mode: bool = True) -> 'SemiSegmentor':
-        """Sets the mode of everything but the teacher, which keeps its recipe's mode in training."""
-        super().train(mode)
-        if self.teacher is not None:
-            self.teacher.train(mode and self.recipe.mode == 'train')
-        return self
+    def upsample(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """(N, K, h, w) -> (N, K, H, W) as the head does it, see :meth:`Networks.upsample`."""
+        return self.bound.upsample(logits, size)
 
     def init_weights(self) -> None:
         """Initialises the student, then makes the teacher its copy."""
@@ -219,24 +188,10 @@ class SemiSegmentor(BaseSegmentor):
             self.teacher.load_state_dict(self.student.state_dict())
         self._is_init = True
 
-    # -- mmseg's interface ---------------------------------------------------------------------------------------------
-
-    def extract_feat(self, inputs: Tensor):
-        return self.network(self._answer).extract_feat(inputs)
-
-    def encode_decode(self, inputs: Tensor, batch_data_samples: list) -> Tensor:
-        return self.network(self._answer).encode_decode(inputs, batch_data_samples)
-
-    def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
-        return self.network(self._answer).predict(inputs, data_samples)
-
-    def _forward(self, inputs: Tensor, data_samples: list | None = None):
-        return self.network(self._answer)._forward(inputs, data_samples)
-
     # -- training step -------------------------------------------------------------------------------------------------
 
     def start_step(self, iteration: int, seed: int = 0, rank: int = 0) -> None:
-        """Fixes the time and the random streams of the next step; called by ``SemiStepHook`` before each iteration.
+        """Fixes the time and the random streams of the next step; ``SemiStepHook`` calls it before each iteration.
 
         Dropout and other device draws follow from the global torch generators, host draws (mixing) from a CPU generator;
         both are seeded from (seed, rank, iteration), so that a resumed run draws what an uninterrupted one does.
@@ -249,94 +204,69 @@ class SemiSegmentor(BaseSegmentor):
             torch.manual_seed(step_seed)
         self._started = iteration, torch.Generator().manual_seed(step_seed)
 
-    def finish_step(self) -> None:
-        """Lets pseudo-labeller and objectives update counts and banks; called by ``SemiStepHook`` after the optimiser's
-        step."""
-        if hasattr(self.pseudo_label, 'after_step'):
-            self.pseudo_label.after_step()
-        for objective in self.objectives:
-            objective.after_step(self.last_views)
-        self.last_views = None
-
     def loss(self, inputs: dict[str, Tensor], data_samples: dict[str, list]) -> dict[str, Tensor]:
-        """One training step's losses and log values.
+        """One training step's losses and metrics for logging.
 
         Args:
             inputs: (N, 3, H, W) normalised images by branch, from ``SemiDataPreprocessor``.
             data_samples: The samples by branch.
 
         Returns:
-            Losses named ``<objective>.<loss>``.
+            Losses and metrics, named ``<objective>.<key>``.
         """
+        batch = self._gather(inputs, data_samples)
+        needs = self._needs(batch)
+        with part('teacher'):
+            teacher = self._label(batch, needs) if needs.teacher or needs.strong else None
+        with part('mixing'):
+            teacher = self._mix(batch, teacher) if needs.strong else teacher
+        with part('student'):
+            student = self._pass_student(batch, teacher, needs)
+        views = StepViews(batch, teacher, student)
+        if needs.strong:
+            self.pseudo_label.count(views)
+        losses = self._losses(views)
+        if batch.monitor and needs.strong:
+            for key, value in self.pseudo_label.metrics(views).items():
+                losses[f'pseudo.{key}'] = value
+        self.last_views = views
+        return losses
+
+    def _gather(self, inputs: dict[str, Tensor], data_samples: dict[str, list]) -> Batch:
+        """Images, labels, time and randomness of the step that :meth:`start_step` has begun."""
         if self._started is None:
             raise SetupError(
                 'SemiSegmentor.loss was called without start_step: add step=dict(type="SemiStepHook") to default_hooks'
             )
         (iteration, generator), self._started = self._started, None
-        views = self._gather(inputs, data_samples, iteration, generator)
-        needs = Needs()
-        for objective in self.objectives:
-            needs = needs | objective.needs(views.time)
-        if needs.strong:
-            needs = needs | getattr(self.pseudo_label, 'needs', Needs())
-        if needs.unlabeled and views.img_u_w is None:
-            raise SetupError(
-                f'the batch of iteration {iteration} has no unlabelled images, but an objective needs them: give '
-                'train_dataloader.dataset.unlabeled and a sampler.source_ratio with two entries'
-            )
-        with part('teacher'):
-            if needs.teacher or needs.strong:
-                self._label(views, needs)
-        with part('mixing'):
-            if needs.strong:
-                self._mix(views)
-        with part('student'):
-            self._student_rows(views, needs)
-        losses: dict[str, Tensor] = {}
-        for objective in self.objectives:
-            with part(f'objective/{objective.name}'):
-                for key, value in objective.loss(views).items():
-                    losses[f'{objective.name}.{key}'] = value
-        if views.monitor and needs.strong and hasattr(self.pseudo_label, 'watch'):
-            for key, value in self.pseudo_label.watch(views, self).items():
-                losses[f'pseudo.{key}'] = value
-        if not any('loss' in key for key in losses):
-            raise SetupError(
-                f'no objective has a loss at iteration {iteration} (time {views.time:g}): begin the weights of '
-                f'{[objective.name for objective in self.objectives]} with a phase that trains'
-            )
-        self.last_views = views
-        return losses
-
-    def _gather(
-        self, inputs, data_samples, iteration: int, generator: torch.Generator
-    ) -> StepViews:
         samples = data_samples['labeled']
-        views = StepViews(
+        paths = [sample.metainfo.get('img_path', '?') for sample in samples]
+        unlabeled = None
+        if 'weak' in inputs:
+            self._check_sizes(inputs)
+            weak, device = data_samples['weak'], inputs['weak'].device
+            unlabeled = UnlabeledBatch(
+                inputs['weak'],
+                inputs.get('strong', inputs['weak']),
+                self.data_preprocessor.stack_valid(weak, device),
+                self.data_preprocessor.stack_noisy(weak, device),
+            )
+            paths += [sample.metainfo.get('img_path', '?') for sample in weak]
+        self.paths = paths
+        return Batch(
+            img_l=inputs['labeled'],
+            label_l=torch.stack([sample.gt_sem_seg.data.squeeze(0) for sample in samples]).long(),
+            unlabeled=unlabeled,
+            samples_l=samples,
             iteration=iteration,
             time=iteration / self.iters_per_epoch,
             generator=generator,
             monitor=(iteration + 1) % self.monitor_interval == 0,
-            img_l=inputs['labeled'],
-            label_l=torch.stack([sample.gt_sem_seg.data.squeeze(0) for sample in samples]).long(),
-            samples_l=samples,
-            paths=[sample.metainfo.get('img_path', '?') for sample in samples],
+            paths=paths,
         )
-        if 'weak' in inputs:
-            self._check_sizes(inputs)
-            views.img_u_w, views.img_u_s = inputs['weak'], inputs.get('strong', inputs['weak'])
-            views.valid_u = self.data_preprocessor.stack_valid(
-                data_samples['weak'], views.img_u_w.device
-            )
-            views.given_u = self.data_preprocessor.stack_given(
-                data_samples['weak'], views.img_u_w.device
-            )
-            views.paths += [sample.metainfo.get('img_path', '?') for sample in data_samples['weak']]
-        self.paths = views.paths
-        return views
 
     def _check_sizes(self, inputs: dict[str, Tensor]) -> None:
-        """Labelled and unlabelled crops that pass a network in one call must have one size."""
+        """Refuses labelled and unlabelled crops of two sizes if they must pass a network in one call."""
         rows = self.recipe is not None and self.recipe.rows
         if self.calls == 'stream' and rows != 'labeled+weak':
             return
@@ -348,15 +278,29 @@ class SemiSegmentor(BaseSegmentor):
                 "model.teacher.rows='weak')"
             )
 
+    def _needs(self, batch: Batch) -> Needs:
+        """What objectives and pseudo-labeller ask of this step, all together."""
+        needs = Needs()
+        for objective in self.objectives:
+            needs = needs | objective.needs(batch.time)
+        if needs.strong:
+            needs = needs | self.pseudo_label.needs
+        if needs.unlabeled and batch.unlabeled is None:
+            raise SetupError(
+                f'the batch of iteration {batch.iteration} has no unlabelled images, but an objective needs them: give '
+                'train_dataloader.dataset.unlabeled and a sampler.source_ratio with two entries'
+            )
+        return needs
+
     @torch.no_grad()
-    def _label(self, views: StepViews, needs: Needs) -> None:
-        """The teacher's rows and, where mixing or self-training will want them, pseudo-labels."""
-        network = self.teacher_network
+    def _label(self, batch: Batch, needs: Needs) -> TeacherViews:
+        """Passes images through the teacher and labels the unlabelled ones, if the strong view is asked for."""
+        network, unlabeled = self.teacher_network, batch.unlabeled
         head = two_stage(network.decode_head)
         with_labeled = self.recipe.rows == 'labeled+weak'
-        images = torch.cat([views.img_l, views.img_u_w]) if with_labeled else views.img_u_w
+        images = torch.cat([batch.img_l, unlabeled.img_u_w]) if with_labeled else unlabeled.img_u_w
         was_training = network.training
-        if self.teacher is None:  # the student labels: in its recipe's mode, for these rows only
+        if self.teacher is None:  # the student labels: in its recipe's mode, for this pass only
             network.train(self.recipe.mode == 'train')
         features, logits, embedding = head.finish(
             head.lift(head.embed(network.extract_feat(images)))
@@ -368,95 +312,110 @@ class SemiSegmentor(BaseSegmentor):
         torch.clear_autocast_cache()
         if not needs.teacher_features:
             features = None
-        count = views.img_l.shape[0] if with_labeled else 0
 
-        def rows(first: int, last: int) -> TeacherRows:
-            return TeacherRows(
+        def outputs(first: int, last: int) -> TeacherOutputs:
+            return TeacherOutputs(
                 *(None if x is None else x[first:last] for x in (logits, features, embedding))
             )
 
-        if with_labeled:
-            views.teacher_l = rows(0, count)
-        views.teacher_u = rows(count, len(images))
-        if needs.strong:
-            answer = views.teacher_u.logits
-            if hasattr(self.pseudo_label, 'correct'):
-                with part('correction'):
-                    answer = self.pseudo_label.correct(views, self)
-                torch.clear_autocast_cache()
-            views.pseudo_u = self.pseudo_label(
-                self.upsample(answer, views.valid_u.shape[1:]), views.valid_u, views.time
-            )
-            views.pseudo_u.given = views.given_u
+        count = len(batch.img_l) if with_labeled else 0
+        labeled = outputs(0, count) if with_labeled else None
+        weak = outputs(count, len(images))
+        if not needs.strong:
+            return TeacherViews(weak, labeled)
+        valid = unlabeled.valid_u
+        corrected, levels = self.pseudo_label.correct(weak, valid)
+        torch.clear_autocast_cache()  # a correction may pass layers of the student's head
+        pseudo = self.pseudo_label(self.upsample(corrected, valid.shape[1:]), valid, batch.time)
+        pseudo = PseudoLabels(pseudo.labels, pseudo.confidence, unlabeled.noisy_u)
+        return TeacherViews(weak, labeled, pseudo, levels)
 
     @torch.no_grad()
-    def _mix(self, views: StepViews) -> None:
-        views.img_u_m, views.pseudo_m, views.valid_m = views.img_u_s, views.pseudo_u, views.valid_u
+    def _mix(self, batch: Batch, teacher: TeacherViews) -> TeacherViews:
+        """Completes the teacher's part with the mixed strong view, which the student is trained on."""
+        strong = batch.unlabeled.img_u_s, teacher.pseudo_u, batch.unlabeled.valid_u
         if self.mixing is not None:
-            views.img_u_m, views.pseudo_m, views.valid_m = self.mixing(views)
+            strong = self.mixing(*strong, batch.generator)
+        return replace(teacher, mixed=MixedView(*strong))
 
-    def _student_rows(self, views: StepViews, needs: Needs) -> None:
-        """Every image passes the student once; rows are labelled, mixed, weak, in this order."""
-        wanted = [
-            ('student_l', views.img_l, needs.labeled),
-            ('student_m', views.img_u_m, needs.strong),
-            ('student_w', views.img_u_w, needs.weak or needs.weak_features),
-        ]
-        wanted = [(name, images) for name, images, asked in wanted if asked]
-        if not wanted:
-            return
-        calls = [wanted] if self.calls == 'joint' else [[one] for one in wanted]
-        for call in calls:
-            images = torch.cat([images for _, images in call]) if len(call) > 1 else call[0][1]
-            backbone = self.student.extract_feat(images)
-            fused = self.stages.embed(backbone)
-            lifted = self.stages.lift(fused)
-            sizes = [len(images) for _, images in call]
-            # rows whose answer nobody learns from are the last ones
-            unlearned = call[-1][0] == 'student_w' and not needs.weak
-            learned = sizes[:-1] if unlearned else sizes
-            outputs = []  # one a name of the call
-            if learned:
-                count = sum(learned)
-                branches = (count - count // 2, count // 2) if needs.auxiliary_half else None
-                outputs += self._answers(lifted[:count], learned, branches, needs)
-            if unlearned:
-                with torch.no_grad():
-                    outputs += self._answers(lifted[sum(learned) :], sizes[-1:], None, needs)
-                torch.clear_autocast_cache()  # for the reason given in _label
-            # split, not sliced: its backward pass makes one map of zeros, not one a part
-            levels = zip(*(level.split(sizes) for level in backbone), strict=True)
-            fused, lifted = fused.split(sizes), lifted.split(sizes)
-            for (name, _), *rows, output in zip(call, levels, fused, lifted, outputs, strict=True):
-                setattr(views, name, StudentRows(*rows, *output))
+    def _pass_student(
+        self, batch: Batch, teacher: TeacherViews | None, needs: Needs
+    ) -> StudentViews:
+        """Passes every image through the student once: labelled, mixed and weak ones, in this order."""
+        wanted = []
+        if needs.labeled:
+            wanted.append(('labeled', batch.img_l))
+        if needs.strong:
+            wanted.append(('mixed', teacher.mixed.img_u_m))
+        if needs.weak or needs.weak_features:
+            wanted.append(('weak', batch.unlabeled.img_u_w))
+        segments: dict[str, StudentOutputs] = {}
+        for call in [wanted] if self.calls == 'joint' and wanted else [[one] for one in wanted]:
+            segments |= self._call_student(dict(call), needs)
+        return StudentViews(**segments)
 
-    def _answers(
+    def _call_student(self, images: dict[str, Tensor], needs: Needs) -> dict[str, StudentOutputs]:
+        """Passes the images of some segments through the student in one call."""
+        sizes = [len(segment) for segment in images.values()]
+        joined = torch.cat([*images.values()]) if len(images) > 1 else next(iter(images.values()))
+        backbone = self.student.extract_feat(joined)
+        fused = self.stages.embed(backbone)
+        lifted = self.stages.lift(fused)
+        # the weak segment is the last one of a call; without a graph where no loss reads its logits
+        detached = 'weak' in images and not needs.weak
+        trained = sizes[:-1] if detached else sizes
+        classified = []  # by segment: features, logits, embedding, projection
+        if trained:
+            count = sum(trained)
+            branches = (count - count // 2, count // 2) if needs.auxiliary_half else None
+            classified += self._classify(lifted[:count], trained, branches, needs)
+        if detached:
+            with torch.no_grad():
+                classified += self._classify(lifted[sum(trained) :], sizes[-1:], None, needs)
+            torch.clear_autocast_cache()  # for the reason given in _label
+        # split, not sliced: its backward pass makes one map of zeros, not one a segment
+        levels = zip(*(level.split(sizes) for level in backbone), strict=True)
+        parts = zip(levels, fused.split(sizes), lifted.split(sizes), classified, strict=True)
+        return {
+            name: StudentOutputs(*first, *second)
+            for name, (*first, second) in zip(images, parts, strict=True)
+        }
+
+    def _classify(
         self,
         lifted: Tensor,
         sizes: list[int],
         branches: tuple[int, int] | None,
         needs: Needs,
     ) -> list[tuple[Tensor | None, ...]]:
-        """Stage 2 on all rows at once; its outputs, and the projection of the features, by runs of rows."""
+        """Stage 2 of the head on all images of a call; its outputs and the projection of the features, by segment."""
         output = self.stages.finish(lifted, branches)
-        projection = self.project(output.features) if needs.projection else None
+        projection = self._project(output.features) if needs.projection else None
         parts = [
             [None] * len(sizes) if x is None else x.split(sizes) for x in (*output, projection)
         ]
         return [*zip(*parts, strict=True)]
 
-    def upsample(self, logits: Tensor, size: Sequence[int]) -> Tensor:
-        """(N, K, h, w) -> (N, K, H, W) as the head does it: by its ``fit``, else bilinear with its ``align_corners``."""
-        fit = getattr(self.stages, 'fit', None)
-        if fit is not None:
-            return fit(logits, size)
-        return resize(
-            logits,
-            size=tuple(size),
-            mode='bilinear',
-            align_corners=self.align_corners,
-            warning=False,
-        )
+    def _project(self, features: Tensor) -> Tensor:
+        """The projection that one of the objectives declares."""
+        projections = (objective.get_projection() for objective in self.objectives)
+        return next(layer for layer in projections if layer is not None)(features)
+
+    def _losses(self, views: StepViews) -> dict[str, Tensor]:
+        """Losses and metrics of all objectives."""
+        losses: dict[str, Tensor] = {}
+        for objective in self.objectives:
+            with part(f'objective/{objective.name}'):
+                for key, value in objective.loss(views).items():
+                    losses[f'{objective.name}.{key}'] = value
+        if not any('loss' in key for key in losses):
+            raise SetupError(
+                f'no objective has a loss at iteration {views.batch.iteration} (time {views.batch.time:g}): begin the '
+                f'weights of {[objective.name for objective in self.objectives]} with a phase that trains'
+            )
+        return losses
+
+    # -- after the losses ----------------------------------------------------------------------------------------------
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         """Sums the losses and reads all log values in one transfer: the step's only host synchronisation.
@@ -470,41 +429,21 @@ class SemiSegmentor(BaseSegmentor):
         return loss, log_values
 
     def sum_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """:meth:`parse_losses` without the read: the sum, and all log values on the device.
+        """Sums the losses and leaves all log values on the device.
 
-        Lets go of the student's rows, which only the losses' graphs need from here on: held to the end of the step, they
-        would keep the backward pass from freeing what it has passed.
+        Drops the student's outputs, which only the losses' graphs need from here on: if they were held to the end of the
+        step, the backward pass could not free what it has passed.
         """
         loss, log_vars = super().parse_losses(losses)
         if self.last_views is not None:
-            self.last_views.drop_student_rows()
+            self.last_views = self.last_views.without_student()
         return loss, log_vars
 
-
-def read_values(log_vars: Mapping[str, Tensor]) -> dict[str, float]:
-    """0-dim tensors as numbers, in one transfer."""
-    values = torch.stack([value.detach().float().reshape(()) for value in log_vars.values()])
-    return dict(zip(log_vars, values.tolist(), strict=True))
-
-
-def check_finite(
-    log_values: Mapping[str, float], paths: Sequence[str], total: str = 'loss'
-) -> None:
-    """Refuses log values that are not finite.
-
-    Args:
-        log_values: By name.
-        paths: Image files of the step, for the error.
-        total: Name of the sum, which the error leaves out where it can name a part.
-
-    Raises:
-        NonFiniteLossError: A value is inf or NaN.
-    """
-    broken = [name for name, value in log_values.items() if not math.isfinite(value)]
-    if broken:
-        names = [name for name in broken if name != total] or broken
-        raise NonFiniteLossError(
-            f'{", ".join(f"{name}={log_values[name]}" for name in names)}: not finite; nothing was updated. '
-            'Lower optim_wrapper.optimizer.lr, or look whether it is one of the images of this step: '
-            f'{", ".join(paths)}'
-        )
+    def finish_step(self) -> None:
+        """Lets pseudo-labeller and objectives update counts and banks; ``SemiStepHook`` calls it after the optimiser's
+        step."""
+        if self.pseudo_label is not None:
+            self.pseudo_label.after_step()
+        for objective in self.objectives:
+            objective.after_step(self.last_views)
+        self.last_views = None

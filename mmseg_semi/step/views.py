@@ -1,144 +1,157 @@
-"""The views that pass between the parts of a training step.
+"""What a training step hands to its objectives: the batch, the teacher's part and the student's outputs.
 
-Names follow one grammar, kind_source_view: ``img``/``label``/``pseudo``/``valid``, ``l`` labelled or ``u`` unlabelled,
-``w`` weak, ``s`` strong (before mixing) or ``m`` mixed (what the student sees).
+Each object is complete when it is made, and nothing is written into it afterwards. The names of tensors follow one
+grammar, kind_source_view: ``img``/``label``/``pseudo``/``valid``/``noisy``, ``l`` labelled or ``u`` unlabelled, ``w`` weak,
+``s`` strong (before mixing) or ``m`` mixed (what the student sees).
 """
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Needs:
-    """What one objective asks of a step; the segmentor computes the union over all objectives and nothing else."""
-
-    labeled: bool = False
-    """Student rows of the labelled images."""
-    strong: bool = False
-    """Student rows of the mixed strong view of the unlabelled images, with their pseudo-labels."""
-    weak: bool = False
-    """Student rows of the weak view of the unlabelled images."""
-    weak_features: bool = False
-    """The same rows, but of their features alone something is learned: unless another objective asks for ``weak``, stage 2
-    of the head runs without a graph, in a call of its own."""
-    teacher: bool = False
-    """Teacher logits of the recipe's teacher rows."""
-    teacher_features: bool = False
-    """The teacher's penultimate features of the same rows."""
-    projection: bool = False
-    """The projection of the student's features (``SemiSegmentor.project``), for all rows of a call."""
-    auxiliary_half: bool = False
-    """Route the last half of the student's rows through the head's auxiliary norms (DDFP's released warm-up)."""
-
-    @property
-    def unlabeled(self) -> bool:
-        """Whether unlabelled images are needed at all."""
-        return (
-            self.strong or self.weak or self.weak_features or self.teacher or self.teacher_features
-        )
-
-    def __or__(self, other: 'Needs') -> 'Needs':
-        return Needs(
-            **{f.name: getattr(self, f.name) or getattr(other, f.name) for f in fields(self)}
-        )
+# eq=False: tensors have no truth value, so two views cannot be compared by their fields.
 
 
-@dataclass
-class StudentRows:
-    """The student's outputs for a run of rows of the batch.
+@dataclass(frozen=True, eq=False)
+class UnlabeledBatch:
+    """The unlabelled images of a batch."""
 
-    All tensors carry a graph, but for the logits, and what stage 2 computes beside them, of weak rows of which only
-    ``weak_features`` were asked for.
-    """
-
-    backbone: tuple[Tensor, ...]
-    """Backbone (or neck) outputs, each (N, C_i, h_i, w_i); what auxiliary heads read."""
-    fused: Tensor
-    """(N, C_f, h, w): output of head stage 1."""
-    lifted: Tensor
-    """(N, C, h, w): stage 2's first linear layer applied to ``fused``; the same tensor as ``fused`` for heads not ours."""
-    features: Tensor
-    """(N, C, h, w): penultimate features, the input of the classifier."""
-    logits: Tensor
-    """(N, K, h, w): class scores at head resolution."""
-    embedding: Tensor | None = None
-    """(N, D, h, w): the head's own, where it has one."""
-    projection: Tensor | None = None
-    """(N, D, h, w): what ``SemiSegmentor.project`` makes of ``features``, where an objective asked for it."""
+    img_u_w: Tensor
+    """(N_u, 3, H, W): weak view, normalised."""
+    img_u_s: Tensor
+    """(N_u, 3, H, W): the same crops with strong colour augmentation."""
+    valid_u: Tensor
+    """(N_u, H, W) bool: False where both views are padding."""
+    noisy_u: Tensor | None = None
+    """(N_u, H, W) int64 in [0, K) or IGNORE: noisy labels that come with unlabelled images, such as masks made from
+    image-level labels. IGNORE where an image has none; None if no image of the batch has any."""
 
 
-@dataclass
-class TeacherRows:
-    """The teacher's outputs for a run of rows; no graph."""
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What the data loader and the iteration give: images, labels, time and randomness."""
 
-    logits: Tensor
-    """(N, K, h, w): class scores at head resolution."""
-    features: Tensor | None = None
-    """(N, C, h, w): penultimate features, where an objective asked for them."""
-    embedding: Tensor | None = None
-    """(N, D, h, w): the head's projection, where it has one."""
-    levels: list | None = None
-    """Answers after each round of label correction, from the first on (``mmseg_semi.methods.mllc.graphs.Level``), where the
-    pseudo-labeller corrects."""
-
-
-@dataclass
-class PseudoLabels:
-    """Labels for unlabelled images."""
-
-    labels: Tensor
-    """(N, H, W) int64 in [0, K) or IGNORE (below the threshold, or padding)."""
-    confidence: Tensor
-    """(N, H, W) float32 in [0, 1]: the teacher's highest class probability; 0 where the pixel is padding."""
-    given: Tensor | None = None
-    """:attr:`StepViews.given_u`, moved by mixing with the pixels."""
-
-
-@dataclass
-class StepViews:
-    """One training step: what came in, what the teacher said, what the student answered."""
-
-    iteration: int
-    """The runner's training iteration, from 0."""
-    time: float
-    """``iteration / iters_per_epoch``: what schedules are evaluated at."""
-    generator: torch.Generator
-    """CPU generator seeded from (seed, rank, iteration): every draw of the step that is not made on the device."""
-    monitor: bool
-    """True on the iterations whose log line is printed: quantities for people are computed only then."""
     img_l: Tensor
     """(N_l, 3, H, W): labelled images, weak view, normalised."""
     label_l: Tensor
     """(N_l, H, W) int64 in [0, K) or IGNORE."""
-    samples_l: list
-    """The labelled images' ``SegDataSample``s, for mmseg's own losses."""
-    paths: list[str] = field(default_factory=list)
-    """Image files of the step, labelled first."""
-    img_u_w: Tensor | None = None
-    """(N_u, 3, H, W): unlabelled images, weak view, normalised."""
-    img_u_s: Tensor | None = None
-    """(N_u, 3, H, W): the same crops with strong colour augmentation."""
-    valid_u: Tensor | None = None
-    """(N_u, H, W) bool: False where ``img_u_*`` is padding."""
-    given_u: Tensor | None = None
-    """(N_u, H, W) int64 in [0, K) or IGNORE: labels of uncertain truth that come with unlabelled images, such as masks made
-    from image-level labels; IGNORE where an image has none, None where no image of the batch has any."""
-    teacher_l: TeacherRows | None = None
-    teacher_u: TeacherRows | None = None
-    pseudo_u: PseudoLabels | None = None
-    """Labels of the unmixed images."""
-    img_u_m: Tensor | None = None
-    """(N_u, 3, H, W): strong view after mixing; what the student is trained on."""
-    valid_m: Tensor | None = None
-    """(N_u, H, W) bool: ``valid_u`` after mixing."""
-    pseudo_m: PseudoLabels | None = None
-    """``pseudo_u`` after mixing."""
-    student_l: StudentRows | None = None
-    student_w: StudentRows | None = None
-    student_m: StudentRows | None = None
+    unlabeled: UnlabeledBatch | None = None
+    """The unlabelled images, None if the batch has none."""
+    samples_l: Sequence = ()
+    """The labelled images' ``SegDataSample``s, which MMSegmentation's own losses read."""
+    iteration: int = 0
+    """The runner's training iteration, from 0."""
+    time: float = 0.0
+    """``iteration / iters_per_epoch``, at which schedules are evaluated."""
+    generator: torch.Generator = field(default_factory=torch.Generator)
+    """CPU generator seeded from (seed, rank, iteration), for every draw of the step that is not made on the device."""
+    monitor: bool = False
+    """True on the iterations whose log line is printed: costly metrics for logging are computed only then."""
+    paths: Sequence[str] = ()
+    """Image files of the step, labelled ones first."""
 
-    def drop_student_rows(self) -> None:
-        """Forgets the student's rows. ``Objective.after_step`` and hooks do without: ``loss`` keeps bounded samples."""
-        self.student_l = self.student_w = self.student_m = None
+
+@dataclass(frozen=True, eq=False)
+class TeacherOutputs:
+    """The teacher's outputs for some images of the batch; no graph."""
+
+    logits: Tensor
+    """(N, K, h, w): class scores at the head's resolution."""
+    features: Tensor | None = None
+    """(N, C, h, w): penultimate features, if an objective or the pseudo-labeller asked for them."""
+    embedding: Tensor | None = None
+    """(N, D, h, w): the head's embedding, if it has one."""
+
+
+@dataclass(frozen=True, eq=False)
+class PseudoLabels:
+    """Pseudo-labels of unlabelled images."""
+
+    labels: Tensor
+    """(N, H, W) int64 in [0, K) or IGNORE (below the threshold, or padding)."""
+    confidence: Tensor
+    """(N, H, W) float32 in [0, 1]: the teacher's highest class probability; 0 in padding."""
+    noisy: Tensor | None = None
+    """(N, H, W): :attr:`UnlabeledBatch.noisy_u`, which mixing moves with the pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class MixedView:
+    """The strong view after mixing, which the student is trained on; without a mixing, the strong view itself."""
+
+    img_u_m: Tensor
+    """(N_u, 3, H, W)."""
+    pseudo_m: PseudoLabels
+    """The pseudo-labels, mixed as the images are."""
+    valid_m: Tensor
+    """(N_u, H, W) bool: ``valid_u``, mixed as the images are."""
+
+
+@dataclass(frozen=True, eq=False)
+class TeacherViews:
+    """The teacher's part of a step."""
+
+    weak: TeacherOutputs
+    """Of the weak view of the unlabelled images."""
+    labeled: TeacherOutputs | None = None
+    """Of the labelled images, if ``model.teacher.rows`` includes them."""
+    pseudo_u: PseudoLabels | None = None
+    """Pseudo-labels of the images before mixing, if an objective asked for the strong view."""
+    levels: Sequence[Any] | None = None
+    """Outputs for the weak view before label correction and after each round of it
+    (``mmseg_semi.methods.mllc.graphs.Level``), if the pseudo-labeller corrects."""
+    mixed: MixedView | None = None
+    """The mixed strong view, if an objective asked for the strong view."""
+
+
+@dataclass(frozen=True, eq=False)
+class StudentOutputs:
+    """The student's outputs for one segment of the batch: its labelled, mixed or weak images.
+
+    All tensors carry a graph, with one exception: if objectives asked for ``weak_features`` only, the logits of the weak
+    segment, and what else stage 2 of the head computes, carry none.
+    """
+
+    backbone: tuple[Tensor, ...]
+    """Outputs of the backbone (or neck), each (N, C_i, h_i, w_i); auxiliary heads read them."""
+    fused: Tensor
+    """(N, C_f, h, w): output of head stage 1."""
+    lifted: Tensor
+    """(N, C, h, w): ``fused`` after the first linear layer of stage 2; the same tensor as ``fused`` for heads of
+    MMSegmentation."""
+    features: Tensor
+    """(N, C, h, w): penultimate features, the input of the classifier."""
+    logits: Tensor
+    """(N, K, h, w): class scores at the head's resolution."""
+    embedding: Tensor | None = None
+    """(N, D, h, w): the head's embedding, if it has one."""
+    projection: Tensor | None = None
+    """(N, D, h, w): ``features`` after the projection that an objective declares (``Objective.get_projection``), if an
+    objective asked for it."""
+
+
+@dataclass(frozen=True, eq=False)
+class StudentViews:
+    """The student's outputs by segment; a segment that no objective asked for is None."""
+
+    labeled: StudentOutputs | None = None
+    mixed: StudentOutputs | None = None
+    weak: StudentOutputs | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class StepViews:
+    """One training step."""
+
+    batch: Batch
+    teacher: TeacherViews | None = None
+    """None if no objective asked for the teacher."""
+    student: StudentViews | None = None
+    """None after the losses are summed: ``Objective.after_step`` and hooks do without."""
+
+    def without_student(self) -> 'StepViews':
+        """The same step without the student's outputs, whose graph the backward pass frees while it runs."""
+        return replace(self, student=None)

@@ -28,11 +28,12 @@ try:
     from mmengine.runner import Runner
     from mmseg.registry import DATASETS, MODELS
 
+    from mmseg_semi.cli.common import tool
     from mmseg_semi.data.randomness import derive_seed
     from mmseg_semi.errors import SetupError
-    from mmseg_semi.runtime import launch
+    from mmseg_semi.runtime import configs, devices
     from mmseg_semi.runtime.measuring import Ratio, clock, interleave, stored_bytes, trace_memory
-    from mmseg_semi.step.mean_teacher_hook import MeanTeacherHook
+    from mmseg_semi.step.hooks import MeanTeacherHook
     from projects.multi_domain.data import MultiDomainSampler, by_domain, domain_collate
 except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
     sys.exit(f'error: {error}')
@@ -184,17 +185,17 @@ def show(found: dict, names: list[str]) -> None:
     print(f'a step, at once / joint:  {found["step"]["at once"] / found["step"]["joint"]:.3f}')
 
 
-@launch.tool
+@tool
 def main() -> None:
     args = parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    cfg = launch.load_config(args.config)
+    cfg = configs.load_config(args.config)
     if cfg.model.get('schedule', 'joint') != 'joint' or len(cfg.model.get('domains', [])) < 2:
         raise SetupError(
             f"config '{args.config}' has no joint step of several domains; take one with model.schedule='joint'"
         )
-    launch.set_precision(cfg, args.amp)
+    devices.set_precision(cfg, args.amp)
     init_default_scope('mmseg')
     found = measure(cfg, args)
     show(found, list(cfg.model.domains))

@@ -93,20 +93,20 @@ class _EachDomain(BaseLoop):
             self._current = name
             self.runner.visualizer.dataset_meta = loop.dataloader.dataset.metainfo
             self.runner.logger.info(f"Domain '{name}':")
-            with model.answer_in(name):
+            with model.predict_in(name):
                 found[name] = loop.evaluate(stage)
         metrics = {f'{name}/{key}': v for name, own in found.items() for key, v in own.items()}
-        metrics |= means(list(found.values()), model.answering)
+        metrics |= means(list(found.values()), model.predicting_network)
         hook(f'after_{stage}_epoch', metrics=metrics)
         hook(f'after_{stage}')
         return metrics
 
 
-def means(metrics: Sequence[dict[str, float]], answering: str) -> dict[str, float]:
+def means(metrics: Sequence[dict[str, float]], predicting: str) -> dict[str, float]:
     """The plain means of the metrics that all domains have."""
     common = [key for key in metrics[0] if all(key in other for other in metrics)]
     mean = {key: fmean(other[key] for other in metrics) for key in common}
-    prefix = f'{answering}/'
+    prefix = f'{predicting}/'
     return {
         f'mean/{key.removeprefix(prefix)}': v for key, v in mean.items() if key.startswith(prefix)
     } | {f'mean/{key}': value for key, value in mean.items()}

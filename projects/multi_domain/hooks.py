@@ -10,6 +10,7 @@ from torch import nn
 from mmseg_semi.errors import SetupError
 from mmseg_semi.runtime.pictures import default_palette
 from mmseg_semi.runtime.pseudo_label_hook import PseudoLabelHook
+from mmseg_semi.step import checks
 from mmseg_semi.step.hooks import SemiStepHook, find_segmentor
 from projects.multi_domain.turns import in_domain
 
@@ -38,43 +39,36 @@ class DomainStepHook(SemiStepHook):
             )
         super().before_train(runner)
 
-    def _check_hooks(self, runner: Runner, segmentor: nn.Module) -> None:
+    def check(self, runner: Runner, segmentor: nn.Module) -> None:
+        """The checks of ``SemiStepHook`` for every domain."""
+        loader = runner.train_dataloader
         for name, domain in segmentor.domains.items():
             with in_domain(name):
-                super()._check_hooks(runner, domain)
-
-    def _check_sources(self, sampler: Any, segmentor: nn.Module) -> None:
+                checks.check_hooks(runner.hooks, domain)
         for name, domain in segmentor.domains.items():
             with in_domain(name):
-                super()._check_sources(sampler.samplers[name], domain)
-
-    def _check_classes(self, key: str, dataset: Any, segmentor: nn.Module) -> None:
-        if not hasattr(segmentor, 'domains'):
-            super()._check_classes(key, dataset, segmentor)
-            return
+                checks.check_sources(loader.sampler.samplers[name], domain)
         for name, domain in segmentor.domains.items():
             with in_domain(name):
-                super()._check_classes(key, dataset.domains[name], domain)
-
-    def _check_validation(self, runner: Runner) -> None:
-        if runner.val_loop is None:
-            return
-        if not hasattr(runner.val_loop, 'loops'):
-            raise SetupError(
-                f"val_cfg.type='{type(runner.val_loop).__name__}' knows one head: set it to 'MultiDomainValLoop'"
-            )
-        domains = find_segmentor(runner, self).domains
-        for name, loop in runner.val_loop.loops.items():
-            with in_domain(name):
-                self._check_validated(loop.dataloader.dataset, domains[name])
-
-    def _probe(self, segmentor: nn.Module) -> None:
+                checks.check_classes('train_dataloader', loader.dataset.domains[name], domain)
+        if runner.val_loop is not None:
+            self._check_validation(runner.val_loop, segmentor)
         for name, domain in segmentor.domains.items():
             with in_domain(name):
-                super()._probe(domain)
+                checks.check_networks(domain, self.probe_size)
 
     @staticmethod
-    def _adapt(state: dict, model: nn.Module) -> dict:
+    def _check_validation(val_loop: Any, segmentor: nn.Module) -> None:
+        if not hasattr(val_loop, 'loops'):
+            raise SetupError(
+                f"val_cfg.type='{type(val_loop).__name__}' knows one head: set it to 'MultiDomainValLoop'"
+            )
+        for name, loop in val_loop.loops.items():
+            with in_domain(name):
+                checks.check_validation(loop.dataloader.dataset, segmentor.domains[name])
+
+    def adapt(self, state: dict, model: nn.Module) -> dict:
+        """The checkpoint as it is; refuses one of a single domain."""
         if not any(key.startswith('domains.') for key in state):
             raise SetupError(
                 f'load_from: the checkpoint is of one domain (its first tensor is {next(iter(state), None)}), the model has '

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from mmseg_semi.data.randomness import derive_seed
 from mmseg_semi.errors import SetupError
-from mmseg_semi.step.segmentor import SemiSegmentor, check_finite, read_values
+from mmseg_semi.step.log_values import check_finite, read_values
+from mmseg_semi.step.segmentor import SemiSegmentor
 from mmseg_semi.step.teacher import TeacherRecipe
 from projects.multi_domain import sharing
 from projects.multi_domain.data import by_domain
@@ -185,10 +186,10 @@ class MultiDomainSegmentor(BaseModel):
             "'DomainStepHook', and DomainPseudoLabelHook where there is a PseudoLabelHook"
         )
 
-    # -- answering -----------------------------------------------------------------------------------------------------
+    # -- predictions ---------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def answer_in(self, domain: str) -> Iterator[None]:
+    def predict_in(self, domain: str) -> Iterator[None]:
         """Inside the block, predictions are those of a domain.
 
         Raises:
@@ -203,11 +204,11 @@ class MultiDomainSegmentor(BaseModel):
             self._chosen = before
 
     @contextmanager
-    def answer_with(self, name: str) -> Iterator[None]:
+    def predict_with(self, name: str) -> Iterator[None]:
         """Inside the block, predictions come from the network ``name``, 'teacher' or 'student', of each domain."""
         with ExitStack() as stack:
             for domain in self.domains.values():
-                stack.enter_context(domain.answer_with(name))
+                stack.enter_context(domain.predict_with(name))
             yield
 
     @property
@@ -216,15 +217,15 @@ class MultiDomainSegmentor(BaseModel):
         return self.domains[self._chosen or self.turns.names[0]].networks
 
     @property
-    def answering(self) -> str:
-        """Which network answers, 'teacher' or 'student'."""
-        return next(iter(self.domains.values())).answering
+    def predicting_network(self) -> str:
+        """Name of the network that predicts, 'teacher' or 'student'."""
+        return next(iter(self.domains.values())).predicting_network
 
     def network(self, name: str | None = None, domain: str | None = None) -> nn.Module:
         """A plain segmentor.
 
         Args:
-            name: 'teacher' or 'student'; default: the one that answers.
+            name: 'teacher' or 'student'; default: the one that predicts.
             domain: Default: the chosen domain, else the first one.
 
         Raises:
@@ -233,12 +234,12 @@ class MultiDomainSegmentor(BaseModel):
         return self.domains[domain or self._chosen or self.turns.names[0]].network(name)
 
     def val_step(self, data: dict) -> list:
-        return self._answering_domain().val_step(data)
+        return self._predicting_domain().val_step(data)
 
     def test_step(self, data: dict) -> list:
-        return self._answering_domain().test_step(data)
+        return self._predicting_domain().test_step(data)
 
-    def _answering_domain(self) -> nn.Module:
+    def _predicting_domain(self) -> nn.Module:
         if self._chosen is None:
             raise SetupError(
                 f'this model has a head for each of {list(self.domains)}: evaluate it with MultiDomainTestLoop, or write a '
@@ -269,8 +270,8 @@ class MultiDomainSegmentor(BaseModel):
         mode: str = 'tensor',
         domain: str | None = None,
     ):
-        """A domain's own forward; ``domain`` defaults to the one that :meth:`answer_in` chose."""
-        segmentor = self._answering_domain() if domain is None else self.domains[domain]
+        """A domain's own forward; ``domain`` defaults to the one that :meth:`predict_in` chose."""
+        segmentor = self._predicting_domain() if domain is None else self.domains[domain]
         return segmentor(inputs, data_samples, mode=mode)
 
     def train_step(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, float]:

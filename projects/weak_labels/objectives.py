@@ -8,16 +8,17 @@ from typing import Any
 
 import torch
 from mmseg.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.methods.cct.consistency import Term, label_cross_entropy
 from mmseg_semi.methods.cct.objective import CCTObjective
 from mmseg_semi.step.losses import masked_cross_entropy
-from mmseg_semi.step.objective import Objective, share
+from mmseg_semi.step.networks import Networks
+from mmseg_semi.step.objective import Needs, Objective, share
 from mmseg_semi.step.schedules import build_schedule
-from mmseg_semi.step.views import Needs, StepViews
+from mmseg_semi.step.views import StepViews
 
 from .weak_masks import LoadWeakMask
 
@@ -38,9 +39,9 @@ def check_masks(dataset: Any, name: str) -> None:
         )
 
 
-def given_labels(given: Tensor | None, valid: Tensor) -> Tensor:
-    """Weak masks (N_u, H, W), all IGNORE where no image of the batch has one."""
-    return torch.full_like(valid, IGNORE, dtype=torch.long) if given is None else given
+def weak_labels(noisy: Tensor | None, valid: Tensor) -> Tensor:
+    """Weak masks (N_u, H, W); all IGNORE if no image of the batch has one."""
+    return torch.full_like(valid, IGNORE, dtype=torch.long) if noisy is None else noisy
 
 
 @MODELS.register_module()
@@ -81,7 +82,10 @@ class WeakCCTObjective(CCTObjective):
         check_masks(dataset, self.name)
 
     def loss(self, views: StepViews) -> dict[str, Tensor]:
-        factors = {'loss': self.weight(views.time), 'loss_weak': self.weak_weight(views.time)}
+        factors = {
+            'loss': self.weight(views.batch.time),
+            'loss_weak': self.weak_weight(views.batch.time),
+        }
         if not any(factors.values()):
             return super().loss(views)
         return {
@@ -92,7 +96,9 @@ class WeakCCTObjective(CCTObjective):
     def compute(self, views: StepViews) -> dict[str, Tensor]:
         compared = self._compared(views)
         target, counted = self.target(views, compared)
-        labels = self.on_grid(views, given_labels(views.given_u, views.valid_u), IGNORE)
+        unlabeled = views.batch.unlabeled
+        labels = weak_labels(unlabeled.noisy_u, unlabeled.valid_u)
+        labels = self.on_grid(views, labels, IGNORE)
         known = labels != IGNORE
         terms = [
             Term(self.distance, target, counted),
@@ -102,7 +108,7 @@ class WeakCCTObjective(CCTObjective):
         values = self.consistency(views, [own[0] for own in sums], target, compared, counted)
         weak = torch.cat([own[1] for own in sums]).sum()
         values['loss_weak'] = weak / (sum(self.counts) * known.sum().clamp(min=1))
-        if views.monitor:
+        if views.batch.monitor:
             values['weak_pixels'] = share(known, compared)
             values['weak_agreement'] = share(target.argmax(dim=1) == labels, known)
         return values
@@ -127,21 +133,22 @@ class WeakSelfTrainingObjective(Objective):
     def __init__(self, weight: float | dict = 0.4, name: str = 'weak') -> None:
         super().__init__(weight, name)
 
-    def bind(self, segmentor: nn.Module) -> None:
-        self._upsample = segmentor.upsample
+    def bind(self, networks: Networks) -> None:
+        self._networks = networks
 
     def check_data(self, dataset: Any) -> None:
         check_masks(dataset, self.name)
 
     def compute(self, views: StepViews) -> dict[str, Tensor]:
-        if views.given_u is not None and views.pseudo_m.given is None:
+        mixed = views.teacher.mixed
+        if views.batch.unlabeled.noisy_u is not None and mixed.pseudo_m.noisy is None:
             raise SetupError(
-                f"objective '{self.name}': model.mixing dropped the weak masks: let it move PseudoLabels.given with the "
+                f"objective '{self.name}': model.mixing dropped the weak masks: let it move PseudoLabels.noisy with the "
                 'pixels, as mmseg_semi.step.mixing.mix does'
             )
-        labels = given_labels(views.pseudo_m.given, views.valid_m)
-        logits = self._upsample(views.student_m.logits, labels.shape[1:])
+        labels = weak_labels(mixed.pseudo_m.noisy, mixed.valid_m)
+        logits = self._networks.upsample(views.student.mixed.logits, labels.shape[1:])
         return {
             'loss': masked_cross_entropy(logits, labels),
-            'pixels': share(labels != IGNORE, views.valid_m),
+            'pixels': share(labels != IGNORE, mixed.valid_m),
         }

@@ -16,6 +16,7 @@ from PIL import Image
 from mmseg_semi.data.checks import header_size
 from mmseg_semi.data.transforms import read_labels, to_class_indices
 from mmseg_semi.errors import SetupError
+from mmseg_semi.files import whole_file
 from mmseg_semi.labels import IGNORE
 
 
@@ -122,17 +123,14 @@ def _compare(mask: str, found: tuple, image: str, wanted: tuple) -> None:
 
 
 def save_mask(path: str | Path, labels: np.ndarray) -> None:
-    """Write a mask as a whole or not at all.
+    """Write a mask atomically.
 
     Args:
         path: A PNG file; its folder is made.
         labels: (H, W) uint8.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f'.{path.name}.tmp{os.getpid()}')
-    Image.fromarray(labels).save(draft, format='PNG')
-    os.replace(draft, path)
+    with whole_file(path, sync=False) as draft:
+        Image.fromarray(labels).save(draft, format='PNG')
 
 
 def score_masks(pairs: Iterable[tuple[np.ndarray, np.ndarray]], num_classes: int) -> dict:

@@ -1,16 +1,15 @@
 """What is measured is right: parts, pairs, arithmetic, memory; and tools/benchmark.py, without a word on speed."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 import torch
 from tiny_semi import tiny_data
 from torch.nn import functional as F
 
+from mmseg_semi.cli import benchmark
 from mmseg_semi.methods.ddfp.mixture import UNLABELED, MixtureDensity
-from mmseg_semi.runtime import measuring
+from mmseg_semi.methods.mllc.benchmarks import graphs
 from mmseg_semi.runtime.measuring import (
     Meter,
     Ratio,
@@ -19,9 +18,9 @@ from mmseg_semi.runtime.measuring import (
     stored_bytes,
     trace_memory,
 )
+from mmseg_semi.step import parts
 from mmseg_semi.step.parts import part
 
-ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device('cpu')
 MIB = 2**20
 
@@ -62,7 +61,7 @@ def test_a_part_that_fails_is_closed():
             raise KeyError
         clock.now += 10
     assert meter.sums == {'other': 10, 'failing': 1}
-    assert measuring._meter is None
+    assert parts._observer is None
 
 
 def test_only_one_meter_runs():
@@ -196,10 +195,7 @@ def test_the_flow_allocates_nothing_larger_than_its_features():
 
 @pytest.fixture(scope='module')
 def tool():
-    spec = importlib.util.spec_from_file_location('benchmark', ROOT / 'tools' / 'benchmark.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark
 
 
 @pytest.fixture(scope='module')
@@ -242,7 +238,7 @@ def test_step_arithmetic(pair):
     assert ddfp['teacher'] == ddfp['student'] == fixmatch['teacher'] == fixmatch['student'] > 0
     # every convolution but the first, whose input wants no gradient, passes back twice
     assert 1.5 * fixmatch['student'] < fixmatch['backward'] < 2 * fixmatch['student']
-    # untrained, the teacher answers for every pixel: the flow's direction is found for all of them
+    # every pixel has a pseudo-label, so the flow's direction is computed for all of them
     assert ddfp['objective/ddfp'] > 0 and ddfp['hooks: FlowEstimatorHook'] > 0
     assert pair['ratio_flops'] == sum(ddfp.values()) / sum(fixmatch.values()) > 1
 
@@ -344,10 +340,10 @@ def test_graphs_beside_their_dense_form(tool, configs, capsys):
     assert 'lists / dense' in capsys.readouterr().out
     # what is compared computes the same
     torch.manual_seed(0)
-    one = tool.GraphRound(top_k=5)
-    level = tool.Level(torch.randn(1, 4, 5, 6), torch.randn(1, 8, 5, 6))
+    one = graphs.GraphRound(top_k=5)
+    level = graphs.Level(torch.randn(1, 4, 5, 6), torch.randn(1, 8, 5, 6))
     eta = torch.full((4,), 0.5).double()
-    for mine, theirs in zip(one(level, eta), tool.dense_round(one, level, eta), strict=True):
+    for mine, theirs in zip(one(level, eta), graphs.dense_form(one, level, eta), strict=True):
         assert (mine - theirs).abs().max() < 1e-4
 
 
@@ -372,7 +368,7 @@ def test_the_command_writes_its_numbers(tool, configs, tmp_path, capsys):
         ('fixmatch', 'graphs', 'needs a config with rounds of label correction'),
     ],
 )
-def test_what_a_config_cannot_answer(tool, configs, capsys, method, what, sentence):
+def test_a_config_without_the_measured_part(tool, configs, capsys, method, what, sentence):
     with pytest.raises(SystemExit) as info:
         tool.main([configs[method], '--measure', what, '--iters', '1', '--warmup', '1'])
     assert info.value.code == 2

@@ -1,24 +1,18 @@
 """tools/analysis/data_speed.py compares pipelines that give the same pictures; no word on speed."""
 
-import importlib.util
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmengine.registry import init_default_scope
 
-ROOT = Path(__file__).resolve().parents[2]
+from mmseg_semi.cli.analysis import data_speed
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def tool():
-    path = ROOT / 'tools' / 'analysis' / 'data_speed.py'
-    spec = importlib.util.spec_from_file_location('tool_data_speed', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return data_speed
 
 
 def test_both_pipelines_give_the_same_views(tool):

@@ -1,27 +1,19 @@
 """The converter of deep-stem ResNets, on generated checkpoints in the layouts of the authors' files."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 import torch.nn.functional as F
 from mmseg.models.backbones import ResNetV1c
 
-ROOT = Path(__file__).resolve().parents[2]
+from mmseg_semi.cli.model_converters import ddfp_resnet
+
 BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 SEQUENCE = ('conv1.0', 'conv1.1', 'conv1.3', 'conv1.4', 'conv1.6', 'bn1')
 NUMBERED = ('conv1', 'bn1', 'conv2', 'bn2', 'conv3', 'bn3')
 
 
-def run_tool(monkeypatch, *arguments) -> None:
-    path = ROOT / 'tools/model_converters/ddfp_resnet.py'
-    spec = importlib.util.spec_from_file_location('ddfp_resnet', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(sys, 'argv', [str(path), *map(str, arguments)])
-    module.main()
+def run_tool(*arguments) -> None:
+    ddfp_resnet.main([str(argument) for argument in arguments])
 
 
 def their_checkpoint(stem, depth=101, stem_channels=128, base=64, random=False) -> dict:
@@ -123,12 +115,10 @@ def encoder(depth, stem_channels, base=64) -> ResNetV1c:
 
 @pytest.mark.parametrize('stem', [SEQUENCE, NUMBERED], ids=['sequence', 'numbered'])
 @pytest.mark.parametrize('depth', [18, 50])
-def test_the_converted_network_computes_what_theirs_does(
-    stem, depth, tmp_path, monkeypatch, capsys
-):
+def test_the_converted_network_computes_what_theirs_does(stem, depth, tmp_path, capsys):
     state = their_checkpoint(stem, depth, stem_channels=16, base=8, random=True)
     torch.save(state, tmp_path / 'theirs.pth')
-    run_tool(monkeypatch, tmp_path / 'theirs.pth', tmp_path / 'new/ours.pth')
+    run_tool(tmp_path / 'theirs.pth', tmp_path / 'new/ours.pth')
     assert f'depth={depth}, stem_channels=16, base_channels=8' in capsys.readouterr().out
     network = encoder(depth, 16, 8)
     network.eval()
@@ -143,14 +133,14 @@ def test_the_converted_network_computes_what_theirs_does(
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_resnet101_with_128_channels_fills_the_reference_config(tmp_path, monkeypatch):
+def test_resnet101_with_128_channels_fills_the_reference_config(tmp_path):
     # as saved from DistributedDataParallel, with batch counts and its classifier
     state = their_checkpoint(SEQUENCE)
     norms = [key.removesuffix('running_var') for key in state if key.endswith('running_var')]
     state |= {f'{norm}num_batches_tracked': torch.tensor(1) for norm in norms}
     state = {'state_dict': {f'module.{key}': value for key, value in state.items()}}
     torch.save(state, tmp_path / 'theirs.pth')
-    run_tool(monkeypatch, tmp_path / 'theirs.pth', tmp_path / 'ours.pth')
+    run_tool(tmp_path / 'theirs.pth', tmp_path / 'ours.pth')
     converted = torch.load(tmp_path / 'ours.pth', weights_only=True)['state_dict']
     with torch.device('meta'):
         network = encoder(101, 128)
@@ -188,11 +178,11 @@ BAD = {
 
 
 @pytest.mark.parametrize('case', BAD)
-def test_another_layout_is_refused_in_one_sentence(case, tmp_path, monkeypatch, capsys):
+def test_another_layout_is_refused_in_one_sentence(case, tmp_path, capsys):
     change, expected = BAD[case]
     torch.save(change(their_checkpoint(SEQUENCE)), tmp_path / 'theirs.pth')
     with pytest.raises(SystemExit) as stopped:
-        run_tool(monkeypatch, tmp_path / 'theirs.pth', tmp_path / 'ours.pth')
+        run_tool(tmp_path / 'theirs.pth', tmp_path / 'ours.pth')
     printed = capsys.readouterr().err
     assert stopped.value.code == 2
     assert printed.startswith('error: ') and printed.count('\n') == 1

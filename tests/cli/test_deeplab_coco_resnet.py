@@ -1,28 +1,21 @@
 """The converter of DeepLab's COCO weights, on generated checkpoints in the layout of the authors' file."""
 
-import importlib.util
 import re
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
-ROOT = Path(__file__).resolve().parents[2]
+from mmseg_semi.cli.model_converters import deeplab_coco_resnet
+
 BACKBONE = dict(
     type='CeilResNet', depth=50, base_channels=4, stem_channels=4, style='caffe', norm_eval=False
 )
 
 
-def run_tool(monkeypatch, *arguments) -> None:
-    path = ROOT / 'tools/model_converters/deeplab_coco_resnet.py'
-    spec = importlib.util.spec_from_file_location('deeplab_coco_resnet', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(sys, 'argv', [str(path), *map(str, arguments)])
-    module.main()
+def run_tool(*arguments) -> None:
+    deeplab_coco_resnet.main([str(argument) for argument in arguments])
 
 
 def their_checkpoint(prefix: str = 'Scale.') -> dict:
@@ -58,10 +51,10 @@ def their_checkpoint(prefix: str = 'Scale.') -> dict:
 
 
 @pytest.mark.parametrize('prefix', ['', 'Scale.', 'module.'])
-def test_every_tensor_arrives(tmp_path, monkeypatch, capsys, prefix):
+def test_every_tensor_arrives(tmp_path, capsys, prefix):
     theirs = their_checkpoint(prefix)
     torch.save(theirs, tmp_path / 'in.pth')
-    run_tool(monkeypatch, tmp_path / 'in.pth', tmp_path / 'out.pth')
+    run_tool(tmp_path / 'in.pth', tmp_path / 'out.pth')
     assert 'depth=50, base_channels=4' in capsys.readouterr().out
     init_default_scope('mmseg')
     start = dict(type='Pretrained', checkpoint=str(tmp_path / 'out.pth'))
@@ -85,17 +78,17 @@ def test_every_tensor_arrives(tmp_path, monkeypatch, capsys, prefix):
         ),
     ],
 )
-def test_another_network_is_refused(tmp_path, monkeypatch, capsys, change, message):
+def test_another_network_is_refused(tmp_path, capsys, change, message):
     state = their_checkpoint('')
     change(state)
     torch.save(state, tmp_path / 'in.pth')
     with pytest.raises(SystemExit) as end:
-        run_tool(monkeypatch, tmp_path / 'in.pth', tmp_path / 'out.pth')
+        run_tool(tmp_path / 'in.pth', tmp_path / 'out.pth')
     assert end.value.code == 2
     assert re.search(message, capsys.readouterr().err)
 
 
-def test_a_file_that_is_not_there(tmp_path, monkeypatch, capsys):
+def test_a_file_that_is_not_there(tmp_path, capsys):
     with pytest.raises(SystemExit):
-        run_tool(monkeypatch, tmp_path / 'none.pth', tmp_path / 'out.pth')
+        run_tool(tmp_path / 'none.pth', tmp_path / 'out.pth')
     assert 'does not exist' in capsys.readouterr().err

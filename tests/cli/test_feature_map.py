@@ -1,8 +1,6 @@
 """tools/analysis/feature_map.py: what it marks is right, and it draws for every method."""
 
-import importlib.util
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,19 +11,14 @@ from PIL import Image
 from tiny_semi import tiny_data
 from torch.nn import functional as F
 
+from mmseg_semi.cli.analysis import feature_map
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.methods.dgcl.knn import knn_density
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-@pytest.fixture(scope='module')
+@pytest.fixture
 def tool():
-    path = ROOT / 'tools' / 'analysis' / 'feature_map.py'
-    spec = importlib.util.spec_from_file_location('feature_map', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return feature_map
 
 
 def two_axes(rows: np.ndarray, seed: int) -> np.ndarray:

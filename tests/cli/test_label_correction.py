@@ -1,32 +1,19 @@
 """The offline analysis of label correction, on a run of two steps."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 from tiny_semi import tiny_data, tiny_runner
 
+from mmseg_semi.cli.analysis import label_correction
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.methods.mllc import correction_quality
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-def load_tool():
-    path = ROOT / 'tools/analysis/label_correction.py'
-    spec = importlib.util.spec_from_file_location('label_correction', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def call(monkeypatch, *arguments) -> None:
-    monkeypatch.setattr(sys, 'argv', ['label_correction.py', *map(str, arguments)])
-    load_tool().main()
+def call(*arguments) -> None:
+    label_correction.main([str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope='module')
@@ -38,9 +25,9 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.parametrize('on, images', [('val', 2), ('unlabeled', 6)])
-def test_numbers_and_pictures(trained, tmp_path, monkeypatch, capsys, on, images):
+def test_numbers_and_pictures(trained, tmp_path, capsys, on, images):
     cfg, checkpoint = trained
-    call(monkeypatch, cfg.filename, checkpoint, '--on', on, '--out', tmp_path, '--rows', 2)
+    call(cfg.filename, checkpoint, '--on', on, '--out', tmp_path, '--rows', 2)
     result = json.loads((tmp_path / f'{on}.json').read_text())
     assert result['images'] == images
     assert len(result['right']) == 3 and len(result['righted']) == 2
@@ -56,14 +43,14 @@ def test_numbers_and_pictures(trained, tmp_path, monkeypatch, capsys, on, images
     assert 'round 2' in capsys.readouterr().out
 
 
-def test_level_0_is_what_the_network_answers(trained):
+def test_level_0_is_the_prediction_of_the_network(trained):
     cfg, checkpoint = trained
-    tool = load_tool()
+    tool = label_correction
     args = type('Args', (), dict(config=cfg.filename, checkpoint=str(checkpoint), rounds=None))
     args.cfg_options = None
     model, loaded = tool.build(args)
     dataset = tool.build_images(loaded, 'val')
-    image, labels, truth = tool.answers_of(model, dataset[0], torch.device('cpu'))
+    image, labels, truth = tool.labels_of(model, dataset[0], torch.device('cpu'))
     with torch.no_grad():
         logits = model.teacher._forward(image[None])
     expected = model.upsample(logits, truth.shape).argmax(dim=1)[0]
@@ -73,13 +60,13 @@ def test_level_0_is_what_the_network_answers(trained):
 
 
 @pytest.mark.parametrize('method', ['fixmatch', 'cct'])
-def test_a_run_of_another_method_without_trained_layers(tmp_path, monkeypatch, capsys, method):
+def test_a_run_of_another_method_without_trained_layers(tmp_path, capsys, method):
     cfg = tiny_data(tmp_path, method, iterations=2, checkpoint_interval=2)
     tiny_runner(cfg).train()
     checkpoint = tmp_path / 'work_dir/iter_2.pth'
     with pytest.raises(SystemExit) as end:
-        call(monkeypatch, cfg.filename, checkpoint)
+        call(cfg.filename, checkpoint)
     assert end.value.code == 2 and 'which corrects nothing' in capsys.readouterr().err
-    call(monkeypatch, cfg.filename, checkpoint, '--rounds', 1, '--out', tmp_path / 'out')
+    call(cfg.filename, checkpoint, '--rounds', 1, '--out', tmp_path / 'out')
     result = json.loads((tmp_path / 'out/val.json').read_text())
     assert len(result['right']) == 2 and result['thresholds'] == pytest.approx([0.95] * 11)

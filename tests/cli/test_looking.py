@@ -31,7 +31,7 @@ browse, check = load_tool('browse_dataset'), load_tool('check_dataset')
 
 @pytest.fixture
 def call(monkeypatch, capsys):
-    """Call a tool's main; returns its answer and what it printed."""
+    """Call a tool's main; returns its status and its output."""
 
     def run(tool, *args):
         monkeypatch.setattr(sys, 'argv', [tool.__file__, *map(str, args)])
@@ -45,14 +45,14 @@ def call(monkeypatch, capsys):
     return run
 
 
-def views_of(cfg: Config, iteration: int, seed: int = 0):
+def batch_of(cfg: Config, iteration: int, seed: int = 0):
     """What browse_dataset shows of one batch, and its preprocessor."""
     loader, preprocessor = browse.build_loader(cfg, seed), browse.build_preprocessor(cfg)
     batches = iter(loader)
     for _ in range(iteration):
         next(batches)
     data = preprocessor(next(batches), training=True)
-    return browse.views_of(data, preprocessor, seed, iteration), data, preprocessor
+    return browse.batch_of(data, preprocessor, seed, iteration), data, preprocessor
 
 
 @pytest.mark.parametrize('iteration', range(4))
@@ -60,28 +60,30 @@ def test_the_views_are_those_of_training(tmp_path, iteration):
     """Image for image what a step of a run with that seed sees, mixing included."""
     cfg = tiny_data(tmp_path, 'fixmatch')
     init_default_scope('mmseg')
-    views, data, _ = views_of(cfg, iteration)
+    batch, data, _ = batch_of(cfg, iteration)
     model = MODELS.build(cfg.model).train()
     model.start_step(100 + iteration)  # past the warm-up, in which nothing is mixed
     # the same draws, at a time when there is self-training
-    model._started = 100 + iteration, views.generator.clone_state()
+    model._started = 100 + iteration, batch.generator.clone_state()
     model.loss(data['inputs'], data['data_samples'])
     trained = model.last_views
-    owners, words = browse.mix(MODELS.build(cfg.model.mixing), views)
-    assert torch.equal(trained.img_u_w, views.img_u_w)
-    assert torch.equal(trained.label_l, views.label_l)
-    assert torch.equal(trained.valid_u, views.valid_u)
+    view, owners, words = browse.mix(MODELS.build(cfg.model.mixing), batch)
+    assert torch.equal(trained.batch.unlabeled.img_u_w, batch.unlabeled.img_u_w)
+    assert torch.equal(trained.batch.label_l, batch.label_l)
+    assert torch.equal(trained.batch.unlabeled.valid_u, batch.unlabeled.valid_u)
     if 'leaves this batch unmixed' in words:
-        assert torch.equal(trained.img_u_m, trained.img_u_s)
+        assert torch.equal(trained.teacher.mixed.img_u_m, trained.batch.unlabeled.img_u_s)
     else:
-        assert torch.equal(trained.img_u_m, views.img_u_m)
-        assert torch.equal(trained.valid_m, views.valid_m)
+        assert torch.equal(trained.teacher.mixed.img_u_m, view.img_u_m)
+        assert torch.equal(trained.teacher.mixed.valid_m, view.valid_m)
     # shown in any case: each image holds pixels of its neighbour, where `owners` says so
     for i, owner in enumerate(owners):
         other = (i + 1) % len(owners)
         assert set(owner.unique().tolist()) == {i, other}
-        expected = torch.where(owner == i, views.img_u_s[i], views.img_u_s[other])
-        assert torch.equal(views.img_u_m[i], expected)
+        expected = torch.where(
+            owner == i, batch.unlabeled.img_u_s[i], batch.unlabeled.img_u_s[other]
+        )
+        assert torch.equal(view.img_u_m[i], expected)
 
 
 def test_the_generator_is_that_of_the_step(tmp_path):
@@ -89,11 +91,11 @@ def test_the_generator_is_that_of_the_step(tmp_path):
     init_default_scope('mmseg')
     model = MODELS.build(cfg.model)
     for seed, iteration in ((0, 0), (3, 5)):
-        views, *_ = views_of(cfg, 0, seed)
-        data = dict(inputs=dict(labeled=views.img_l), data_samples=dict(labeled=views.samples_l))
-        views = browse.views_of(data, model.data_preprocessor, seed, iteration)
+        batch, *_ = batch_of(cfg, 0, seed)
+        data = dict(inputs=dict(labeled=batch.img_l), data_samples=dict(labeled=batch.samples_l))
+        batch = browse.batch_of(data, model.data_preprocessor, seed, iteration)
         model.start_step(iteration, seed)
-        assert torch.equal(model._started[1].get_state(), views.generator.get_state())
+        assert torch.equal(model._started[1].get_state(), batch.generator.get_state())
 
 
 @pytest.mark.parametrize(
@@ -108,12 +110,12 @@ def test_the_generator_is_that_of_the_step(tmp_path):
 def test_every_mixing_is_shown(tmp_path, kind, erased, words):
     cfg = tiny_data(tmp_path, 'fixmatch')
     init_default_scope('mmseg')
-    views, *_ = views_of(cfg, 1)
-    owners, text = browse.mix(kind(), views)
+    batch, *_ = batch_of(cfg, 1)
+    view, owners, text = browse.mix(kind(), batch)
     assert words in text
     for i, owner in enumerate(owners):
         assert set(owner.unique().tolist()) == {i, -1 if erased else (i + 1) % len(owners)}
-        assert (views.img_u_m[i][:, owner == -1] == 0).all()
+        assert (view.img_u_m[i][:, owner == -1] == 0).all()
 
 
 def test_sheets(tmp_path, monkeypatch, call):
@@ -142,10 +144,10 @@ def test_without_a_strong_view_one_view_is_shown(tmp_path):
     cfg = tiny_data(tmp_path, 'cct')
     pipelines = [cfg.train_dataloader.dataset[own].pipeline for own in ('labeled', 'unlabeled')]
     widths = []
-    for sentence in ('No mixing: strong is what is learned', 'There is one view'):
-        views, data, preprocessor = views_of(cfg, 0)
+    for sentence in ('No mixing: the student learns from', 'There is one view'):
+        batch, data, preprocessor = batch_of(cfg, 0)
         samples = data['data_samples']['weak']
-        page, words = browse.unlabeled_part(views, samples, preprocessor, None)
+        page, words = browse.unlabeled_part(batch, samples, preprocessor, None)
         assert words.startswith(sentence)
         widths.append(page.shape[1])
         pipelines[1][-1].pop('strong', None)

@@ -19,7 +19,7 @@ from mmseg.registry import MODELS
 from tiny_semi import tiny_data
 
 from mmseg_semi.errors import SetupError
-from mmseg_semi.runtime import launch
+from mmseg_semi.runtime import configs
 
 ROOT = Path(__file__).resolve().parents[2]
 _names = itertools.count()
@@ -198,7 +198,7 @@ def test_publish(trained, tmp_path, network, capsys):
         type(model).__name__ == 'EncoderDecoder'
         and type(model.decode_head).__name__ == 'DeepLabV3PlusHead'
     )
-    cfg = launch.load_config(config)
+    cfg = configs.load_config(config)
     init_default_scope('mmseg')
     semi = MODELS.build(cfg.model)
     load_checkpoint(semi, str(checkpoint), map_location='cpu')
@@ -297,12 +297,12 @@ def test_mmpretrain_without_torchvision(tmp_path, monkeypatch):
     with pytest.raises(
         SetupError, match=r"type='mmpretrain.ConvNeXt' needs mmpretrain.*torchvision"
     ):
-        launch.load_config(config)
+        configs.load_config(config)
     config.write_text(
         "custom_imports = dict(imports=['mmpretrain.models'], allow_failed_imports=False)"
     )
     with pytest.raises(SetupError, match='needs mmpretrain.*torchvision'):
-        launch.load_config(config)
+        configs.load_config(config)
 
 
 def test_options_may_fill_a_none(tmp_path):
@@ -313,7 +313,7 @@ def test_options_may_fill_a_none(tmp_path):
         'optim_wrapper.paramwise.0.lr': 3,
         'work_dir': 'x',
     }
-    cfg = launch.load_config(config, options)
+    cfg = configs.load_config(config, options)
     assert (
         cfg.optim_wrapper.clip_grad == {'max_norm': 2.0} and cfg.optim_wrapper.paramwise[0].lr == 3
     )
@@ -330,7 +330,7 @@ def test_options_may_fill_a_none(tmp_path):
 )
 def test_work_dirs_do_not_collide(config, option, expected):
     cfg = Config(dict())
-    launch.set_work_dir(cfg, option, config)
+    configs.set_work_dir(cfg, option, config)
     assert cfg.work_dir == expected
 
 
@@ -359,5 +359,5 @@ def test_a_config_of_a_project_may_import_its_project(tmp_path, monkeypatch):
     (folder / '__init__.py').write_text('NUMBER = 3\n')
     config = folder / 'configs' / 'run.py'
     config.write_text("custom_imports = dict(imports=['projects.made_up'])\nvalue = 1\n")
-    assert launch.load_config('elsewhere/projects/made_up/configs/run.py').value == 1
+    assert configs.load_config('elsewhere/projects/made_up/configs/run.py').value == 1
     assert sys.modules.pop('projects.made_up').NUMBER == 3

@@ -8,7 +8,7 @@ from mmseg.registry import TRANSFORMS
 from PIL import Image, ImageEnhance, ImageFilter
 
 from mmseg_semi.data.colour import images as colour
-from mmseg_semi.data.colour.images import (
+from mmseg_semi.data.colour.transforms import (
     DeferColour,
     PILColorJitter,
     PILGaussianBlur,

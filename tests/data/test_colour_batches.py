@@ -11,8 +11,11 @@ from mmseg.registry import MODELS, TRANSFORMS
 from PIL import Image
 from tiny_semi import tiny_preprocessor
 
+from mmseg_semi.data.colour import batches
 from mmseg_semi.data.colour import images as colour
 from mmseg_semi.data.colour.batches import apply_operations
+from mmseg_semi.data.colour.hsv import join_hue, split_hue
+from mmseg_semi.data.colour.operations import JITTER
 from mmseg_semi.errors import SetupError
 
 COLOUR = [dict(type='PILColorJitter'), dict(type='PILGrayscale'), dict(type='PILGaussianBlur')]
@@ -52,6 +55,22 @@ def test_each_operation_on_a_batch_with_an_amount_for_each_image(name, amounts, 
     expected = [colour.OPERATIONS[name](i, a) for i, a in zip(images, amounts, strict=True)]
     difference = (out.int() - planes(np.stack(expected)).int()).abs()
     assert difference.max() <= highest and difference.float().mean() < 0.8
+
+
+def test_workers_and_device_have_the_same_operations():
+    assert list(colour.OPERATIONS) == list(batches.OPERATIONS)
+    assert set(JITTER) < set(batches.OPERATIONS)
+
+
+@pytest.mark.parametrize('channels', ['rgb', 'bgr'])
+def test_hue_value_and_span_give_the_colour_back(channels):
+    images = planes(photographs()).double()
+    images[0, :, :4] = images[0, :1, :4]  # grey
+    images[1, 0, :4] = images[1, 1, :4]  # two channels are the largest, or the smallest
+    sixths, value, span = split_hue(images, channels)
+    assert (join_hue(sixths, value, span, channels) - images).abs().max() < 1e-9
+    turns = (split_hue(images.flip(1), channels[::-1])[0] - sixths)[span > 0] / 6
+    assert (turns - turns.round()).abs().max() < 1e-9  # the order of the channels does not matter
 
 
 def test_images_keep_their_own_order_and_number_of_operations():

@@ -12,8 +12,9 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmseg_semi.data import checks, splits
-from mmseg_semi.data.folder_dataset import LoadAnyImage
-from mmseg_semi.data.own_data import MaskMap, OwnData, UnmappedValues
+from mmseg_semi.data.mask_map import MaskMap, UnmappedValues
+from mmseg_semi.data.own_data import OwnData
+from mmseg_semi.data.transforms import LoadAnyImage
 from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing import inspection
 
@@ -102,7 +103,7 @@ def test_values_that_nothing_maps_are_listed_with_their_number(tmp_path):
     with pytest.raises(UnmappedValues) as caught:
         MaskMap(dict(a=0), source='data.yaml').read(path)
     assert str(caught.value) == (
-        f'mask {path} holds values that data.yaml maps to nothing: 7 (20 pixels), 9 (3 pixels); add '
+        f'mask {path} holds values that data.yaml does not map: 7 (20 pixels), 9 (3 pixels); add '
         'them to a class or to ignore'
     )
     with pytest.raises(UnmappedValues, match=r'-3 \(1 pixels\)|70000 \(1 pixels\)'):
@@ -388,7 +389,7 @@ def test_masks_beside_their_images(own):
     files = OwnData(own.write(labeled=flat)).files('labeled')
     assert [Path(e['seg_map_path']).name for e in files] == [f'x{i}_mask.png' for i in range(3)]
     assert own.names('labeled', labeled=flat) == [f'x{i}.png' for i in range(3)]
-    with pytest.raises(SetupError, match='are one folder; tell them apart by mask_suffix'):
+    with pytest.raises(SetupError, match='are one folder; separate them by mask_suffix'):
         own.names('labeled', labeled=dict(flat, mask_suffix=''))
 
 
@@ -423,7 +424,7 @@ def test_values_that_nothing_maps_are_added_up_over_all_masks(own, tmp_path):
         mask[-1, :count] = 9
         save(path, mask)
     message = (
-        r'^2 of 8 masks, the first is .*p2.png, hold values that .*data.yaml maps to nothing: #090909 '
+        r'^2 of 8 masks, the first is .*p2.png, hold values that .*data.yaml does not map: #090909 '
         r'\(12 pixels\); add them to a class or to ignore$'
     )
     with pytest.raises(SetupError, match=message):
@@ -547,12 +548,10 @@ def test_mistakes_are_one_sentence(own, changes, damaged, message):
 def test_files_that_cannot_be_read(own):
     file = own.write()
     file.write_text('labeled: {images: photos\n')
-    with pytest.raises(
-        SetupError, match=r'data.yaml cannot be read \(.*line 2.*\); mend that line'
-    ):
+    with pytest.raises(SetupError, match=r'data.yaml cannot be read \(.*line 2.*\); fix that line'):
         OwnData(file)
     file.write_text('- a\n- b\n')
-    with pytest.raises(SetupError, match='is no list of keys and values'):
+    with pytest.raises(SetupError, match='holds no keys and values'):
         OwnData(file)
     with pytest.raises(
         SetupError, match='nowhere.yaml does not exist; write it as docs/custom_data.md'

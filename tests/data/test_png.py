@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmseg.registry import TRANSFORMS
 from PIL import Image, PngImagePlugin
 
-from mmseg_semi.data import png
+from mmseg_semi.data.decoding import png
 from mmseg_semi.data.transforms import InitValidMap, LoadImage, RandomScaleCrop, decode_image
 from mmseg_semi.errors import SetupError, UnreadableFileError
 

@@ -284,7 +284,7 @@ def refused(tree, message, **changes):
 
 
 def test_shards_that_are_not_there_or_not_whole(tree, pool):
-    refused(tree, 'nowhere stands for no tar file', unlabeled=source(tree, tree.root / 'nowhere'))
+    refused(tree, 'nowhere gives no tar file', unlabeled=source(tree, tree.root / 'nowhere'))
     twice = [str(pool), str(pool / 'shard-000001.tar')]
     refused(
         tree,

@@ -47,15 +47,15 @@ def test_the_head_answers_on_perturbed_features(head):
     losses = tiny_losses(model, 4)
     views = model.last_views
     ((features, moved),) = seen
-    assert features is views.student_w.fused and not views.student_w.logits.requires_grad
+    assert features is views.student.weak.fused and not views.student.weak.logits.requires_grad
     ratio = moved / features
     assert {*ratio[features > 0].round(decimals=4).unique().tolist()} == {0.0, 2.0}
     logits = model.stages.finish(moved).logits.double()
-    size = views.valid_u.shape[1:]
+    size = views.batch.unlabeled.valid_u.shape[1:]
     logits = F.interpolate(logits, size, mode='bilinear', align_corners=model.align_corners)
-    labels = views.pseudo_u.labels  # before mixing
+    labels = views.teacher.pseudo_u.labels  # before mixing
     total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction='sum')
-    expected = 0.5 * total / views.valid_u.sum()
+    expected = 0.5 * total / views.batch.unlabeled.valid_u.sum()
     assert losses['perturbed.loss'].item() == pytest.approx(expected.item(), rel=1e-5)
     losses['perturbed.loss'].backward()
     assert model.student.backbone.stem[0].weight.grad.abs().sum() > 0

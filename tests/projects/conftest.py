@@ -1,5 +1,5 @@
 """Projects are imported as ``projects.NAME``."""
 
-from mmseg_semi.runtime import launch
+from mmseg_semi.runtime import configs
 
-launch.find_projects()
+configs.find_projects()

@@ -16,7 +16,7 @@ from whole_runs import ROOT, assert_same
 
 from mmseg_semi.data.samplers import MultiSourceSampler, SampleKey
 from mmseg_semi.errors import SetupError
-from mmseg_semi.runtime import launch
+from mmseg_semi.runtime import configs
 from mmseg_semi.runtime.measuring import stored_bytes, trace_memory
 from mmseg_semi.runtime.optimisers import StudentOptimWrapperConstructor
 from mmseg_semi.step.segmentor import NonFiniteLossError
@@ -403,15 +403,15 @@ def test_answers_come_from_the_chosen_domain():
     images = torch.randn(1, 3, 32, 32)
     for name, count in CLASSES.items():
         for network in ('teacher', 'student'):
-            with model.answer_in(name), model.answer_with(network), torch.no_grad():
+            with model.predict_in(name), model.predict_with(network), torch.no_grad():
                 logits = model(images)
                 expected = getattr(model.domains[name], network)(images)
             assert logits.shape[1] == count and torch.equal(logits, expected)
     assert model.network('student', 'scenes') is model.domains['scenes'].student
-    assert model.answering == 'teacher'
+    assert model.predicting_network == 'teacher'
     with pytest.raises(SetupError, match='publish'):
         model.val_step({})
-    with pytest.raises(SetupError, match="domain 'sea'"), model.answer_in('sea'):
+    with pytest.raises(SetupError, match="domain 'sea'"), model.predict_in('sea'):
         pass
 
 
@@ -591,7 +591,7 @@ def labels_loaded(pipeline: list[dict]) -> int:
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_configs_agree_with_themselves(path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    cfg = launch.load_config(path)
+    cfg = configs.load_config(path)
     init_default_scope('mmseg')
     MMLogger.get_current_instance().setLevel('ERROR')
     with torch.device('meta'):  # no memory, no random numbers

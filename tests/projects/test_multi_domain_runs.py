@@ -35,7 +35,7 @@ from whole_runs import (
 )
 
 from mmseg_semi.data.randomness import derive_seed
-from mmseg_semi.runtime import launch
+from mmseg_semi.runtime import configs, devices
 from projects.multi_domain import MultiDomainSampler
 from projects.multi_domain.data import by_domain
 
@@ -310,7 +310,7 @@ def trial(tmp_path, capfd):
         cfg.dump(cfg.filename)
         with pytest.raises(SystemExit) as exit_info:
             call_tool('train', cfg.filename, '--work-dir', tmp_path / 'run', *arguments)
-        launch.end_workers()
+        devices.end_workers()
         said = capfd.readouterr()
         sentences = [line for line in said.err.splitlines() if line.startswith('error: ')]
         assert exit_info.value.code == 2 and len(sentences) == 1, said.err
@@ -398,5 +398,5 @@ def test_projects_are_found_from_anywhere(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sys, 'path', [path for path in sys.path if Path(path) != ROOT])
     monkeypatch.chdir(tmp_path)
-    assert launch.load_config(cfg.filename).model.type == 'MultiDomainSegmentor'
+    assert configs.load_config(cfg.filename).model.type == 'MultiDomainSegmentor'
     assert str(ROOT) in sys.path

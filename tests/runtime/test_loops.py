@@ -10,7 +10,7 @@ from mmseg_semi.errors import SetupError
 
 @pytest.fixture(scope='module')
 def runner(tmp_path_factory):
-    """A run whose networks answer differently."""
+    """A run whose networks predict differently."""
     cfg = tiny_data(tmp_path_factory.mktemp('loops'), 'fixmatch', iterations=1)
     runner = tiny_runner(cfg)
     runner.train()
@@ -43,7 +43,7 @@ class Recorder:
 def separate(runner, name: str) -> dict:
     """Metrics of one network by mmengine's own loop."""
     loop = runner.build_test_loop(dict(type='mmengine.TestLoop'))
-    with runner.model.answer_with(name):
+    with runner.model.predict_with(name):
         return loop.run()
 
 
@@ -71,12 +71,12 @@ def test_metrics_are_those_of_two_evaluations(runner, stage, monkeypatch):
         ]
         assert recorder.calls == [*around[:2], *each, *around[2:]]
     assert all(not metric.results for metric in evaluator.metrics)
-    # what hooks draw is the network that answers
+    # hooks draw the network that predicts
     model = runner.model
     batch = next(iter(loop.dataloader))
-    answer = model.network('teacher')
+    deployed = model.network('teacher')
     shown = recorder.outputs[0][0].seg_logits.data
-    expected = answer.predict(
+    expected = deployed.predict(
         model.data_preprocessor(batch, False)['inputs'], batch['data_samples']
     )
     assert (shown == expected[0].seg_logits.data).all()
@@ -86,8 +86,8 @@ def test_networks_can_be_chosen(runner):
     loop = runner.build_test_loop(dict(type='TeacherStudentTestLoop', networks=['student']))
     metrics = loop.run()
     assert metrics and all(key.startswith('student/') for key in metrics)
-    loop = runner.build_val_loop(dict(type='TeacherStudentValLoop', networks=['nobody']))
-    with pytest.raises(SetupError, match="network 'nobody'"):
+    loop = runner.build_val_loop(dict(type='TeacherStudentValLoop', networks=['unknown']))
+    with pytest.raises(SetupError, match="network 'unknown'"):
         loop.run()
 
 

@@ -81,7 +81,7 @@ def test_a_picture_shows_the_steps_views():
     hook = PseudoLabelHook(num_images=2)
     hook._palette = palette = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
     picture = hook.draw(views, model.data_preprocessor)
-    size = views.img_u_w.shape[-1]
+    size = views.batch.unlabeled.img_u_w.shape[-1]
     marked = np.full((size, size, 3), (255, 0, 255), np.uint8)
     empty = sheet([[marked] * 5] * 2, TITLES, ['u0.png', 'u1.png'])
     tops, lefts = np.where((empty == (255, 0, 255)).all(axis=2))
@@ -102,8 +102,8 @@ def test_a_picture_shows_the_steps_views():
         own, other = ((mixed == s).all(axis=2) for s in strong)
         assert (own | other).all() and 0 < other.sum() < size * size
         for shown, pseudo, valid in (
-            (labels, views.pseudo_u, views.valid_u),
-            (mixed_labels, views.pseudo_m, views.valid_m),
+            (labels, views.teacher.pseudo_u, views.batch.unlabeled.valid_u),
+            (mixed_labels, views.teacher.mixed.pseudo_m, views.teacher.mixed.valid_m),
         ):
             for y in range(size):
                 for x in range(size):

@@ -9,13 +9,8 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from test_mixing import K, views
 
-from mmseg_semi.data.colour.hsv import (
-    blur_kernel_size,
-    colour_jitter,
-    gaussian_blur,
-    hsv_to_rgb,
-    rgb_to_hsv,
-)
+from mmseg_semi.data.colour.after_mixing import blur_kernel_size, colour_jitter, gaussian_blur
+from mmseg_semi.data.colour.hsv import hsv_to_rgb, rgb_to_hsv
 from mmseg_semi.errors import SetupError
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
@@ -93,15 +88,15 @@ def build(**changes):
 
 
 def normalised(before):
-    before.img_u_s = torch.rand(before.img_u_s.shape, generator=torch.Generator().manual_seed(3))
-    return before
+    images = torch.rand(before.images.shape, generator=torch.Generator().manual_seed(3))
+    return before._replace(images=images)
 
 
 def test_labels_move_with_the_mixing_alone():
     plain, coloured = (normalised(views(3)) for _ in range(2))
     mixing = build(jitter=1.0, blur=1.0)
-    expected = mixing.mixing(plain)
-    image, pseudo, valid = mixing(coloured)
+    expected = mixing.mixing(*plain)
+    image, pseudo, valid = mixing(*coloured)
     assert torch.equal(pseudo.labels, expected[1].labels)
     assert torch.equal(pseudo.confidence, expected[1].confidence)
     assert torch.equal(valid, expected[2])
@@ -110,14 +105,16 @@ def test_labels_move_with_the_mixing_alone():
 
 def test_colour_comes_back_to_the_normalised_range():
     before = normalised(views(2))
-    image, _, _ = build(mixing=None, jitter=1.0, strength=0.0, blur=0.0)(before)
-    assert (image - before.img_u_s).abs().max() < 1e-4
-    swapped, _, _ = build(mixing=None, jitter=1.0, strength=0.0, blur=0.0, bgr_to_rgb=False)(before)
-    assert (swapped - before.img_u_s).abs().max() < 1e-4
+    image, _, _ = build(mixing=None, jitter=1.0, strength=0.0, blur=0.0)(*before)
+    assert (image - before.images).abs().max() < 1e-4
+    swapped, _, _ = build(mixing=None, jitter=1.0, strength=0.0, blur=0.0, bgr_to_rgb=False)(
+        *before
+    )
+    assert (swapped - before.images).abs().max() < 1e-4
 
 
 def test_one_generator_one_outcome():
-    images = [build(jitter=1.0, blur=1.0)(normalised(views(2)))[0] for _ in range(2)]
+    images = [build(jitter=1.0, blur=1.0)(*normalised(views(2)))[0] for _ in range(2)]
     assert torch.equal(*images)
 
 

@@ -115,9 +115,9 @@ def test_validity(build):
 def test_labels_that_come_with_unlabelled_images(build):
     preprocessor, cpu = build(), torch.device('cpu')
     samples = tiny_batch(0, 3)['data_samples']['weak']
-    assert preprocessor.stack_given(samples, cpu) is None
+    assert preprocessor.stack_noisy(samples, cpu) is None
     labels = torch.randint(0, 9, (1, 32, 32), dtype=torch.uint8)
     samples[1].given_map = PixelData(data=labels)
-    given = preprocessor.stack_given(samples, cpu)
+    given = preprocessor.stack_noisy(samples, cpu)
     assert given.dtype == torch.int64 and torch.equal(given[1], labels[0].long())
     assert (given[0] == 255).all() and (given[2] == 255).all()

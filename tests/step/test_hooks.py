@@ -22,8 +22,8 @@ from tiny_semi import (
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.methods.ddfp.hook import FlowEstimatorHook
-from mmseg_semi.step.hooks import SemiStepHook
-from mmseg_semi.step.mean_teacher_hook import MeanTeacherHook
+from mmseg_semi.step.checks import check_hooks, check_networks
+from mmseg_semi.step.hooks import MeanTeacherHook, SemiStepHook
 
 
 @pytest.fixture(scope='module')
@@ -43,8 +43,8 @@ def model_of(method: str = 'ddfp', **changes) -> dict:
 # -- probe ---------------------------------------------------------------------------------------
 
 
-def probe(model, **settings) -> None:
-    SemiStepHook(**({'probe_size': 32} | settings))._probe(model)
+def probe(model) -> None:
+    check_networks(model, size=32)
 
 
 UNFIT = {
@@ -116,21 +116,20 @@ def test_a_hook_that_the_recipe_needs_is_missed(cfg, folder, hook):
 
 
 def test_hooks_that_nothing_needs_may_be_missing():
-    check = SemiStepHook._check_hooks
-    runner = types.SimpleNamespace(hooks=[SemiStepHook()])
-    check(runner, tiny_model('supervised'))
+    check, hooks = check_hooks, [SemiStepHook()]
+    check(hooks, tiny_model('supervised'))
     # its buffers move by themselves
     shared = dict(weights='shared', mode='train', buffers='own')
-    check(runner, tiny_model('fixmatch', teacher=shared))
-    check(runner, tiny_model('fixmatch', teacher=dict(weights='student')))
+    check(hooks, tiny_model('fixmatch', teacher=shared))
+    check(hooks, tiny_model('fixmatch', teacher=dict(weights='student')))
     with pytest.raises(SetupError, match="weights='shared', buffers='copy'"):
-        check(runner, tiny_model('fixmatch', teacher=dict(weights='shared')))
+        check(hooks, tiny_model('fixmatch', teacher=dict(weights='shared')))
 
     class MyTeacherHook(MeanTeacherHook):
         pass
 
-    runner.hooks += [MyTeacherHook(), FlowEstimatorHook()]
-    check(runner, tiny_model('ddfp'))
+    hooks += [MyTeacherHook(), FlowEstimatorHook()]
+    check(hooks, tiny_model('ddfp'))
 
 
 def test_a_plain_segmentor_needs_no_such_hook(cfg, folder):

@@ -1,17 +1,30 @@
 import math
+from typing import NamedTuple
 
 import pytest
 import torch
+from mmseg.registry import MODELS
+from tiny_semi import tiny_model
+from torch import nn
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.step.mixing import ClassMix, CutMix, CutOut, class_masks, draw_box, mix
-from mmseg_semi.step.views import PseudoLabels, StepViews
+from mmseg_semi.step.views import PseudoLabels
 
 K = 5
 
 
-def views(count: int, height: int = 24, width: int = 24, seed: int = 0) -> StepViews:
+class Strong(NamedTuple):
+    """What a mixing is called with."""
+
+    images: torch.Tensor
+    pseudo: PseudoLabels
+    valid: torch.Tensor
+    generator: torch.Generator
+
+
+def views(count: int, height: int = 24, width: int = 24, seed: int = 0) -> Strong:
     """Every pixel of every map is a number of its own, so that it can be traced."""
     draw = torch.Generator().manual_seed(seed)
     pixels = torch.arange(count * height * width, dtype=torch.float32).view(count, height, width)
@@ -20,38 +33,32 @@ def views(count: int, height: int = 24, width: int = 24, seed: int = 0) -> StepV
     labels[:, :, -3:] = IGNORE
     valid = torch.ones(count, height, width, dtype=torch.bool)
     valid[:, :, -3:] = False
-    return StepViews(
-        iteration=0,
-        time=0.0,
-        generator=torch.Generator().manual_seed(seed),
-        monitor=False,
-        img_l=torch.empty(0),
-        label_l=torch.empty(0),
-        samples_l=[],
-        img_u_s=torch.stack([pixels, -pixels, 2 * pixels], dim=1),
-        pseudo_u=PseudoLabels(labels, pixels / pixels.numel() + labels, (pixels % 19).long()),
-        valid_u=valid,
+    return Strong(
+        torch.stack([pixels, -pixels, 2 * pixels], dim=1),
+        PseudoLabels(labels, pixels / pixels.numel() + labels, (pixels % 19).long()),
+        valid,
+        torch.Generator().manual_seed(seed),
     )
 
 
-def sources(before: StepViews, image: torch.Tensor) -> torch.Tensor:
+def sources(before: Strong, image: torch.Tensor) -> torch.Tensor:
     """(N, H, W): the number of the image that each mixed pixel comes from."""
-    _, height, width = before.valid_u.shape
+    _, height, width = before.valid.shape
     return image[:, 0].long() // (height * width)
 
 
-def check_moved_together(before: StepViews, mixed) -> torch.Tensor:
+def check_moved_together(before: Strong, mixed) -> torch.Tensor:
     """Image, labels, confidence and validity of every pixel come from one image at the same place."""
     image, pseudo, valid = mixed
     source = sources(before, image)
     for moved, original in (
-        (image[:, 0], before.img_u_s[:, 0]),
-        (image[:, 1], before.img_u_s[:, 1]),
-        (image[:, 2], before.img_u_s[:, 2]),
-        (pseudo.labels, before.pseudo_u.labels),
-        (pseudo.confidence, before.pseudo_u.confidence),
-        (pseudo.given, before.pseudo_u.given),
-        (valid, before.valid_u),
+        (image[:, 0], before.images[:, 0]),
+        (image[:, 1], before.images[:, 1]),
+        (image[:, 2], before.images[:, 2]),
+        (pseudo.labels, before.pseudo.labels),
+        (pseudo.confidence, before.pseudo.confidence),
+        (pseudo.noisy, before.pseudo.noisy),
+        (valid, before.valid),
     ):
         assert torch.equal(moved, original.gather(0, source))
     return source
@@ -104,7 +111,7 @@ def test_box_fits_images_that_are_not_square():
 @pytest.mark.parametrize('count', [1, 2, 5])
 def test_cutmix_takes_one_box_from_the_next_image(count):
     before = views(count)
-    source = check_moved_together(before, CutMix(prob=1.0)(before))
+    source = check_moved_together(before, CutMix(prob=1.0)(*before))
     for index in range(count):
         partner = (index + 1) % count
         inside = source[index] != index
@@ -127,9 +134,9 @@ def test_one_coin_a_batch():
     mixed = 0
     for seed in range(1000):
         before = views(2, 4, 4, seed)
-        image, pseudo, valid = mixing(before)
-        if image is before.img_u_s:
-            assert pseudo is before.pseudo_u and valid is before.valid_u
+        image, pseudo, valid = mixing(*before)
+        if image is before.images:
+            assert pseudo is before.pseudo and valid is before.valid
         else:
             source = sources(before, image)
             assert (source[0] != 0).any() and (source[1] != 1).any()
@@ -140,8 +147,8 @@ def test_one_coin_a_batch():
 def test_probabilities_zero_and_one():
     for seed in range(200):
         before = views(2, 4, 4, seed)
-        assert CutMix(prob=0.0)(before)[0] is before.img_u_s
-        assert CutMix(prob=1.0)(before)[0] is not before.img_u_s
+        assert CutMix(prob=0.0)(*before)[0] is before.images
+        assert CutMix(prob=1.0)(*before)[0] is not before.images
 
 
 @pytest.mark.parametrize(
@@ -150,15 +157,15 @@ def test_probabilities_zero_and_one():
 def test_draws_come_from_the_views_generator_alone(mixing):
     for seed in range(8):
         torch.manual_seed(1)
-        first = mixing(views(3, seed=seed))
+        first = mixing(*views(3, seed=seed))
         state = torch.get_rng_state()
         torch.manual_seed(2)
-        second = mixing(views(3, seed=seed))
+        second = mixing(*views(3, seed=seed))
         assert torch.equal(first[0], second[0]) and torch.equal(first[2], second[2])
         assert torch.equal(first[1].labels, second[1].labels)
         torch.manual_seed(1)
         assert torch.equal(torch.get_rng_state(), state)
-    drawn = {tuple(mixing(views(3, seed=seed))[0].flatten().tolist()) for seed in range(8)}
+    drawn = {tuple(mixing(*views(3, seed=seed))[0].flatten().tolist()) for seed in range(8)}
     assert len(drawn) > 2
 
 
@@ -197,11 +204,11 @@ def test_classmix_of_unlabelled_pixels_keeps_none():
 @pytest.mark.parametrize('count', [1, 2, 4])
 def test_classmix_pastes_over_the_next_image(count):
     before = views(count)
-    source = check_moved_together(before, ClassMix(K)(before))
+    source = check_moved_together(before, ClassMix(K)(*before))
     for index in range(count):
         found = set(source[index].unique().tolist())
         assert found <= {index, (index + 1) % count} and len(found) == min(count, 2)
-        assert (source[index][before.pseudo_u.labels[index] == IGNORE] == (index + 1) % count).all()
+        assert (source[index][before.pseudo.labels[index] == IGNORE] == (index + 1) % count).all()
 
 
 # -- CutOut --------------------------------------------------------------------------------------
@@ -209,18 +216,18 @@ def test_classmix_pastes_over_the_next_image(count):
 
 def test_cutout_erases_a_box_of_every_image():
     before = views(3)
-    image, pseudo, valid = CutOut(prob=1.0, area=0.25)(before)
+    image, pseudo, valid = CutOut(prob=1.0, area=0.25)(*before)
     for index in range(3):
         # pixel 0 of image 0 is 0 already
-        erased = (image[index] != before.img_u_s[index]).any(dim=0)
+        erased = (image[index] != before.images[index]).any(dim=0)
         rows, columns = erased.nonzero(as_tuple=True)
         box = (slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1))
         assert erased[box].all() and abs(int(erased.sum()) - 144) <= 12
         for moved, original, filler in (
-            (image[index].sum(0), before.img_u_s[index].sum(0), 0),
-            (pseudo.labels[index], before.pseudo_u.labels[index], IGNORE),
-            (pseudo.confidence[index], before.pseudo_u.confidence[index], 0),
-            (valid[index], before.valid_u[index], False),
+            (image[index].sum(0), before.images[index].sum(0), 0),
+            (pseudo.labels[index], before.pseudo.labels[index], IGNORE),
+            (pseudo.confidence[index], before.pseudo.confidence[index], 0),
+            (valid[index], before.valid[index], False),
         ):
             assert (moved[erased] == filler).all()
             assert torch.equal(moved[~erased], original[~erased])
@@ -229,9 +236,9 @@ def test_cutout_erases_a_box_of_every_image():
 def test_mix_with_oneself_changes_nothing():
     before = views(1)
     keep = torch.rand(1, 24, 24) < 0.5
-    image, pseudo, valid = mix(keep, before.img_u_s, before.pseudo_u, before.valid_u)
-    assert torch.equal(image, before.img_u_s) and torch.equal(valid, before.valid_u)
-    assert torch.equal(pseudo.labels, before.pseudo_u.labels)
+    image, pseudo, valid = mix(keep, before.images, before.pseudo, before.valid)
+    assert torch.equal(image, before.images) and torch.equal(valid, before.valid)
+    assert torch.equal(pseudo.labels, before.pseudo.labels)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +259,20 @@ def test_impossible_settings_are_refused(build):
 
 def test_one_image_mixed_with_itself_stays_as_it_is():
     before = views(1)
-    image, pseudo, valid = ClassMix(K)(before)
-    assert torch.equal(image, before.img_u_s) and torch.equal(valid, before.valid_u)
-    assert torch.equal(pseudo.labels, before.pseudo_u.labels)
-    assert torch.equal(pseudo.confidence, before.pseudo_u.confidence)
+    image, pseudo, valid = ClassMix(K)(*before)
+    assert torch.equal(image, before.images) and torch.equal(valid, before.valid)
+    assert torch.equal(pseudo.labels, before.pseudo.labels)
+    assert torch.equal(pseudo.confidence, before.pseudo.confidence)
+
+
+@MODELS.register_module()
+class _ViewsMixing(nn.Module):
+    """What a mixing was before there was a base class."""
+
+    def forward(self, views):
+        raise AssertionError('not reached')
+
+
+def test_a_module_that_is_no_mixing_is_refused():
+    with pytest.raises(SetupError, match='model.mixing is _ViewsMixing.*step.mixing.Mixing'):
+        tiny_model('fixmatch', mixing=dict(type='_ViewsMixing'))

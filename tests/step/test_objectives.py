@@ -1,28 +1,23 @@
 """What all objectives share, and the two that are no more than a loss."""
 
+from dataclasses import FrozenInstanceError, fields
+
 import pytest
 import torch
 import torch.nn.functional as F
+from mmseg.registry import MODELS
 from tiny_semi import tiny_batch, tiny_losses, tiny_model
 from torch import nn
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.methods.self_training import SelfTrainingObjective
-from mmseg_semi.step.objective import Objective, share
-from mmseg_semi.step.views import Needs, StepViews
+from mmseg_semi.step.objective import Needs, Objective, share
+from mmseg_semi.step.views import Batch, StepViews
 
 
 def views(time: float) -> StepViews:
-    return StepViews(
-        iteration=0,
-        time=time,
-        generator=torch.Generator(),
-        monitor=False,
-        img_l=torch.empty(0),
-        label_l=torch.empty(0),
-        samples_l=[],
-    )
+    return StepViews(Batch(img_l=torch.empty(0), label_l=torch.empty(0), time=time))
 
 
 class Example(Objective):
@@ -91,31 +86,38 @@ def test_self_training(divisor):
     model.teacher.load_state_dict(model.student.state_dict())
     tiny_losses(model, 5)
     # half of the pixels are confident
-    confidence = model.last_views.pseudo_u.confidence[model.last_views.valid_u]
+    confidence = model.last_views.teacher.pseudo_u.confidence[
+        model.last_views.batch.unlabeled.valid_u
+    ]
     model.pseudo_label.threshold = confidence.median().item()
     losses = tiny_losses(model, 5)
     seen = model.last_views
-    assert seen.student_l is None  # nobody asked for labelled rows
-    size = seen.valid_m.shape[1:]
+    assert seen.student.labeled is None  # nobody asked for labelled rows
+    size = seen.teacher.mixed.valid_m.shape[1:]
     upsample = lambda x: F.interpolate(x, size, mode='bilinear', align_corners=True)  # noqa: E731
-    logits = upsample(seen.student_m.logits.double())
-    labels = seen.pseudo_m.labels
+    logits = upsample(seen.student.mixed.logits.double())
+    labels = seen.teacher.mixed.pseudo_m.labels
     confident = labels != IGNORE
     total = -sum(
         logits.log_softmax(dim=1)[n, labels[n, y, x], y, x]
         for n, y, x in confident.nonzero().tolist()
     )
-    count = confident.sum() if divisor == 'confident' else seen.valid_m.sum()
-    assert 0 < int(confident.sum()) < int(seen.valid_m.sum()) < seen.valid_m.numel()
+    count = confident.sum() if divisor == 'confident' else seen.teacher.mixed.valid_m.sum()
+    assert (
+        0
+        < int(confident.sum())
+        < int(seen.teacher.mixed.valid_m.sum())
+        < seen.teacher.mixed.valid_m.numel()
+    )
     assert losses['selftrain.loss'].item() == pytest.approx(0.7 * (total / count).item(), rel=1e-5)
-    expected = confident.sum() / seen.valid_m.sum()
+    expected = confident.sum() / seen.teacher.mixed.valid_m.sum()
     assert losses['selftrain.confident'].item() == pytest.approx(expected.item())
     answer = logits.argmax(dim=1)
     expected = (answer == labels)[confident].double().mean()
     assert losses['selftrain.agreement'].item() == pytest.approx(expected.item(), abs=1e-3)
-    answer = upsample(seen.teacher_l.logits).argmax(dim=1)
-    known = seen.label_l != IGNORE
-    expected = (answer == seen.label_l)[known].double().mean()
+    answer = upsample(seen.teacher.labeled.logits).argmax(dim=1)
+    known = seen.batch.label_l != IGNORE
+    expected = (answer == seen.batch.label_l)[known].double().mean()
     assert losses['selftrain.accuracy'].item() == pytest.approx(expected.item(), abs=1e-3)
 
 
@@ -123,3 +125,51 @@ def test_accuracy_needs_labelled_teacher_rows():
     model = tiny_model('fixmatch', teacher=dict(rows='weak'))
     losses = tiny_losses(model, 3, tiny_batch())
     assert 'selftrain.agreement' in losses and 'selftrain.accuracy' not in losses
+
+
+@MODELS.register_module()
+class _Projects(Objective):
+    """Asks for a projection that nobody declares."""
+
+    all_needs = Needs(labeled=True, projection=True)
+
+    def compute(self, views):
+        return {'loss': views.student.labeled.projection.mean()}
+
+
+@MODELS.register_module()
+class _Declares(_Projects):
+    """Asks for a projection, and declares one."""
+
+    def bind(self, networks):
+        self.layer = nn.Conv2d(networks.student.decode_head.conv_seg.in_channels, 2, 1)
+
+    def get_projection(self):
+        return self.layer
+
+
+def test_one_objective_declares_the_projection():
+    def build(*names):
+        objectives = [dict(type=kind, name=f'p{i}') for i, kind in enumerate(names)]
+        return tiny_model('supervised', objectives=objectives)
+
+    model = build('_Declares', '_Projects')
+    tiny_losses(model, 0)
+    outputs = model.last_views.student.labeled
+    assert torch.equal(outputs.projection, model.objectives[0].layer(outputs.features))
+    with pytest.raises(SetupError, match="'p0' needs a projection, but no objective"):
+        build('_Projects')
+    with pytest.raises(SetupError, match=r"\['p0', 'p1'\] each project the features"):
+        build('_Declares', '_Declares')
+
+
+def test_nothing_is_written_into_the_parts_of_a_step():
+    model = tiny_model('fixmatch')
+    tiny_losses(model, 4)
+    found = model.last_views
+    parts = [found, found.batch, found.batch.unlabeled, found.teacher, found.student]
+    parts += [found.teacher.weak, found.teacher.pseudo_u, found.teacher.mixed, found.student.mixed]
+    for part in parts:
+        with pytest.raises(FrozenInstanceError):
+            setattr(part, fields(part)[0].name, None)
+    assert found.without_student().student is None and found.student is not None

@@ -2,12 +2,16 @@ import math
 
 import pytest
 import torch
+from mmseg.registry import MODELS
+from tiny_semi import TinyLoop, tiny_losses, tiny_model
+from torch import nn
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.step.pseudo_labels import (
     ConfidenceThreshold,
     EntropyPercentile,
+    PseudoLabeller,
     entropy,
     label_and_confidence,
     masked_quantile,
@@ -150,3 +154,64 @@ def test_wrong_settings_are_refused():
     for drop in (101, dict(type='Steps', values=[20, 120], milestones=[1])):
         with pytest.raises(SetupError, match='pseudo_label.drop'):
             EntropyPercentile(drop)
+
+
+# -- labellers of other packages -------------------------------------------------------------------
+
+
+@MODELS.register_module()
+class _PlainModule(nn.Module):
+    """What a pseudo-labeller was before there was a base class."""
+
+    def forward(self, logits, valid, time):
+        return label_and_confidence(logits, valid)
+
+
+@MODELS.register_module()
+class _Counting(PseudoLabeller):
+    """Notes in which order a step calls it, and what it gets."""
+
+    def bind(self, networks, objectives=()):
+        self.calls = ['bind']
+        self.names = [objective.name for objective in objectives]
+
+    def correct(self, outputs, valid):
+        self.calls.append('correct')
+        assert outputs.logits.shape[0] == valid.shape[0]
+        return 2 * outputs.logits, ['a level']
+
+    def forward(self, logits, valid, time):
+        self.calls.append('forward')
+        assert logits.shape[2:] == valid.shape[1:]
+        return label_and_confidence(logits, valid)
+
+    def count(self, views):
+        self.calls.append('count')
+        assert views.student.mixed is not None and views.teacher.levels == ['a level']
+
+    def metrics(self, views):
+        self.calls.append('metrics')
+        return {'own': torch.tensor(0.25)}
+
+    def after_step(self):
+        self.calls.append('after_step')
+
+
+def test_a_module_that_is_no_pseudo_labeller_is_refused():
+    with pytest.raises(SetupError, match='model.pseudo_label is _PlainModule.*PseudoLabeller'):
+        tiny_model('fixmatch', pseudo_label=dict(type='_PlainModule'))
+    label = dict(type='GraphCorrection', label=dict(type='_PlainModule'))
+    with pytest.raises(SetupError, match='model.pseudo_label.label is _PlainModule'):
+        tiny_model('fixmatch', pseudo_label=label)
+
+
+def test_a_step_calls_a_pseudo_labeller_in_its_order():
+    model = tiny_model('fixmatch', pseudo_label=dict(type='_Counting'))
+    labeller = model.pseudo_label
+    assert labeller.calls == ['bind'] and labeller.names == ['sup', 'selftrain']
+    assert tiny_losses(model, 1) and labeller.calls == ['bind']  # labels only
+    loop = TinyLoop(model)
+    loop.iter = 3
+    assert loop.step()['pseudo.own'] == 0.25
+    assert labeller.calls[1:] == ['correct', 'forward', 'count', 'metrics', 'after_step']
+    assert 'pseudo.own' not in tiny_losses(model, 4)  # no log line

@@ -27,9 +27,8 @@ from torch import nn
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
-from mmseg_semi.step.objective import Objective
+from mmseg_semi.step.objective import Needs, Objective
 from mmseg_semi.step.segmentor import NonFiniteLossError
-from mmseg_semi.step.views import Needs
 
 UNSURE = dict(type='ConfidenceThreshold', threshold=1.0)  # nothing is ever confident
 LAST = 4  # iteration in which all objectives of all recipes are active
@@ -63,8 +62,8 @@ class Calls:
 
 
 class Forbidden(nn.Module):
-    def forward(self, *args, **kwargs):
-        raise AssertionError('was not asked for')
+    def __getattr__(self, name):
+        raise AssertionError(f'{name}: was not asked for')
 
 
 @MODELS.register_module()
@@ -74,8 +73,8 @@ class _WeakObjective(Objective):
     all_needs = Needs(labeled=True, weak=True)
 
     def compute(self, views):
-        assert views.student_m is None and views.teacher_u is None
-        return {'loss': views.student_w.logits.square().mean()}
+        assert views.student.mixed is None and views.teacher is None
+        return {'loss': views.student.weak.logits.square().mean()}
 
 
 @MODELS.register_module()
@@ -85,7 +84,7 @@ class _WeakFeaturesObjective(Objective):
     all_needs = Needs(weak_features=True)
 
     def compute(self, views):
-        return {'loss': views.student_w.fused.square().mean()}
+        return {'loss': views.student.weak.fused.square().mean()}
 
 
 # -- what nobody asks for is not computed --------------------------------------------------------
@@ -108,7 +107,7 @@ def test_supervised_only_is_the_plain_segmentor():
     calls = Calls(model.student)
     views, losses = views_of(model, 0, batch)
     assert calls.rows == [2] and calls.grad == [True]
-    assert views.img_u_w is None and views.pseudo_u is None and views.teacher_u is None
+    assert views.batch.unlabeled is None and views.teacher is None
     torch.manual_seed(0)
     model.start_step(0)  # the same dropout
     data = model.data_preprocessor(batch, training=True)
@@ -131,7 +130,7 @@ def test_in_the_first_phase_only_labelled_images_pass(method):
     student, teacher = Calls(model.student), Calls(model.teacher)
     views, losses = views_of(model, 1)
     assert student.rows == [2] and not teacher.rows
-    assert torch.equal(student.images[0], views.img_l)
+    assert torch.equal(student.images[0], views.batch.img_l)
     assert not any(key.startswith('selftrain') for key in losses)
 
 
@@ -143,13 +142,15 @@ def test_every_image_passes_the_student_once(rows, forward):
     views, _ = views_of(model, 2, tiny_batch(2, 3))
     calls = [2, 3] if forward == 'stream' else [5]
     assert student.rows == calls and student.grad == [True] * len(calls)
-    assert torch.equal(torch.cat(student.images), torch.cat([views.img_l, views.img_u_m]))
+    assert torch.equal(
+        torch.cat(student.images), torch.cat([views.batch.img_l, views.teacher.mixed.img_u_m])
+    )
     assert teacher.grad == [False]
-    labelled = [views.img_l] if rows == 'labeled+weak' else []
-    assert torch.equal(teacher.images[0], torch.cat([*labelled, views.img_u_w]))
-    assert (views.teacher_l is None) == (rows == 'weak')
-    assert views.teacher_u.features is None and views.student_w is None
-    for segment, count in ((views.student_l, 2), (views.student_m, 3)):
+    labelled = [views.batch.img_l] if rows == 'labeled+weak' else []
+    assert torch.equal(teacher.images[0], torch.cat([*labelled, views.batch.unlabeled.img_u_w]))
+    assert (views.teacher.labeled is None) == (rows == 'weak')
+    assert views.teacher.weak.features is None and views.student.weak is None
+    for segment, count in ((views.student.labeled, 2), (views.student.mixed, 3)):
         for tensor in (segment.fused, segment.lifted, segment.features, segment.logits):
             assert len(tensor) == count and tensor.requires_grad
         assert [len(level) for level in segment.backbone] == [count] * 4
@@ -162,7 +163,7 @@ def test_ddfp_costs_no_further_rows(method):
     student = Calls(model.student)
     views, losses = views_of(model, LAST)
     assert student.rows == [4] and teacher.rows == [4]
-    assert len(views.teacher_u.features) == len(views.teacher_l.features) == 2
+    assert len(views.teacher.weak.features) == len(views.teacher.labeled.features) == 2
     assert {'sup.decode.loss_ce', 'selftrain.loss', 'ddfp.loss'} <= set(losses)
 
 
@@ -173,7 +174,7 @@ def test_flow_alone_needs_the_teacher_but_no_strong_view():
     student, teacher = Calls(model.student), Calls(model.teacher)
     views, _ = views_of(model, 2)
     assert student.rows == [2] and teacher.rows == [4]
-    assert views.teacher_u.features is not None
+    assert views.teacher.weak.features is not None
 
 
 @pytest.mark.parametrize('forward', ['joint', 'stream'])
@@ -183,7 +184,9 @@ def test_an_objective_may_ask_for_weak_rows(forward):
     student = Calls(model.student)
     views, losses = views_of(model, 0, tiny_batch(2, 3))
     assert student.rows == ([5] if forward == 'joint' else [2, 3])
-    assert torch.equal(torch.cat(student.images), torch.cat([views.img_l, views.img_u_w]))
+    assert torch.equal(
+        torch.cat(student.images), torch.cat([views.batch.img_l, views.batch.unlabeled.img_u_w])
+    )
     assert losses['weak.loss'].item() > 0
 
 
@@ -200,8 +203,10 @@ def test_features_may_be_learned_from_while_the_answer_is_not(head, forward, als
     student = Calls(model.student)
     views, losses = views_of(model, 0, tiny_batch(2, 3))
     assert student.rows == ([5] if forward == 'joint' else [2, 3])
-    assert torch.equal(torch.cat(student.images), torch.cat([views.img_l, views.img_u_w]))
-    weak, labelled = views.student_w, views.student_l
+    assert torch.equal(
+        torch.cat(student.images), torch.cat([views.batch.img_l, views.batch.unlabeled.img_u_w])
+    )
+    weak, labelled = views.student.weak, views.student.labeled
     assert len(weak.fused) == len(weak.lifted) == len(weak.logits) == 3
     assert weak.fused.requires_grad and labelled.logits.requires_grad and len(labelled.logits) == 2
     assert weak.logits.requires_grad == also_weak
@@ -239,23 +244,28 @@ def test_pseudo_labels_are_the_teachers_answer_at_image_size():
     views, _ = views_of(model, 2)
     with torch.no_grad():
         plain = copy.deepcopy(model.teacher).eval()
-        logits = plain._forward(views.img_u_w)
+        logits = plain._forward(views.batch.unlabeled.img_u_w)
         logits = F.interpolate(logits, (CROP, CROP), mode='bilinear', align_corners=True)
         confidence, labels = logits.softmax(dim=1).max(dim=1)
     threshold = 1.05 / 3
     clear = (confidence - threshold).abs() > 1e-5
-    expected = labels.masked_fill((confidence <= threshold) | ~views.valid_u, IGNORE)
-    assert torch.equal(views.pseudo_u.labels[clear], expected[clear])
-    assert (views.pseudo_u.confidence - confidence * views.valid_u).abs().max() < 1e-5
-    assert (views.pseudo_u.labels[~views.valid_u] == IGNORE).all()
-    assert (~views.valid_u).any() and (expected != IGNORE).any()
+    expected = labels.masked_fill(
+        (confidence <= threshold) | ~views.batch.unlabeled.valid_u, IGNORE
+    )
+    assert torch.equal(views.teacher.pseudo_u.labels[clear], expected[clear])
+    assert (
+        views.teacher.pseudo_u.confidence - confidence * views.batch.unlabeled.valid_u
+    ).abs().max() < 1e-5
+    assert (views.teacher.pseudo_u.labels[~views.batch.unlabeled.valid_u] == IGNORE).all()
+    assert (~views.batch.unlabeled.valid_u).any() and (expected != IGNORE).any()
 
 
 def test_without_mixing_the_student_sees_the_strong_view():
     model = tiny_model('fixmatch', mixing=None)
     views, _ = views_of(model, 2)
-    assert views.img_u_m is views.img_u_s and views.pseudo_m is views.pseudo_u
-    assert not torch.equal(views.img_u_s, views.img_u_w)
+    mixed, strong = views.teacher.mixed, views.batch.unlabeled.img_u_s
+    assert mixed.img_u_m is strong and mixed.pseudo_m is views.teacher.pseudo_u
+    assert not torch.equal(views.batch.unlabeled.img_u_s, views.batch.unlabeled.img_u_w)
 
 
 def test_time_is_counted_in_epochs_and_draws_follow_from_seed_rank_and_iteration():
@@ -266,8 +276,8 @@ def test_time_is_counted_in_epochs_and_draws_follow_from_seed_rank_and_iteration
         model.start_step(iteration, seed, rank)
         data = model.data_preprocessor(copy.deepcopy(batch), training=True)
         model.loss(data['inputs'], data['data_samples'])
-        assert model.last_views.time == iteration / 2
-        return model.last_views.img_u_m
+        assert model.last_views.batch.time == iteration / 2
+        return model.last_views.teacher.mixed.img_u_m
 
     first = mixed(6)
     assert torch.equal(first, mixed(6))
@@ -367,8 +377,10 @@ def test_the_teacher_keeps_its_recipes_mode(weights, mode):
             assert modes == {mode == 'train'}
             # batch statistics and dropout, or neither
             with torch.no_grad():
-                again = model.teacher._forward(torch.cat([views.img_l, views.img_u_w]))
-            same = torch.equal(again[2:], views.teacher_u.logits)
+                again = model.teacher._forward(
+                    torch.cat([views.batch.img_l, views.batch.unlabeled.img_u_w])
+                )
+            same = torch.equal(again[2:], views.teacher.weak.logits)
             assert same == (mode == 'eval')
         else:
             assert model.teacher is None and calls.modes == [mode == 'train', True]
@@ -422,7 +434,7 @@ def test_buffers_of_the_teacher(weights, mode, buffers):
 @pytest.mark.parametrize('mode', ['eval', 'train'])
 def test_a_student_that_teaches_itself(mode):
     model = tiny_model('fixmatch', teacher=dict(weights='student', mode=mode, buffers='copy'))
-    assert set(model.networks) == {'student'} and model.answering == 'student'
+    assert set(model.networks) == {'student'} and model.predicting_network == 'student'
     assert not any(key.startswith('teacher') for key in model.state_dict())
     before = model.student.backbone.stem[1].num_batches_tracked.item()
     TinyLoop(model).step()  # labels only
@@ -431,11 +443,11 @@ def test_a_student_that_teaches_itself(mode):
     assert passes == (2 if mode == 'eval' else 3)
 
 
-def test_answering_and_networks():
+def test_predicting_network_and_networks():
     answers = {'supervised': 'student', 'fixmatch': 'teacher', 'ddfp_reference': 'student'}
     for method, answer in answers.items():
         model = tiny_model(method)
-        assert model.answering == answer
+        assert model.predicting_network == answer
         assert model.network() is model.network(answer) is getattr(model, answer)
         names = ['student'] if method == 'supervised' else ['teacher', 'student']
         assert list(model.networks) == names
@@ -468,7 +480,7 @@ def test_predictions_are_those_of_the_plain_segmentor_bit_for_bit(name, mode):
     data = dict(inputs=batch['inputs']['labeled'], data_samples=batch['data_samples']['labeled'])
     with torch.no_grad():
         inputs = model.data_preprocessor(data, training=False)['inputs']
-        with model.answer_with(name):
+        with model.predict_with(name):
             samples = model.test_step(copy.deepcopy(data))
             tensor = model(inputs, mode='tensor')
             levels = model.extract_feat(inputs)
@@ -482,17 +494,17 @@ def test_predictions_are_those_of_the_plain_segmentor_bit_for_bit(name, mode):
     assert not torch.equal(tensor, other(inputs, mode='tensor'))
 
 
-def test_answer_with_ends_with_its_block():
+def test_predict_with_ends_with_its_block():
     model = tiny_model('fixmatch').eval()
     nn.init.constant_(model.teacher.decode_head.conv_seg.bias, 1.0)
     image = torch.randn(1, 3, CROP, CROP)
     with torch.no_grad():
         answer = model(image)
-        with pytest.raises(ZeroDivisionError), model.answer_with('student'):
+        with pytest.raises(ZeroDivisionError), model.predict_with('student'):
             assert torch.equal(model(image), model.student(image))
             raise ZeroDivisionError
         assert torch.equal(model(image), answer) and not torch.equal(answer, model.student(image))
-    with pytest.raises(SetupError), model.answer_with('nobody'):
+    with pytest.raises(SetupError), model.predict_with('nobody'):
         pass
 
 
@@ -604,7 +616,7 @@ def test_released_warm_up_sends_half_of_the_rows_through_auxiliary_norms():
     for iteration, rows in ((0, 1), (2, 2), (4, 4)):  # of the 2, 4 and 4 rows of the student
         norm.reset_running_stats()
         views, _ = views_of(model, iteration)
-        segments = [s.lifted for s in (views.student_l, views.student_m) if s is not None]
+        segments = [s.lifted for s in (views.student.labeled, views.student.mixed) if s is not None]
         seen = torch.cat(segments)[:rows].double()
         assert (norm.running_mean - 0.1 * seen.mean(dim=(0, 2, 3))).abs().max() < 1e-6
         assert norm.num_batches_tracked == 1
@@ -612,7 +624,7 @@ def test_released_warm_up_sends_half_of_the_rows_through_auxiliary_norms():
     model = tiny_model('ddfp', dropout=0.0)
     model.student.decode_head.norm1.reset_running_stats()
     views, _ = views_of(model, 2)
-    seen = torch.cat([views.student_l.lifted, views.student_m.lifted]).double()
+    seen = torch.cat([views.student.labeled.lifted, views.student.mixed.lifted]).double()
     found = model.student.decode_head.norm1.running_mean
     assert (found - 0.1 * seen.mean(dim=(0, 2, 3))).abs().max() < 1e-6
 
@@ -639,8 +651,8 @@ def test_the_perturbation_touches_nothing_and_trains_the_encoder():
     views, losses = views_of(model, LAST)
     assert all(p.grad is None for p in model.parameters())
     frozen = snapshot(model.teacher), snapshot(ddfp.density)
-    confident = torch.ones(2, *views.student_m.lifted.shape[2:], dtype=torch.bool)
-    delta = ddfp.perturbation(views.student_m.fused, views.student_m.lifted, confident)
+    confident = torch.ones(2, *views.student.mixed.lifted.shape[2:], dtype=torch.bool)
+    delta = ddfp.perturbation(views.student.mixed.fused, views.student.mixed.lifted, confident)
     assert not delta.requires_grad
     assert all(p.grad is None for p in model.parameters())
     assert equal(frozen[0], model.teacher.state_dict()) and equal(
@@ -726,7 +738,7 @@ def test_ddfp_with_a_head_that_is_not_ours(head, direction):
     assert not equal(before, model.student.state_dict())
     views, losses = views_of(model, LAST)
     channels = model.student.decode_head.conv_seg.in_channels
-    assert views.student_m.fused.shape[1] == channels == model.objectives[2].density.channels
+    assert views.student.mixed.fused.shape[1] == channels == model.objectives[2].density.channels
     losses['ddfp.loss'].backward()
     assert model.student.backbone.stem[0].weight.grad.abs().sum() > 0
 

@@ -1,109 +1,11 @@
-"""Turn the COCO-pretrained DeepLab ResNet of AdvSemiSeg into one of MMSegmentation's ResNet.
+"""Convert a COCO ResNet: python tools/model_converters/deeplab_coco_resnet.py IN OUT."""
 
-python tools/model_converters/deeplab_coco_resnet.py IN OUT
-
-ClassMix and MLLC start from resnet101COCO-41f33a49.pth, which AdvSemiSeg (github.com/hfslyc/AdvSemiSeg) distributes, and copy
-the tensors of equal name and shape: the encoder with the statistics of its norms, no head. The names are MMSegmentation's
-but for a prefix (``Scale.`` or ``module.``) that some copies have. Give OUT as ``backbone.init_cfg.checkpoint`` of a
-CeilResNet with ``style='caffe'``. The weights want BGR levels less (104.007, 116.669, 122.679), undivided: set
-``data_preprocessor.mean`` to these.
-"""
-
-import argparse
 import sys
-from pathlib import Path
-
-import torch
 
 try:
-    from mmseg.models.backbones import ResNet
-
-    from mmseg_semi.errors import SetupError
-    from mmseg_semi.runtime import launch, stack
-    from mmseg_semi.runtime.checkpoints import settle
-except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
+    from mmseg_semi.cli.model_converters.deeplab_coco_resnet import main
+except ValueError as error:  # a SetupError: the OpenMMLab stack is not as it must be
     sys.exit(f'error: {error}')
-
-PREFIXES = ('module.', 'Scale.')
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Convert a COCO-pretrained DeepLab ResNet.')
-    parser.add_argument('source', type=Path, metavar='IN')
-    parser.add_argument('target', type=Path, metavar='OUT')
-    return parser.parse_args()
-
-
-def convert(weights: dict, name: str = '(none)') -> tuple[dict[str, torch.Tensor], dict]:
-    """The encoder's tensors under MMSegmentation's names.
-
-    Args:
-        weights: Tensors by name; the classifier, and whatever else no ResNet has, is left out.
-        name: What to call the file in an error.
-
-    Returns:
-        The tensors, and the arguments of the ``ResNet`` that they fill: ``depth``, ``base_channels``.
-
-    Raises:
-        SetupError: No such ResNet; the sentence names the first tensor that is missing or of another shape.
-    """
-    for prefix in PREFIXES:
-        weights = {key.removeprefix(prefix): value for key, value in weights.items()}
-    blocks = tuple(
-        len({key.split('.')[1] for key in weights if key.startswith(f'layer{stage}.')})
-        for stage in (1, 2, 3, 4)
-    )
-    depths = [
-        depth
-        for depth, (block, counts) in ResNet.arch_settings.items()
-        if counts == blocks
-        and (block.__name__ == 'Bottleneck') == ('layer1.0.conv3.weight' in weights)
-    ]
-    if not depths or 'conv1.weight' not in weights:
-        found = ', '.join(list(weights)[:3]) or 'no tensors'
-        raise SetupError(
-            f"checkpoint '{name}' is no ResNet with a 7x7 stem: its stages have {blocks} blocks, its first keys are {found}; "
-            'give resnet101COCO-41f33a49.pth or another ResNet-50, -101 or -152 of this layout'
-        )
-    arguments = dict(depth=depths[0], base_channels=weights['conv1.weight'].shape[0])
-    with torch.device('meta'):
-        network = ResNet(
-            stem_channels=arguments['base_channels'], norm_cfg=dict(type='BN'), **arguments
-        )
-    state = {}
-    for key, expected in network.state_dict().items():
-        if key not in weights and key.endswith('num_batches_tracked'):
-            continue  # checkpoints from before PyTorch 1.0 do not count batches, and nothing reads the count
-        found = tuple(weights[key].shape) if key in weights else None
-        if found != tuple(expected.shape):
-            raise SetupError(
-                f"checkpoint '{name}': {key} has shape {found}, expected {tuple(expected.shape)} in a "
-                f'ResNet-{arguments["depth"]}; give a whole checkpoint of one'
-            )
-        state[key] = weights[key]
-    return state, arguments
-
-
-@launch.tool
-def main() -> None:
-    args = parse_args()
-    if not args.source.is_file():
-        raise SetupError(f"checkpoint '{args.source}' does not exist; give the downloaded file")
-    weights = stack.safe_load(args.source, 'cpu')
-    if isinstance(weights, dict) and isinstance(weights.get('state_dict'), dict):
-        weights = weights['state_dict']
-    if not isinstance(weights, dict) or not all(torch.is_tensor(v) for v in weights.values()):
-        raise SetupError(
-            f"checkpoint '{args.source}' is no dict of tensors; give the weights of a DeepLab ResNet"
-        )
-    state, arguments = convert(weights, str(args.source))
-    args.target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = args.target.with_name(f'{args.target.name}.tmp')
-    torch.save({'state_dict': state}, temporary)
-    settle(temporary, args.target)
-    settings = ', '.join(f'{key}={value}' for key, value in arguments.items())
-    print(f"{args.target}: {len(state)} tensors for CeilResNet({settings}, style='caffe')")
-
 
 if __name__ == '__main__':
     main()

@@ -1,4 +1,4 @@
-# CCT's network with a ResNet-18 of a quarter of the width, from scratch: trains on a CPU.
+# CCT's network with a ResNet-18 of half the width, from scratch: trains on a CPU.
 _base_ = './cct_r101.py'
 norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(

@@ -1,21 +1,14 @@
-# DeepLabV2 at output stride 8 with a caffe-style ResNet-101 whose stem rounds up, supervised. MMSegmentation's ImageNet weights
-# of this style want BGR levels less their mean, undivided; so do DeepLab's COCO weights (tools/model_converters).
+# DeepLabV2 at output stride 8 with a caffe-style ResNet-101 whose stem rounds up. MMSegmentation's ImageNet weights of this
+# style expect BGR levels minus their mean, undivided; so do DeepLab's COCO weights (tools/model_converters).
+_base_ = './segmentor.py'
 norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
-    type='SemiSegmentor',
     data_preprocessor=dict(
-        type='SemiDataPreprocessor',
         data_preprocessor=dict(
-            type='SegDataPreProcessor',
-            mean=[103.530, 116.280, 123.675],
-            std=[1.0, 1.0, 1.0],
-            bgr_to_rgb=False,
-            pad_val=0,
-            seg_pad_val=255,
+            mean=[103.530, 116.280, 123.675], std=[1.0, 1.0, 1.0], bgr_to_rgb=False
         ),
     ),
     student=dict(
-        type='EncoderDecoder',
         backbone=dict(
             type='CeilResNet',
             depth=101,
@@ -39,8 +32,5 @@ model = dict(
             align_corners=True,
             loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
         ),
-        train_cfg=dict(),
-        test_cfg=dict(mode='whole'),
     ),
-    objectives=[dict(type='SupervisedObjective')],
 )

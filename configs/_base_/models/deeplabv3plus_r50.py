@@ -1,6 +1,3 @@
+# DeepLabV3+ with a ResNet-50 at output stride 16.
 _base_ = './deeplabv3plus_r101.py'
-model = dict(
-    student=dict(
-        backbone=dict(depth=50, init_cfg=dict(checkpoint='open-mmlab://resnet50_v1c')),
-    ),
-)
+model = dict(student=dict(backbone=_base_.resnet50))

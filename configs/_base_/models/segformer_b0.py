@@ -1,22 +1,9 @@
 # SegFormer-B0 from scratch: MMSegmentation's own backbone and head as the student. Weights that it distributes, for
 # instance https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/segformer/mit_b0_20220624-7e0fe6dd.pth, go into
 # backbone.init_cfg=dict(type='Pretrained', checkpoint=...).
-norm_cfg = dict(type='SyncBN', requires_grad=True)  # plain BN in a run of one process
+_base_ = './segmentor.py'
 model = dict(
-    type='SemiSegmentor',
-    data_preprocessor=dict(
-        type='SemiDataPreprocessor',
-        data_preprocessor=dict(
-            type='SegDataPreProcessor',
-            mean=[123.675, 116.28, 103.53],
-            std=[58.395, 57.12, 57.375],
-            bgr_to_rgb=True,
-            pad_val=0,
-            seg_pad_val=255,
-        ),
-    ),
     student=dict(
-        type='EncoderDecoder',
         backbone=dict(
             type='MixVisionTransformer',
             in_channels=3,
@@ -38,12 +25,9 @@ model = dict(
             channels=256,
             dropout_ratio=0.1,
             num_classes=11,
-            norm_cfg=norm_cfg,
+            norm_cfg=_base_.norm_cfg,
             align_corners=False,
             loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
         ),
-        train_cfg=dict(),
-        test_cfg=dict(mode='whole'),
     ),
-    objectives=[dict(type='SupervisedObjective')],
 )

@@ -1,26 +1,14 @@
 # UPerNet on DINOv2 ViT-S/14 (arXiv 2304.07193), whose backbone comes from mmpretrain: pip install 'mmseg_semi[mmpretrain]'
 # with the torchvision of your torch, see docs/installation.md. Crops must be multiples of 14 pixels.
-norm_cfg = dict(type='SyncBN', requires_grad=True)  # plain BN in a run of one process
+_base_ = './segmentor.py'
 checkpoint = (
     'https://download.openmmlab.com/mmpretrain/v1.0/dinov2/'
     'vit-small-p14_dinov2-pre_3rdparty_20230426-5641ca5a.pth'
 )
 model = dict(
-    type='SemiSegmentor',
-    data_preprocessor=dict(
-        type='SemiDataPreprocessor',
-        data_preprocessor=dict(
-            type='SegDataPreProcessor',
-            mean=[123.675, 116.28, 103.53],
-            std=[58.395, 57.12, 57.375],
-            bgr_to_rgb=True,
-            pad_val=0,
-            seg_pad_val=255,
-            test_cfg=dict(size_divisor=14),  # padded for the patches, cut off again in the answer
-        ),
-    ),
+    # test images are padded to whole patches; the prediction is cut back
+    data_preprocessor=dict(data_preprocessor=dict(test_cfg=dict(size_divisor=14))),
     student=dict(
-        type='EncoderDecoder',
         backbone=dict(
             type='mmpretrain.VisionTransformer',
             arch='dinov2-small',
@@ -31,9 +19,9 @@ model = dict(
             out_type='featmap',
             init_cfg=dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone'),
         ),
-        # four layers of one grid, to strides 3.5, 7, 14 and 28
+        # four layers on one grid are resized to strides 3.5, 7, 14 and 28
         neck=dict(
-            type='Feature2Pyramid', embed_dim=384, rescales=[4, 2, 1, 0.5], norm_cfg=norm_cfg
+            type='Feature2Pyramid', embed_dim=384, rescales=[4, 2, 1, 0.5], norm_cfg=_base_.norm_cfg
         ),
         decode_head=dict(
             type='UPerHead',
@@ -43,12 +31,9 @@ model = dict(
             channels=256,
             dropout_ratio=0.1,
             num_classes=21,
-            norm_cfg=norm_cfg,
+            norm_cfg=_base_.norm_cfg,
             align_corners=False,
             loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
         ),
-        train_cfg=dict(),
-        test_cfg=dict(mode='whole'),
     ),
-    objectives=[dict(type='SupervisedObjective')],
 )

@@ -2,12 +2,7 @@
 _base_ = '../camvid_46_small.py'
 model = dict(
     objectives=[
-        dict(type='SupervisedObjective'),
-        dict(
-            type='CCTObjective',
-            weight=dict(type='Ramp', value=30.0, length=4, kind='sigmoid', start=8),
-            perturbations=[dict(type='FeatureNoise', count=6)],
-            background_classes=(0, 1, 3, 4, 5),
-        ),
+        _base_.model.objectives[0],
+        dict(_base_.model.objectives[1], perturbations=[dict(type='FeatureNoise', count=6)]),
     ],
 )

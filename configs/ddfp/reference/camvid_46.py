@@ -4,21 +4,8 @@ _base_ = '../camvid_46.py'
 model = dict(
     teacher=dict(weights='shared', mode='train', buffers='own', start=0),
     objectives=[
-        dict(type='SupervisedObjective'),
-        dict(
-            type='SelfTrainingObjective',
-            divisor='confident',
-            weight=dict(type='Steps', values=[0.0, 1.0, 0.5], milestones=[1, 2]),
-        ),
-        dict(
-            type='DDFPObjective',
-            divisor='confident',
-            weight=dict(type='Steps', values=[0.0, 0.5], milestones=[2]),
-            density_start=1,
-            eps=4.0,
-            samples=20480,
-            noise=0.05,
-            auxiliary_half=True,
-        ),
+        _base_.model.objectives[0],
+        dict(_base_.model.objectives[1], divisor='confident'),
+        dict(_base_.model.objectives[2], divisor='confident', auxiliary_half=True),
     ],
 )

@@ -4,26 +4,16 @@
 # 128-channel stem: convert its checkpoint with tools/model_converters/ddfp_resnet.py.
 _base_ = '../cityscapes_372.py'
 crop_size = (769, 769)
+gpus = 8
 iters = 163  # an epoch: ceil(2603 / 8) // 2 on 8 GPUs with 2 + 2 images each
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 ohem = dict(type='OHEMCrossEntropyLoss', threshold=0.7, min_kept=100_000)
 
 # the authors' strong view is the weak one, mixed: no colour changes
-views = ['labeled', 'weak', 'strong']
-labeled_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='LoadSegLabels', num_classes=19),
-    dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range=(0.5, 2.0)),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='MultiBranch', branch_field=views, labeled=[dict(type='PackSemiInputs')]),
-]
-unlabeled_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='InitValidMap'),
-    dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range=(0.5, 2.0)),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='MultiBranch', branch_field=views, weak=[dict(type='PackSemiInputs')]),
-]
+crop = dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range=(0.5, 2.0))
+load = dict(type='LoadImage')
+labeled_pipeline = [load, _base_.labels, crop, _base_.flip, _base_.to_labeled]
+unlabeled_pipeline = [load, _base_.valid, crop, _base_.flip, _base_.to_weak]
 train_dataloader = dict(
     dataset=dict(
         labeled=dict(pipeline=labeled_pipeline), unlabeled=dict(pipeline=unlabeled_pipeline)
@@ -58,31 +48,13 @@ model = dict(
     ),
     # batch statistics and dropout; all through epoch 1 a copy of the student
     teacher=dict(mode='train', buffers='own', start=1, copy_until=2),
-    pseudo_label=dict(
-        type='EntropyPercentile',
-        drop=dict(type='Line', values=(20.0, 0.0), times=(1, 200), whole=True),
-    ),
+    pseudo_label=dict(drop=dict(times=(1, 200), whole=True)),
     objectives=[
-        dict(type='SupervisedObjective'),
+        _base_.model.objectives[0],
+        dict(_base_.model.objectives[1], divisor='inverse'),
         dict(
-            type='SelfTrainingObjective',
-            divisor='inverse',
-            weight=dict(type='Steps', values=[0.0, 0.5], milestones=[1]),
-        ),
-        dict(
-            type='DGCLObjective',
-            weight=dict(type='Steps', values=[0.0, 0.0625], milestones=[1]),
-            uncertain=dict(type='Line', values=(80.0, 10.0), times=(1, 175.125), whole=True),
-            contrast=dict(type='PrototypeContrastLoss', temperature=0.5),
-            anchors=200,
-            positives=50,
-            bank_positives=50,
-            negatives=512,
-            max_density_queries=10000,
-            bank_size=10000,
-            rows_per_step=1000,
-            density_after=1000,
-            excluded_classes=(),
+            _base_.model.objectives[2],
+            uncertain=dict(_base_.model.objectives[2].uncertain, times=(1, 175.125), whole=True),
             gate='all',
         ),
     ],

@@ -5,14 +5,7 @@
 _base_ = '../voc_732.py'
 
 # the authors' strong view is the weak one, mixed: no colour changes
-views = ['labeled', 'weak', 'strong']
-unlabeled_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='InitValidMap'),
-    dict(type='RandomScaleCrop', crop_size=(513, 513), ratio_range=(0.5, 2.0)),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='MultiBranch', branch_field=views, weak=[dict(type='PackSemiInputs')]),
-]
+unlabeled_pipeline = [*_base_.unlabeled_pipeline[:-1], _base_.to_weak]
 train_dataloader = dict(dataset=dict(unlabeled=dict(pipeline=unlabeled_pipeline)))
 model = dict(
     student=dict(
@@ -24,31 +17,13 @@ model = dict(
     ),
     # batch statistics and dropout; all through epoch 1 a copy of the student
     teacher=dict(mode='train', buffers='own', start=1, copy_until=2),
-    pseudo_label=dict(
-        type='EntropyPercentile',
-        drop=dict(type='Line', values=(20.0, 0.0), times=(1, 80), whole=True),
-    ),
+    pseudo_label=dict(drop=dict(whole=True)),
     objectives=[
-        dict(type='SupervisedObjective'),
+        _base_.model.objectives[0],
+        dict(_base_.model.objectives[1], divisor='inverse'),
         dict(
-            type='SelfTrainingObjective',
-            divisor='inverse',
-            weight=dict(type='Steps', values=[0.0, 0.5], milestones=[1]),
-        ),
-        dict(
-            type='DGCLObjective',
-            weight=dict(type='Steps', values=[0.0, 0.125], milestones=[1]),
-            uncertain=dict(type='Line', values=(80.0, 10.0), times=(1, 70.125), whole=True),
-            contrast=dict(type='PrototypeContrastLoss', temperature=0.5),
-            anchors=200,
-            positives=50,
-            bank_positives=50,
-            negatives=512,
-            max_density_queries=10000,
-            bank_size=10000,
-            rows_per_step=1000,
-            density_after=1000,
-            excluded_classes=(0,),
+            _base_.model.objectives[2],
+            uncertain=dict(_base_.model.objectives[2].uncertain, whole=True),
             gate='all',
         ),
     ],

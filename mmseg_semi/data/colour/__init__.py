@@ -1,1 +1,30 @@
-"""Colour of the strong view: per image in the pipeline, and the same operations on batches."""
+"""Colour of the strong view, which the weak view of an image does not have.
+
+=================  ===============================================================================
+``transforms``     what a config names: draws the operations per image, and applies them or leaves
+                   them to the device
+``images``         the operations on one image (NumPy), for ``transforms``
+``batches``        the same operations on a batch (PyTorch), for the data preprocessor
+``after_mixing``   another jitter and blur, of mixed images (ClassMix, MLLC), for the mixing
+``operations``     what ``transforms``, ``images`` and ``batches`` share: names, amounts, constants
+``hsv``            hue, saturation and value of tensors, for ``batches`` and ``after_mixing``
+=================  ===============================================================================
+"""
+
+from mmseg_semi.data.colour.batches import apply_operations
+from mmseg_semi.data.colour.transforms import (
+    ColourTransform,
+    DeferColour,
+    PILColorJitter,
+    PILGaussianBlur,
+    PILGrayscale,
+)
+
+__all__ = [
+    'ColourTransform',
+    'DeferColour',
+    'PILColorJitter',
+    'PILGaussianBlur',
+    'PILGrayscale',
+    'apply_operations',
+]

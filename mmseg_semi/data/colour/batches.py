@@ -1,7 +1,8 @@
-"""Colour jitter, greyscale and blur on a batch of images, wherever it lies.
+"""Colour operations on a batch of images (PyTorch), on any device; the same as in :mod:`.images`.
 
-The operations of :mod:`mmseg_semi.data.colour.images`, drawn there for every image, computed here for
-all images of a batch that have the same one next. Levels are rounded after each operation as there.
+Each image has its own sequence of operations and amounts. Images that have the same operation next
+are computed together. Levels are rounded after each operation, as for one image, so that both ways
+differ by rounding only.
 """
 
 from collections.abc import Sequence
@@ -10,9 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmseg_semi.data.colour.images import Operation, box_kernel
-
-_LUMA = (0.114, 0.587, 0.299)  # of blue, green, red: ITU-R 601-2
+from mmseg_semi.data.colour.hsv import join_hue, split_hue
+from mmseg_semi.data.colour.operations import LUMA, Operation, box_kernel, hue_shift
 
 
 @torch.no_grad()
@@ -20,9 +20,9 @@ def apply_operations(images: Tensor, operations: Sequence[Sequence[Operation]]) 
     """Apply to every image its own sequence of operations.
 
     Args:
-        images: (N, 3, H, W) uint8, BGR; left as it is.
-        operations: For each of the N images (name, amount) in order, as
-            :class:`~mmseg_semi.data.colour.images.DeferColour` draws them.
+        images: (N, 3, H, W) uint8, BGR; not changed.
+        operations: For each of the N images (name, amount) in order, as :class:`.DeferColour` draws
+            them.
 
     Returns:
         Tensor: (N, 3, H, W) uint8 on the same device.
@@ -36,81 +36,145 @@ def apply_operations(images: Tensor, operations: Sequence[Sequence[Operation]]) 
     # half precision has too few bits for 256 levels and their fractions
     with torch.autocast(images.device.type, enabled=False):
         for place in range(max(map(len, operations), default=0)):
-            todo: dict[str, list[tuple[int, float]]] = {}
-            for row, steps in enumerate(operations):
+            jobs: dict[str, list[tuple[int, float]]] = {}  # operation -> (image, amount)
+            for image, steps in enumerate(operations):
                 if place < len(steps):
-                    todo.setdefault(steps[place][0], []).append((row, steps[place][1]))
-            for name, jobs in todo.items():
-                rows = torch.tensor([row for row, _ in jobs], device=images.device)
-                amounts = torch.tensor([amount for _, amount in jobs], dtype=torch.float64)
-                levels[rows] = _OPERATIONS[name](levels[rows], amounts)
+                    name, amount = steps[place]
+                    jobs.setdefault(name, []).append((image, amount))
+            for name, pairs in jobs.items():
+                chosen = torch.tensor([image for image, _ in pairs], device=images.device)
+                amounts = torch.tensor([amount for _, amount in pairs], dtype=torch.float64)
+                levels[chosen] = OPERATIONS[name](levels[chosen], amounts)
     return levels.to(torch.uint8)
 
 
-def _per_image(amounts: Tensor, x: Tensor) -> Tensor:
-    return amounts.to(x).view(-1, 1, 1, 1)
+def adjust_brightness(images: Tensor, factors: Tensor) -> Tensor:
+    """Scale the levels towards black (factor < 1) or away from it.
+
+    Args:
+        images: (N, 3, H, W) float BGR, whole levels of 0 to 255, as in all functions here.
+        factors: (N,) float64, 0 or more.
+
+    Returns:
+        Tensor: (N, 3, H, W), whole levels again.
+
+    Example:
+        >>> images = torch.full((1, 3, 1, 1), 101.0)
+        >>> adjust_brightness(images, torch.tensor([1.5])).flatten().tolist()
+        [151.0, 151.0, 151.0]
+    """
+    return (_per_image(factors, images) * images).clamp(0, 255).floor()
 
 
-def _luma(x: Tensor) -> Tensor:
-    blue, green, red = _LUMA
-    return blue * x[:, :1] + green * x[:, 1:2] + red * x[:, 2:]
+def adjust_contrast(images: Tensor, factors: Tensor) -> Tensor:
+    """Scale the levels towards the mean of the image's luma or away from it.
+
+    Args:
+        images: (N, 3, H, W).
+        factors: (N,) float64, 0 or more.
+
+    Example:
+        >>> images = torch.tensor([0.0, 200.0]).expand(1, 3, 1, 2)
+        >>> adjust_contrast(images, torch.tensor([0.5]))[0, 0].tolist()
+        [[50.0, 150.0]]
+    """
+    mean = _rounded_luma(images).mean((1, 2, 3), keepdim=True).add(0.5).floor()
+    return (mean + _per_image(factors, images) * (images - mean)).clamp(0, 255).floor()
 
 
-def _brightness(x: Tensor, factors: Tensor) -> Tensor:
-    return (_per_image(factors, x) * x).clamp(0, 255).floor()
+def adjust_saturation(images: Tensor, factors: Tensor) -> Tensor:
+    """Scale every pixel towards its luma or away from it.
+
+    Args:
+        images: (N, 3, H, W).
+        factors: (N,) float64, 0 or more.
+
+    Example:
+        >>> red = torch.tensor([0.0, 0.0, 200.0]).view(1, 3, 1, 1)
+        >>> adjust_saturation(red, torch.tensor([0.5])).flatten().tolist()
+        [29.0, 29.0, 129.0]
+    """
+    factors = _per_image(factors, images)
+    return ((1 - factors) * _luma(images) + factors * images - 0.5).round().clamp(0, 255)
 
 
-def _contrast(x: Tensor, factors: Tensor) -> Tensor:
-    mean = (_luma(x) + 0.5).floor().mean((1, 2, 3), keepdim=True).add(0.5).floor()
-    return (mean + _per_image(factors, x) * (x - mean)).clamp(0, 255).floor()
+def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
+    """Turn the hue of every pixel.
+
+    Args:
+        images: (N, 3, H, W).
+        turns: (N,) float64 in [-0.5, 0.5]; rounded by :func:`.hue_shift`.
+
+    Example:
+        >>> red = torch.tensor([0.0, 0.0, 255.0]).view(1, 3, 1, 1)
+        >>> adjust_hue(red, torch.tensor([0.5])).flatten().tolist()
+        [249.0, 255.0, 0.0]
+    """
+    shifts = torch.tensor([hue_shift(turn) for turn in turns.tolist()], dtype=torch.float64)
+    sixths, value, span = split_hue(images, 'bgr')
+    sixths = sixths + 6 * _per_image(shifts, images)[:, 0]
+    return join_hue(sixths, value, span, 'bgr').round()
 
 
-def _saturation(x: Tensor, factors: Tensor) -> Tensor:
-    factors = _per_image(factors, x)
-    return ((1 - factors) * _luma(x) + factors * x - 0.5).round().clamp(0, 255)
+def to_grayscale(images: Tensor, amounts: Tensor) -> Tensor:
+    """Replace the colours by their luma, in all three channels.
+
+    Args:
+        images: (N, 3, H, W).
+        amounts: Without effect; all operations have amounts.
+
+    Example:
+        >>> red = torch.tensor([0.0, 0.0, 255.0]).view(1, 3, 1, 1)
+        >>> to_grayscale(red, torch.ones(1)).flatten().tolist()
+        [76.0, 76.0, 76.0]
+    """
+    return _rounded_luma(images).expand_as(images)
 
 
-def _hue(x: Tensor, turns: Tensor) -> Tensor:
-    # a turn counts as 255 of 256 levels, fractions of a level are cut off
-    shift = _per_image((turns * 255).trunc() / 256, x)[:, 0]
-    blue, green, red = x.unbind(1)
-    value, channel = x.max(1)
-    span = value - x.amin(1)
-    safe = span.clamp(min=1)  # of a grey pixel any hue will do
-    sixths = torch.stack(
-        [(red - green) / safe + 4, (blue - red) / safe + 2, (green - blue) / safe], 1
-    )
-    sixths = sixths.gather(1, channel[:, None])[:, 0] + 6 * shift
-    # each channel is the value, less the span as far as its hue is away
-    bgr = []
-    for start in (1, 3, 5):
-        place = (sixths + start) % 6
-        bgr.append(value - span * torch.minimum(place, 4 - place).clamp(0, 1))
-    return torch.stack(bgr, 1).round()
+def gaussian_blur(images: Tensor, radii: Tensor) -> Tensor:
+    """Blur as Pillow's Gaussian filter does: three box filters, edges repeated.
 
+    Args:
+        images: (N, 3, H, W).
+        radii: (N,) float64, standard deviations in pixels.
 
-def _grayscale(x: Tensor, _: Tensor) -> Tensor:
-    return (_luma(x) + 0.5).floor().expand_as(x)
-
-
-def _blur(x: Tensor, radii: Tensor) -> Tensor:
+    Example:
+        >>> images = torch.tensor([0.0, 0.0, 240.0, 0.0, 0.0]).expand(1, 3, 1, 5)
+        >>> gaussian_blur(images, torch.tensor([1.0]))[0, 0].tolist()
+        [[15.0, 57.0, 98.0, 57.0, 15.0]]
+    """
     kernels = [torch.from_numpy(box_kernel(radius)) for radius in radii.tolist()]
     half = max(len(kernel) for kernel in kernels) // 2
     weight = torch.stack([F.pad(k, [half - len(k) // 2] * 2) for k in kernels])
-    weight = weight.to(x).repeat_interleave(3, 0)
-    planes = x.reshape(1, -1, *x.shape[2:])  # every channel of every image has its own kernel
+    weight = weight.to(images).repeat_interleave(3, 0)
+    # every channel of every image has its own kernel
+    planes = images.reshape(1, -1, *images.shape[2:])
     for _ in range(3):
         padded = F.pad(planes, [half] * 4, mode='replicate')
-        rows = F.conv2d(padded, weight[:, None, None, :], groups=planes.shape[1])
-        planes = F.conv2d(rows, weight[:, None, :, None], groups=planes.shape[1]).round()
-    return planes.view_as(x).clamp(0, 255)
+        across = F.conv2d(padded, weight[:, None, None, :], groups=planes.shape[1])
+        planes = F.conv2d(across, weight[:, None, :, None], groups=planes.shape[1]).round()
+    return planes.view_as(images).clamp(0, 255)
 
 
-_OPERATIONS = dict(
-    brightness=_brightness,
-    contrast=_contrast,
-    saturation=_saturation,
-    hue=_hue,
-    grayscale=_grayscale,
-    blur=_blur,
+def _per_image(amounts: Tensor, images: Tensor) -> Tensor:
+    return amounts.to(images).view(-1, 1, 1, 1)
+
+
+def _luma(images: Tensor) -> Tensor:
+    blue, green, red = LUMA
+    return blue * images[:, :1] + green * images[:, 1:2] + red * images[:, 2:]
+
+
+def _rounded_luma(images: Tensor) -> Tensor:
+    return (_luma(images) + 0.5).floor()
+
+
+OPERATIONS = dict(
+    brightness=adjust_brightness,
+    contrast=adjust_contrast,
+    saturation=adjust_saturation,
+    hue=adjust_hue,
+    grayscale=to_grayscale,
+    blur=gaussian_blur,
 )
+"""Name of an operation -> function of (images, amounts)."""

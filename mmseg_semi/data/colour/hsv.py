@@ -1,89 +1,99 @@
-"""The strong view of ClassMix (arXiv 2007.07936) and MLLC (arXiv 2404.02065): one draw a batch, after mixing.
+"""Hue, saturation and value of colour tensors, on any device.
 
-Colour jitter as the authors' version of kornia defines it: brightness is added, contrast multiplies, saturation multiplies
-and hue turns in HSV; values are cut to [0, 1] after each. Only images pass here, never labels.
+The hue is counted in sixths of a turn: red lies at 0, green at 2, blue at 4. The span is the
+difference of the largest and the smallest channel.
 """
 
-import math
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-OPERATIONS = ('brightness', 'contrast', 'saturation', 'hue')
+_PLACE = dict(r=0, g=2, b=4)  # of each channel's pure colour on the circle of hues
 
 
-def blur_kernel_size(side: int) -> int:
-    """The largest odd integer <= ceil(side / 10): 25 for 256, 51 for 512, 33 for 321 pixels."""
-    size = math.ceil(0.1 * side)
-    return size - 1 + size % 2
+def split_hue(images: Tensor, channels: str = 'rgb') -> tuple[Tensor, Tensor, Tensor]:
+    """Split colours into hue, value and span.
+
+    Args:
+        images: (N, 3, H, W), in [0, 1] or in [0, 255].
+        channels: Order of the channels, 'rgb' or 'bgr'. Defaults to 'rgb'.
+
+    Returns:
+        tuple[Tensor, Tensor, Tensor]: Each (N, H, W): hue in sixths of a turn, in [-1, 5]; value
+        and span, in the unit of ``images``. The hue of a grey pixel is any.
+
+    Example:
+        >>> yellow_and_blue = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).view(1, 3, 1, 2)
+        >>> [part.flatten().tolist() for part in split_hue(yellow_and_blue)]
+        [[1.0, 4.0], [1.0, 1.0], [1.0, 1.0]]
+    """
+    value, channel = images.max(dim=1)
+    span = value - images.amin(dim=1)
+    safe = span.where(span > 0, 1.0)  # a grey pixel has span 0
+    plane = dict(zip(channels, images.unbind(dim=1), strict=True))
+    around = dict(
+        r=(plane['g'] - plane['b']) / safe,
+        g=(plane['b'] - plane['r']) / safe + _PLACE['g'],
+        b=(plane['r'] - plane['g']) / safe + _PLACE['b'],
+    )
+    # the hue, read from the channel that is the largest
+    sixths = torch.stack([around[name] for name in channels], dim=1)
+    return sixths.gather(1, channel[:, None])[:, 0], value, span
+
+
+def join_hue(sixths: Tensor, value: Tensor, span: Tensor, channels: str = 'rgb') -> Tensor:
+    """Make colours of hue, value and span, the inverse of :func:`split_hue`.
+
+    Args:
+        sixths: (N, H, W), hue in sixths of a turn, any real number.
+        value: (N, H, W).
+        span: (N, H, W).
+        channels: Order of the channels, 'rgb' or 'bgr'. Defaults to 'rgb'.
+
+    Returns:
+        Tensor: (N, 3, H, W), in the unit of ``value``.
+
+    Example:
+        >>> sixths, one = torch.tensor([[[1.0, 4.0]]]), torch.ones(1, 1, 2)
+        >>> join_hue(sixths, one, one)[0, :, 0].tolist()
+        [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
+    """
+    planes = []
+    for name in channels:  # a channel falls from value to value - span as its hue moves away
+        place = (5 - _PLACE[name] + sixths) % 6
+        planes.append(value - span * torch.minimum(place, 4 - place).clamp(0, 1))
+    return torch.stack(planes, dim=1)
 
 
 def rgb_to_hsv(images: Tensor) -> Tensor:
-    """(N, 3, H, W) in [0, 1] -> hue in turns [0, 1), saturation, value."""
-    value, channel = images.max(dim=1)
-    span = value - images.amin(dim=1)
-    red, green, blue = images.unbind(dim=1)
-    safe = span.where(span > 0, 1.0)  # of a grey pixel any hue will do
-    sixths = torch.stack(
-        [(green - blue) / safe, (blue - red) / safe + 2, (red - green) / safe + 4], dim=1
-    )
-    hue = (sixths.gather(1, channel[:, None])[:, 0] / 6) % 1
+    """Convert RGB to HSV.
+
+    Args:
+        images: (N, 3, H, W) in [0, 1].
+
+    Returns:
+        Tensor: (N, 3, H, W): hue in turns, in [0, 1); saturation and value in [0, 1].
+
+    Example:
+        >>> rgb_to_hsv(torch.tensor([0.0, 1.0, 1.0]).view(1, 3, 1, 1)).flatten().tolist()
+        [0.5, 1.0, 1.0]
+    """
+    sixths, value, span = split_hue(images)
     saturation = span / value.where(value > 0, 1.0)
-    return torch.stack([hue, saturation, value], dim=1)
+    return torch.stack([(sixths / 6) % 1, saturation, value], dim=1)
 
 
 def hsv_to_rgb(images: Tensor) -> Tensor:
-    """The inverse of :func:`rgb_to_hsv`."""
+    """Convert HSV to RGB, the inverse of :func:`rgb_to_hsv`.
+
+    Args:
+        images: (N, 3, H, W): hue in turns, saturation and value in [0, 1].
+
+    Returns:
+        Tensor: (N, 3, H, W) in [0, 1].
+
+    Example:
+        >>> hsv_to_rgb(torch.tensor([0.5, 1.0, 1.0]).view(1, 3, 1, 1)).flatten().tolist()
+        [0.0, 1.0, 1.0]
+    """
     hue, saturation, value = images.unbind(dim=1)
-    channels = []
-    for start in (5, 3, 1):  # each channel is the value, less the span as far as its hue is away
-        place = (start + 6 * hue) % 6
-        channels.append(value - value * saturation * torch.minimum(place, 4 - place).clamp(0, 1))
-    return torch.stack(channels, dim=1)
-
-
-def colour_jitter(images: Tensor, amounts: dict[str, Tensor], order: list[str]) -> Tensor:
-    """Apply the operations in an order.
-
-    Args:
-        images: (N, 3, H, W) RGB in [0, 1].
-        amounts: (N,) an operation: brightness, added; contrast and saturation, factors; hue, in turns.
-        order: Names of operations.
-    """
-    for name in order:
-        amount = amounts[name].to(images).view(-1, 1, 1)
-        if name == 'brightness':
-            images = images + amount[:, None]
-        elif name == 'contrast':
-            images = images * amount[:, None]
-        else:
-            hue, saturation, value = rgb_to_hsv(images).unbind(dim=1)
-            if name == 'saturation':
-                saturation = (saturation * amount).clamp(0, 1)
-            else:
-                hue = (hue + amount) % 1
-            images = hsv_to_rgb(torch.stack([hue, saturation, value], dim=1))
-        images = images.clamp(0, 1)
-    return images
-
-
-def gaussian_blur(images: Tensor, sigma: float, sizes: tuple[int, int] | None = None) -> Tensor:
-    """Separable Gaussian with reflected borders.
-
-    Args:
-        images: (N, C, H, W).
-        sigma: In pixels.
-        sizes: Odd kernel lengths down and across; default :func:`blur_kernel_size` of the sides.
-    """
-    sizes = sizes or tuple(map(blur_kernel_size, images.shape[2:]))
-    channels = images.shape[1]
-    for axis, size in enumerate(sizes):
-        place = torch.arange(size, device=images.device, dtype=images.dtype) - size // 2
-        kernel = (-place.square() / (2 * sigma**2)).exp()
-        kernel = kernel / kernel.sum()
-        border = [0, 0, size // 2, size // 2] if axis == 0 else [size // 2, size // 2, 0, 0]
-        weight = kernel.view(1, 1, -1, 1) if axis == 0 else kernel.view(1, 1, 1, -1)
-        padded = F.pad(images, border, mode='reflect')
-        images = F.conv2d(padded, weight.expand(channels, 1, -1, -1), groups=channels)
-    return images
+    return join_hue(6 * hue, value, value * saturation)

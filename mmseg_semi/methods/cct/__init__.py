@@ -1,4 +1,9 @@
-"""CCT: cross-consistency training (CVPR 2020)."""
+"""CCT: cross-consistency training (CVPR 2020); README.md says what is implemented.
+
+``objective.py`` is the method's training step. It uses ``perturbations/`` (seven changes of the
+features), ``pixel_shuffle.py`` (decoders), ``consistency.py`` (distances, and their sum over
+decoders), ``head.py`` (the network's head) and ``bootstrapped.py`` (an optional supervised loss).
+"""
 
 from mmseg_semi.methods.cct.bootstrapped import (
     AnnealedBootstrappedCELoss,

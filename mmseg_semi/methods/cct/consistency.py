@@ -1,8 +1,21 @@
 """Distances between two predictions of a pixel, and their sum over many decoders in bounded memory.
 
-One normaliser for all of them: a distance is a sum over classes, and a loss divides the sum over pixels by
-(classes x pixels counted). MSE is then the mean over all entries of the released CCT code (arXiv 2003.09005,
-github.com/yassouali/CCT); its KL divided by (classes x pixels) without a confidence mask and by the pixels alone with one.
+The consistency losses of CCT: Y. Ouali et al., CVPR 2020, https://arxiv.org/abs/2003.09005;
+behaviour checked against https://github.com/yassouali/CCT (65d4e5b). With s the logits of an
+auxiliary decoder at a pixel, q the main decoder's probabilities, p = softmax(s) and
+m = (p + q) / 2::
+
+    mse          sum_c (p_c - q_c)^2
+    kl           KL(q || p)
+    js           ( KL(p || m) + KL(q || m) ) / 2
+    js_reversed  ( KL(m || p) + KL(m || q + 1e-5) ) / 2
+
+All distances have one normaliser: a distance is a sum over classes, and a loss divides the sum over
+pixels by classes x counted pixels. So MSE is the released code's mean over all entries. The
+released code divides KL by classes x pixels without a confidence mask, and by the pixels alone with
+one.
+
+Shapes: N images, K decoders, C classes, P cells of the feature grid, S pixels of a cell.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,23 +27,59 @@ from torch import Tensor
 from mmseg_semi.errors import SetupError
 
 Distance = Callable[[Tensor, Tensor], Tensor]
-"""(scores (..., C, P), target probabilities broadcastable to them) -> sums over the classes, (..., P)."""
+"""Maps logits (..., C, P) and target probabilities that broadcast to them to distances (..., P)."""
 
 _TINY = 1e-30
 
 
 def squared_distance(scores: Tensor, target: Tensor) -> Tensor:
-    """sum_c (softmax(s)_c - q_c)^2, in [0, 2]."""
+    """Compute the squared distance of the probabilities, sum_c (p_c - q_c)^2.
+
+    Args:
+        scores: (..., C, P) logits s.
+        target: Probabilities q that broadcast to ``scores``.
+
+    Returns:
+        (..., P), in [0, 2].
+
+    Example:
+        >>> squared_distance(torch.zeros(2, 1), torch.tensor([[1.0], [0.0]]))
+        tensor([0.5000])
+    """
     return (scores.softmax(dim=-2) - target).square().sum(dim=-2)
 
 
 def kl_divergence(scores: Tensor, target: Tensor) -> Tensor:
-    """KL(q || softmax(s)) in nats."""
+    """Compute the divergence KL(q || p) of the prediction from the target.
+
+    Args:
+        scores: (..., C, P) logits s.
+        target: Probabilities q that broadcast to ``scores``.
+
+    Returns:
+        (..., P) in nats.
+
+    Example:
+        >>> kl_divergence(torch.zeros(2, 1), torch.tensor([[1.0], [0.0]]))
+        tensor([0.6931])
+    """
     return (torch.xlogy(target, target) - target * scores.log_softmax(dim=-2)).sum(dim=-2)
 
 
 def js_divergence(scores: Tensor, target: Tensor) -> Tensor:
-    """Jensen-Shannon divergence in nats, in [0, ln 2]: (KL(p || m) + KL(q || m)) / 2 with m = (p + q) / 2."""
+    """Compute the Jensen-Shannon divergence (KL(p || m) + KL(q || m)) / 2, with m = (p + q) / 2.
+
+    Args:
+        scores: (..., C, P) logits s.
+        target: Probabilities q that broadcast to ``scores``.
+
+    Returns:
+        (..., P) in nats, in [0, ln 2].
+
+    Example:
+        >>> js_divergence(torch.zeros(2, 1), torch.tensor([[1.0], [0.0]]))
+        tensor([0.2158])
+    """
     log_p = scores.log_softmax(dim=-2)
     p = log_p.exp()
     log_m = ((p + target) / 2).clamp(min=_TINY).log()
@@ -39,7 +88,21 @@ def js_divergence(scores: Tensor, target: Tensor) -> Tensor:
 
 
 def reversed_js_divergence(scores: Tensor, target: Tensor) -> Tensor:
-    """What the released CCT code calls JS: (KL(m || p) + KL(m || q + 1e-5)) / 2, m differentiated as well."""
+    """Compute what the released CCT code calls JS, (KL(m || p) + KL(m || q + 1e-5)) / 2.
+
+    The gradient flows through m as well.
+
+    Args:
+        scores: (..., C, P) logits s.
+        target: Probabilities q that broadcast to ``scores``.
+
+    Returns:
+        (..., P) in nats.
+
+    Example:
+        >>> reversed_js_divergence(torch.zeros(2, 1), torch.tensor([[0.75], [0.25]]))
+        tensor([0.0348])
+    """
     log_p = scores.log_softmax(dim=-2)
     m = (log_p.exp() + target) / 2
     log_m = m.clamp(min=_TINY).log()
@@ -56,14 +119,19 @@ _DISTANCES: dict[str, Distance] = {
 
 
 def label_cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
-    """Cross entropy in nats against labels.
+    """Compute the cross entropy against labels.
 
     Args:
-        scores: (K, C, P).
-        labels: (1, P) int64 in [0, C); elsewhere, such as at 255, the answer is 0, and so is its gradient.
+        scores: (K, C, P) logits.
+        labels: (1, P) int64 in [0, C). Any other label, such as 255, is ignored.
 
     Returns:
-        (K, P).
+        (K, P) in nats; value and gradient are 0 at ignored labels.
+
+    Example:
+        >>> labels = torch.tensor([[0, 2, 255]])
+        >>> label_cross_entropy(torch.zeros(4, 3, 3), labels)[0]
+        tensor([1.0986, 1.0986, 0.0000])
     """
     known = (labels >= 0) & (labels < scores.shape[-2])
     index = labels.where(known, 0).expand(len(scores), 1, -1)
@@ -71,10 +139,19 @@ def label_cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def find_distance(name: str, key: str = 'distance') -> Distance:
-    """The distance of this name.
+    """Return the distance of a name.
+
+    Args:
+        name: 'mse' (the released setting), 'kl', 'js' or 'js_reversed'.
+        key: Config key, for the error.
 
     Raises:
-        SetupError: There is none; the sentence names ``key``.
+        SetupError: If the name is unknown.
+
+    Example:
+        >>> distance = find_distance('mse')
+        >>> distance(torch.randn(4, 3, 10), torch.randn(3, 10).softmax(dim=0)).shape
+        torch.Size([4, 10])
     """
     if name not in _DISTANCES:
         raise SetupError(f"{key}='{name}': expected one of {tuple(_DISTANCES)}")
@@ -82,12 +159,12 @@ def find_distance(name: str, key: str = 'distance') -> Distance:
 
 
 class Term(NamedTuple):
-    """What the scores of K decoders are compared with.
+    """A target for the logits of K decoders.
 
     Args:
-        distance: See :data:`Distance`.
-        target: (N, C, S, P), what ``distance`` takes: probabilities, or labels with C = 1. Without a graph.
-        weight: (N, S, P), factor of each pixel. Without a graph.
+        distance: Distance between logits and target, see :data:`Distance`.
+        target: (N, C, S, P) probabilities, or (N, 1, S, P) labels; without a graph.
+        weight: (N, S, P), factor of each pixel; without a graph.
     """
 
     distance: Distance
@@ -104,7 +181,22 @@ def consistency_sums(
     distance: Distance,
     chunk: int,
 ) -> Tensor:
-    """For each of K decoders the weighted sum of its pixels' distances to one target, (K,); see :func:`decoder_sums`."""
+    """Sum the weighted distances of each decoder's pixels to one target.
+
+    Args:
+        lifted: (N, K, C, P), see :func:`decoder_sums`, as the other arguments.
+
+    Returns:
+        (K,).
+
+    Example:
+        >>> lifted = torch.randn(2, 4, 3, 25, requires_grad=True)  # 4 decoders, 3 classes, 25 cells
+        >>> target, weight = torch.randn(2, 3, 1, 25).softmax(dim=1), torch.ones(2, 1, 25)
+        >>> sums = consistency_sums(lifted, [], torch.relu, target, weight, squared_distance, 100)
+        >>> sums.sum().backward()
+        >>> sums.shape, lifted.grad.shape
+        (torch.Size([4]), torch.Size([2, 4, 3, 25]))
+    """
     return decoder_sums(lifted, parameters, tail, [Term(distance, target, weight)], chunk)[0]
 
 
@@ -115,22 +207,35 @@ def decoder_sums(
     terms: Sequence[Term],
     chunk: int,
 ) -> Tensor:
-    """For each of several terms and of K decoders the weighted sum of the pixels' distances.
+    """Sum the weighted distances of each decoder's pixels to several targets.
 
-    Equals ``(distance(tail(lifted, *parameters), target) * weight).sum()`` for every term and decoder, but the scores are
-    computed once, and no map of them outlives its chunk: the gradients are taken in the forward pass, chunk by chunk, and
-    only those with respect to ``lifted`` and ``parameters`` are kept, which the backward pass scales. Nothing is computed
-    twice. Computed in float32 or, for double inputs, in float64. Second derivatives are not available.
+    The result equals ``(distance(tail(lifted, *parameters), target) * weight).sum()``, for every
+    term and decoder. The logits are computed once, and no map of them outlives its chunk. The
+    forward pass takes the gradients chunk by chunk and keeps only those with respect to ``lifted``
+    and ``parameters``; the backward pass scales them. The precision is float32, or float64 for
+    double inputs. Second derivatives are not available.
 
     Args:
-        lifted: (N, K, C, P), the first layer's output of K decoders at the P cells of each image.
-        parameters: Tensors of the decoders' tails, each with K in front; decoder k's sum depends on their k-th slices.
-        tail: (lifted (K, C, p), *parameters) -> scores (K, C, S p), pixel s of cell j at position s p + j.
-        terms: T of them.
-        chunk: Scores computed at a time, at most, but never fewer than those of one cell.
+        lifted: (N, K, C, P), output of the first layer of K decoders at the P cells of each image.
+        parameters: Tensors of the decoders' other layers, each with K in front. Decoder k depends
+            on their k-th slices alone.
+        tail: Other layers: maps lifted (K, C, p) and the parameters to logits (K, C, S p). Pixel s
+            of cell j has position s p + j.
+        terms: T targets.
+        chunk: Largest number of logits at one time; at least one cell is computed at one time.
 
     Returns:
         (T, K).
+
+    Example:
+        >>> from mmseg_semi.methods.cct.perturbations.draws import project
+        >>> from mmseg_semi.methods.cct.pixel_shuffle import DecoderStack
+        >>> decoders = DecoderStack(count=4, in_channels=8, num_classes=3, upscale=2)
+        >>> lifted = project(torch.rand(2, 8, 5, 5), decoders.project)
+        >>> target, weight = torch.randn(2, 3, 4, 25).softmax(dim=1), torch.ones(2, 4, 25)
+        >>> terms = [Term(squared_distance, target, weight), Term(kl_divergence, target, weight)]
+        >>> decoder_sums(lifted, decoders.levels, decoders.tail, terms, chunk=100).shape
+        torch.Size([2, 4])
     """
     with torch.autocast(lifted.device.type, enabled=False):
         dtype = torch.promote_types(lifted.dtype, torch.float32)
@@ -150,7 +255,21 @@ def decoder_sums(
 def cell_chunks(
     count: int, cells: int, scores_a_cell: int, chunk: int
 ) -> Iterator[tuple[int, slice]]:
-    """(image, slice of its cells) of at most ``chunk`` scores each, one cell at least."""
+    """Split the cells of all images into parts with a bounded number of logits.
+
+    Args:
+        count: Number of images.
+        cells: Cells of an image.
+        scores_a_cell: Logits of a cell.
+        chunk: Largest number of logits of a part; a part has at least one cell.
+
+    Yields:
+        Image and slice of its cells.
+
+    Example:
+        >>> list(cell_chunks(count=1, cells=5, scores_a_cell=12, chunk=24))
+        [(0, slice(0, 2, None)), (0, slice(2, 4, None)), (0, slice(4, 5, None))]
+    """
     step = max(1, chunk // scores_a_cell)
     for image in range(count):
         for first in range(0, cells, step):
@@ -192,7 +311,7 @@ class _DecoderSums(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, scale):
-        # decoder k's sum depends on the k-th slices alone
+        # decoder k depends on the k-th slices alone, so its factor scales them
         saved, terms = ctx.saved_tensors, len(scale)
         size = len(saved) // terms
         lifted, *parameters = (
@@ -203,5 +322,8 @@ class _DecoderSums(torch.autograd.Function):
 
 
 def _scaled(gradient: Tensor, scale: Tensor, behind_images: bool) -> Tensor:
-    """A gradient times a factor for each decoder: its first dimension, or the second behind the images."""
+    """Multiply a gradient by a factor for each decoder.
+
+    Decoders are the first dimension, or the second one if ``behind_images``.
+    """
     return gradient * scale.view(-1, *[1] * (gradient.dim() - 1 - behind_images))

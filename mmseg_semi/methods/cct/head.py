@@ -1,8 +1,10 @@
-"""CCT's head: pyramid pooling and a pixel-shuffle decoder (CVPR 2020, arXiv 2003.09005; github.com/yassouali/CCT).
+"""CCT's head: pyramid pooling and a pixel-shuffle decoder.
 
-The pyramid (arXiv 1612.01105) is MMSegmentation's; it belongs to what CCT calls the encoder: its output is what the
-auxiliary decoders of ``CCTObjective`` see perturbed. Where the image's side is no multiple of the output stride, the
-answer is cropped; the released code pads images when it evaluates, and stretches in training.
+Y. Ouali et al., CVPR 2020, https://arxiv.org/abs/2003.09005; behaviour checked against
+https://github.com/yassouali/CCT (65d4e5b). The pyramid (https://arxiv.org/abs/1612.01105) is
+MMSegmentation's. It belongs to CCT's encoder: ``CCTObjective`` perturbs its output. If the image's
+side is no multiple of the output stride, the logits are cropped. The released code pads images when
+it evaluates, and stretches logits in training.
 """
 
 from collections.abc import Sequence
@@ -22,24 +24,34 @@ from mmseg_semi.methods.cct.pixel_shuffle import PixelShuffleDecoder, check_deco
 
 @MODELS.register_module()
 class CCTHead(NoFirstLayer, PSPHead):
-    """``PSPHead`` whose classifier is a :class:`~mmseg_semi.methods.cct.pixel_shuffle.PixelShuffleDecoder`.
+    """``PSPHead`` with a :class:`~mmseg_semi.methods.cct.pixel_shuffle.PixelShuffleDecoder`.
 
-    In two stages: :meth:`embed` is the pyramid; fused, lifted and penultimate features are its output z, not negative; the
-    classifier ``conv_seg`` is the decoder.
+    In two stages (``heads/two_stage.py``), :meth:`embed` is the pyramid. Fused, lifted and
+    penultimate features are its output z, which is not negative. The classifier ``conv_seg`` is the
+    decoder.
 
     Args:
-        in_channels: Channels of the backbone's output.
-        channels: Of the pyramid's branches and of z (512 in the paper).
-        num_classes: K.
-        upscale: Side of the answer over that of z, a power of two: the backbone's output stride.
-        final_act: 'relu' (the released code) or None, of the decoder's last level.
-        bias_init: 'replicate' or 'uniform' (the released code), of the decoder.
-        pool_scales: Of the pyramid.
-        kwargs: ``BaseDecodeHead``'s ``norm_cfg``, ``in_index``, ``loss_decode``, ...
+        in_channels: Channels of the backbone's output (2048).
+        channels: Channels of the pyramid's branches and of z (512).
+        num_classes: Number of classes K.
+        upscale: Upsampling factor of the decoder, the backbone's output stride; a power of two (8).
+        final_act: Activation of the decoder's last level, 'relu' (the released code) or None.
+        bias_init: Initialisation of the decoder's biases, 'replicate' or 'uniform' (the released
+            code).
+        pool_scales: Sides of the pyramid's pooled maps (1, 2, 3, 6).
+        dropout_ratio: Dropout in front of the decoder (0).
+        kwargs: Arguments of ``BaseDecodeHead``: ``norm_cfg``, ``in_index``, ``loss_decode``, ...
 
     Raises:
-        SetupError: ``upscale`` is no power of two; an unknown ``final_act`` or ``bias_init``. In training: one image,
-            whose 1x1 map of the pyramid a batch norm cannot normalise.
+        SetupError: If a setting of the decoder is out of range; in training, if a batch norm gets
+            the 1x1 map of one image.
+
+    Example:
+        >>> head = CCTHead(in_channels=32, channels=16, num_classes=3, upscale=4, in_index=0)
+        >>> z = head.embed([torch.rand(2, 32, 6, 6)])
+        >>> features, logits, _ = head.finish(head.lift(z))
+        >>> z.shape, logits.shape
+        (torch.Size([2, 16, 6, 6]), torch.Size([2, 3, 24, 24]))
     """
 
     def __init__(
@@ -72,7 +84,7 @@ class CCTHead(NoFirstLayer, PSPHead):
         )
 
     def init_weights(self) -> None:
-        """torch's default for the pyramid's convolutions, as in the released code; a norm follows each of them."""
+        """Give the pyramid's convolutions torch's default weights, as in the released code."""
         super().init_weights()
         for part in (self.psp_modules, self.bottleneck):
             for module in part.modules():
@@ -80,7 +92,7 @@ class CCTHead(NoFirstLayer, PSPHead):
                     module.reset_parameters()
 
     def embed(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Backbone outputs -> z, (N, channels, h, w), not negative."""
+        """Map backbone outputs to z, (N, channels, h, w), which is not negative."""
         if self.training and len(inputs[-1]) == 1 and 1 in self.pool_scales:
             self._refuse_one_image()
         return self._forward_feature(inputs)
@@ -89,25 +101,35 @@ class CCTHead(NoFirstLayer, PSPHead):
         for module in self.psp_modules.modules():
             if isinstance(module, _BatchNorm) and not isinstance(module, nn.SyncBatchNorm):
                 raise SetupError(
-                    'decode_head CCTHead pools an image to one pixel, and a batch norm cannot normalise one pixel of one '
-                    'image: give each device at least 2 images of each kind, or norm_cfg=dict(type="SyncBN") on several '
-                    'devices'
+                    'decode_head CCTHead pools an image to one pixel, and a batch norm cannot '
+                    'normalise one pixel of one image: give each device at least 2 images of each '
+                    'kind, or set norm_cfg=dict(type="SyncBN") on several devices'
                 )
 
     def features(self, lifted: Tensor, branches: tuple[int, int] | None = None) -> Tensor:
-        """Identity: the features are the input of the decoder. There is one branch."""
+        """Return the input: the features are the input of the decoder. There is one branch."""
         return lifted
 
     def finish(self, lifted: Tensor, branches: tuple[int, int] | None = None) -> HeadOutput:
-        """The main decoder: z -> (N, K, upscale h, upscale w) scores."""
+        """Apply the main decoder: map z to logits, (N, K, upscale h, upscale w)."""
         return HeadOutput(lifted, self.cls_seg(lifted))
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Backbone outputs -> (N, K, upscale h, upscale w) scores, not negative with ``final_act='relu'``."""
+        """Map backbone outputs to logits, (N, K, upscale h, upscale w).
+
+        With ``final_act='relu'`` they are not negative.
+        """
         return self.finish(self.embed(inputs)).logits
 
     def fit(self, logits: Tensor, size: Sequence[int]) -> Tensor:
-        """Scores at the size of the image: cropped where they reach over it by less than a cell, else resized."""
+        """Bring logits to the size of the image.
+
+        They are cropped if they reach over the image by less than a cell, else resized.
+
+        Args:
+            logits: (N, K, H', W').
+            size: (H, W) of the image.
+        """
         over = [have - want for have, want in zip(logits.shape[2:], size, strict=True)]
         if all(0 <= extent < self.upscale for extent in over):
             return logits[:, :, : size[0], : size[1]]
@@ -120,14 +142,15 @@ class CCTHead(NoFirstLayer, PSPHead):
         )
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list) -> dict:
-        """The losses at the size of the labels, see :meth:`fit`."""
+        """Compute the losses at the size of the labels, see :meth:`fit`."""
         label = self._stack_batch_gt(batch_data_samples)
         return decode_losses(self, self.fit(seg_logits, label.shape[2:]), label)
 
     def predict_by_feat(self, seg_logits: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Scores at the size of the network's input, see :meth:`fit`."""
+        """Bring logits to the size of the network's input, see :meth:`fit`."""
         meta = batch_img_metas[0]
-        # as in the base class: a window of sliding inference has a torch.Size, else padding counts as input
+        # as in the base class: a window of sliding inference has a torch.Size; otherwise padding
+        # is part of the input
         padded = not isinstance(meta['img_shape'], torch.Size) and 'pad_shape' in meta
         size = meta['pad_shape' if padded else 'img_shape'][:2]
         return super().predict_by_feat(self.fit(seg_logits, size), batch_img_metas)

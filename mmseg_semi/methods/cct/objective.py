@@ -3,17 +3,18 @@
 Y. Ouali, C. Hudelot, M. Tami, "Semi-Supervised Semantic Segmentation with Cross-Consistency Training", CVPR 2020,
 arXiv 2003.09005; behaviour checked against github.com/yassouali/CCT (65d4e5b).
 
-The objective reads as the paper's figure: unlabelled images pass the encoder; the main decoder's prediction on the clean
-features, without a graph, is the target; each of K auxiliary decoders, with weights of its own, sees features that one of
-seven perturbations has changed, and must reproduce it. Labels train encoder and main decoder, this loss trains auxiliary
+The code follows the paper's figure. Unlabelled images pass the encoder. The main decoder's prediction on the clean features,
+without a graph, is the target. Each of K auxiliary decoders, with separate weights, sees features that one of seven
+perturbations has changed, and must reproduce the target. Labels train encoder and main decoder. This loss trains auxiliary
 decoders and encoder, and never the main decoder. There is no teacher; the auxiliary decoders are not deployed.
 
-The plain form makes K perturbed copies of the features and K full-size predictions. Decoders are pointwise, and begin with a
-linear layer, so the same numbers come from K products of a few classes and from chunks of cells (``perturbations/draws.py``,
-``losses/consistency.py``).
+The plain form makes K perturbed copies of the features and K full-size predictions. Decoders are pointwise and begin with a
+linear layer, so K products with a few classes, in chunks of cells, give the same numbers (``perturbations/draws.py``,
+``consistency.py``).
 
-Departs from the released code in: padding is not compared; one normaliser for all distances, mask or no mask; the
-adversarial direction is one (``perturbations/adversarial.py``); masks of objects and their outlines are found once a step.
+Differences from the released code: padding is not compared; all distances have one normaliser, with and without a mask;
+there is one adversarial direction (``perturbations/adversarial.py``); masks of objects and their outlines are found once a
+step.
 ``configs/cct/reference`` has the switches for the rest.
 """
 
@@ -30,8 +31,9 @@ from mmseg_semi.methods.cct.perturbations.guided import Guidance
 from mmseg_semi.methods.cct.perturbations.modules import VirtualAdversarial, build_perturbation
 from mmseg_semi.methods.cct.pixel_shuffle import DecoderStack, check_decoder, unshuffle
 from mmseg_semi.step.losses import check_divisor
-from mmseg_semi.step.objective import Objective, check_background, share
-from mmseg_semi.step.views import Needs, StepViews
+from mmseg_semi.step.networks import Networks
+from mmseg_semi.step.objective import Needs, Objective, check_background, share
+from mmseg_semi.step.views import StepViews
 
 PUBLISHED = (
     dict(type='VirtualAdversarial', count=2),
@@ -52,8 +54,8 @@ _SCORES_AT_A_TIME = {'cpu': 2**20, 'cuda': 2**23}
 class CCTObjective(Objective):
     """Consistency of auxiliary decoders on perturbed features with the main decoder on clean ones.
 
-    Works with every head: z is the output of its first stage (``CCTHead``: of the pyramid; heads that are not ours: the
-    input of their classifier), the target its own answer. The auxiliary decoders bring z to the answer's resolution.
+    Works with every head: z is the output of its first stage (``CCTHead``: of the pyramid; heads of MMSegmentation: the
+    input of their classifier), the target its prediction. The auxiliary decoders bring z to the resolution of the target.
 
     Args:
         weight: A number or a schedule. Published: 30 with a sigmoid ramp over the first tenth of the run.
@@ -62,18 +64,18 @@ class CCTObjective(Objective):
         distance: 'mse', 'kl', 'js', or 'js_reversed' (what the released code calls JS); see
             ``mmseg_semi/methods/cct/consistency.py``.
         confidence: Compare only pixels whose target has a class above this probability; None: all.
-        divisor: Pixels that a sum over pixels is divided by, besides the number of classes: 'valid' (all compared or not),
-            or 'confident' (those compared; the released MSE under its mask).
+        divisor: What a sum over pixels is divided by, besides the number of classes: 'valid' (the number of unpadded
+            pixels), or 'confident' (the number of compared ones; the released MSE under its mask).
         compare_padding: Compare padded pixels as well, as the released code does.
         background_classes: Classes that count as no object, for the perturbations guided by objects.
-        upscale: Of the auxiliary decoders, a power of two; None: what brings z to the main decoder's resolution.
+        upscale: Upsampling factor of the auxiliary decoders, a power of two; None: that of the main decoder.
         final_act: 'relu' or None, last operation of the auxiliary decoders.
         bias_init: 'replicate' or 'uniform', see :class:`~mmseg_semi.methods.cct.pixel_shuffle.PixelShuffleDecoder`.
         chunk: Scores computed at a time; None: by the device.
         name: Prefix in the log.
 
-    Logs on the log's iterations each type's mean distance (``cct.<type>``), ``winning``, the number of classes that win at
-    least one pixel of this step's targets, and with ``confidence`` the share ``confident`` of the pixels compared.
+    Logs on the log's iterations each type's mean distance (``cct.<type>``), ``winning``, the number of classes that this
+    step's targets predict somewhere, and with ``confidence`` ``confident``, the share of pixels that are compared.
 
     State: ``decoders.<i>.*``, a :class:`~mmseg_semi.methods.cct.pixel_shuffle.DecoderStack` for each entry of ``perturbations``.
 
@@ -121,12 +123,12 @@ class CCTObjective(Objective):
         key = f'{name}.perturbations'
         self.perturbations = nn.ModuleList(build_perturbation(config, key) for config in configs)
 
-    def bind(self, segmentor: nn.Module) -> None:
-        head = segmentor.student.decode_head
-        check_background(self.background_classes, segmentor.num_classes, self.name)
+    def bind(self, networks: Networks) -> None:
+        head = networks.student.decode_head
+        check_background(self.background_classes, networks.num_classes, self.name)
         settings = dict(
             in_channels=getattr(head, 'fused_channels', head.conv_seg.in_channels),
-            num_classes=segmentor.num_classes,
+            num_classes=networks.num_classes,
             upscale=self.upscale or getattr(head, 'upscale', 1),
             **self.decoder_settings,
         )
@@ -139,8 +141,8 @@ class CCTObjective(Objective):
         return self.consistency(views, sums, target, compared, counted)
 
     def sums(self, views: StepViews, terms: Sequence[Term]) -> list[Tensor]:
-        """What each perturbation's decoders answer, compared with T terms: (T, K_i) a perturbation."""
-        kind = views.student_w.fused.device.type
+        """Sums over pixels of T terms of the loss, for the K_i decoders of each perturbation: (T, K_i) a perturbation."""
+        kind = views.student.weak.fused.device.type
         chunk = self.chunk or _SCORES_AT_A_TIME.get(kind, _SCORES_AT_A_TIME['cuda'])
         return [
             decoder_sums(lifted, decoders.levels, decoders.tail, terms, chunk)
@@ -155,11 +157,11 @@ class CCTObjective(Objective):
         compared: Tensor,
         counted: Tensor,
     ) -> dict[str, Tensor]:
-        """Loss and log values from the sums of distances of each perturbation's decoders, (K_i,) each."""
+        """Loss and metrics from the sums of distances of each perturbation's decoders, (K_i,) each."""
         pixels = (counted if self.divisor == 'confident' else compared).sum()
         entries = target.shape[1] * pixels.clamp(min=1)
         values = {'loss': torch.cat(sums).sum() / (sum(self.counts) * entries)}
-        if views.monitor:
+        if views.batch.monitor:
             kinds: dict[str, list[Tensor]] = {}
             for module, own in zip(self.perturbations, sums, strict=True):
                 kinds.setdefault(type(module).__name__, []).append(own.detach())
@@ -171,7 +173,7 @@ class CCTObjective(Objective):
 
     @torch.no_grad()
     def target(self, views: StepViews, compared: Tensor) -> tuple[Tensor, Tensor]:
-        """What the decoders must reproduce, and where: both without a graph, in the order of :func:`unshuffle`.
+        """What the decoders must reproduce, and where: without a graph, in the order of :func:`unshuffle`.
 
         Args:
             compared: (N, S, h w) bool, from :meth:`_compared`.
@@ -180,9 +182,9 @@ class CCTObjective(Objective):
             q: (N, C, S, h w), the main decoder's probabilities on the clean features.
             counted: (N, S, h w) bool, the pixels that are compared.
         """
-        logits = views.student_w.logits
+        logits = views.student.weak.logits
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        size = self._answer_size(views)
+        size = self._target_size(views)
         if logits.shape[2:] != size:
             logits = F.interpolate(logits, size, mode='bilinear')
         target = unshuffle(logits.softmax(dim=1), self.decoders[0].num_levels)
@@ -191,12 +193,12 @@ class CCTObjective(Objective):
         return target, compared & (target.amax(dim=1) > self.confidence)
 
     def lifted(self, views: StepViews, chunk: int) -> list[Tensor]:
-        """For each perturbation the first layers of its decoders on the features that they see, (N, K_i, C, h w)."""
-        z = views.student_w.fused
+        """The first layers of each perturbation's decoders on the perturbed features, (N, K_i, C, h w) each."""
+        z = views.student.weak.fused
         guidance = Guidance(
-            views.student_w.logits,
-            views.generator,
-            tuple(views.valid_u.shape[1:]),
+            views.student.weak.logits,
+            views.batch.generator,
+            tuple(views.batch.unlabeled.valid_u.shape[1:]),
             self.background_classes,
         )
         lifted = []
@@ -206,7 +208,7 @@ class CCTObjective(Objective):
         return lifted
 
     def draw(self, module: nn.Module, decoders: DecoderStack, z: Tensor, guidance: Guidance, chunk):
-        """One draw of a perturbation for all of its decoders; the adversarial one looks at them."""
+        """One draw of a perturbation for all of its decoders, on which the adversarial one depends."""
         if not isinstance(module, VirtualAdversarial):
             return module.draw(z, guidance, len(decoders))
         levels = [tensor.detach() for tensor in decoders.levels]
@@ -220,18 +222,18 @@ class CCTObjective(Objective):
 
     # -- sizes -----------------------------------------------------------------------------------
 
-    def _answer_size(self, views: StepViews) -> tuple[int, int]:
+    def _target_size(self, views: StepViews) -> tuple[int, int]:
         side = 2 ** self.decoders[0].num_levels
-        height, width = views.student_w.fused.shape[2:]
+        height, width = views.student.weak.fused.shape[2:]
         return side * height, side * width
 
     def _compared(self, views: StepViews) -> Tensor:
         """(N, S, h w) bool: unpadded pixels of the image, in the order of :func:`unshuffle`."""
-        return self.on_grid(views, views.valid_u | self.compare_padding, False)
+        return self.on_grid(views, views.batch.unlabeled.valid_u | self.compare_padding, False)
 
     def on_grid(self, views: StepViews, pixels: Tensor, outside: int | bool) -> Tensor:
         """A map of the images, (N, H, W), as (N, S, h w): in the order of :func:`unshuffle`, ``outside`` beyond the image."""
-        size, levels = self._answer_size(views), self.decoders[0].num_levels
+        size, levels = self._target_size(views), self.decoders[0].num_levels
         over = [a - b for a, b in zip(size, pixels.shape[1:], strict=True)]
         if all(0 <= extent < 2**levels for extent in over):
             # the grid reaches over the image by less than a cell

@@ -1,8 +1,10 @@
-"""CCT's decoder, alone and as a stack of K (CVPR 2020, arXiv 2003.09005; github.com/yassouali/CCT).
+"""CCT's decoder, alone and as a stack of K.
 
-A decoder is pointwise: what it answers at a cell of the feature grid depends on the features of that cell alone. K of
-them are therefore a few batched matrix products, and no pixel has to be shuffled to its place to be compared: the
-target is brought to the decoders' order once (:func:`unshuffle`).
+Y. Ouali et al., CVPR 2020, https://arxiv.org/abs/2003.09005; behaviour checked against
+https://github.com/yassouali/CCT (65d4e5b). A decoder is pointwise: its logits at a cell of the
+feature grid depend on the features of that cell alone. So K decoders are a few batched matrix
+products, and no pixel has to be shuffled to its place: :func:`unshuffle` brings the target to the
+decoders' order once.
 """
 
 import math
@@ -18,32 +20,56 @@ BIAS_INITS = ('replicate', 'uniform')
 
 
 def check_decoder(upscale: int, final_act: str | None, bias_init: str, key: str) -> None:
-    """Raise SetupError unless the settings are those of a :class:`PixelShuffleDecoder`."""
+    """Check the settings of a :class:`PixelShuffleDecoder`.
+
+    Args:
+        upscale: Upsampling factor.
+        final_act: Activation of the last level.
+        bias_init: Initialisation of the biases.
+        key: Config key of the decoder, for the error.
+
+    Raises:
+        SetupError: If the factor is no power of two, or another setting is unknown.
+    """
     if upscale < 1 or upscale & (upscale - 1):
         raise SetupError(f'{key}.upscale={upscale}: expected a power of two (8 at output stride 8)')
     if final_act not in FINAL_ACTS or bias_init not in BIAS_INITS:
         raise SetupError(
-            f'{key}: final_act={final_act!r}, bias_init={bias_init!r}; expected final_act of {FINAL_ACTS} and bias_init '
-            f'of {BIAS_INITS}'
+            f'{key}: final_act={final_act!r}, bias_init={bias_init!r}; expected final_act from '
+            f'{FINAL_ACTS} and bias_init from {BIAS_INITS}'
         )
 
 
 class PixelShuffleDecoder(nn.Module):
-    """A 1x1 convolution to K classes without bias, then log2(upscale) times: 1x1 convolution K -> 4K, ReLU, PixelShuffle(2).
+    """Classify features and upsample the logits by pixel shuffles.
 
-    The last operation is a ReLU, so class scores are not negative, as in the released code; a class whose score is 0
-    everywhere gets no gradient any more. ``final_act=None`` leaves the last ReLU out.
+    The layers are a 1x1 convolution to C classes without bias, then log2(upscale) times a 1x1
+    convolution C -> 4C, a ReLU and PixelShuffle(2). The last activation is a ReLU, so the logits
+    are not negative, as in the released code. A class whose logit is 0 everywhere then has no
+    gradient any more. ``final_act=None`` leaves the last ReLU out.
 
-    The convolutions in front of a shuffle start with equal weights for the four pixels they make of one (ICNR, arXiv
-    1707.02937). With ``bias_init='replicate'`` their biases are equal, too, so a new decoder makes no checkerboard; the
-    released code keeps torch's biases ('uniform'), which differ.
+    A convolution in front of a shuffle makes four pixels of one. It starts with equal weights for
+    the four (ICNR, https://arxiv.org/abs/1707.02937). With ``bias_init='replicate'`` their biases
+    are equal, too, so a new decoder makes no checkerboard. The released code keeps torch's biases
+    ('uniform'), which differ.
 
     Args:
-        in_channels: Channels of the features.
-        num_classes: K.
-        upscale: A power of two: side of the output over that of the features.
-        final_act: 'relu' or None.
-        bias_init: 'replicate' or 'uniform'.
+        in_channels: Channels of the features (512).
+        num_classes: Number of classes C.
+        upscale: Upsampling factor, a power of two (8).
+        final_act: Activation of the last level, 'relu' or None.
+        bias_init: Initialisation of the biases, 'replicate' or 'uniform'.
+
+    Raises:
+        SetupError: If a setting is out of range.
+
+    Shape:
+        (N, in_channels, h, w) -> (N, C, upscale h, upscale w).
+
+    Example:
+        >>> decoder = PixelShuffleDecoder(in_channels=16, num_classes=3, upscale=4)
+        >>> decoder(torch.rand(2, 16, 5, 7)).shape
+        torch.Size([2, 3, 20, 28])
     """
 
     def __init__(
@@ -72,7 +98,7 @@ class PixelShuffleDecoder(nn.Module):
                     level.bias.copy_(level.bias[::4].repeat_interleave(4))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, h, w) -> class scores (N, K, upscale h, upscale w)."""
+        """Map features to logits, (N, C, upscale h, upscale w)."""
         x = self.project(x)
         for index, level in enumerate(self.levels):
             x = level(x)
@@ -83,13 +109,24 @@ class PixelShuffleDecoder(nn.Module):
 
 
 class DecoderStack(nn.Module):
-    """K decoders of :class:`PixelShuffleDecoder`'s form, each with weights of its own, in stacked parameters.
+    """Hold K decoders like :class:`PixelShuffleDecoder`, each with its weights, as stacked tensors.
 
     Args:
-        count: K, the number of decoders.
-        kwargs: Of a decoder.
+        count: Number of decoders K (30 in all).
+        kwargs: Arguments of a :class:`PixelShuffleDecoder`.
 
-    State: ``project`` (K, C, in_channels); for each level ``weights.<i>`` (K, 4C, C) and ``biases.<i>`` (K, 4C).
+    State:
+        project: (K, C, in_channels), the first convolutions.
+        weights.<i>: (K, 4C, C) for each level i.
+        biases.<i>: (K, 4C) for each level i.
+
+    Example:
+        >>> decoders = DecoderStack(count=4, in_channels=16, num_classes=3, upscale=2)
+        >>> features = torch.rand(16, 35)  # 35 cells
+        >>> decoders.tail(decoders.project @ features, *decoders.levels).shape
+        torch.Size([4, 3, 140])
+        >>> decoders.single(0)(features.view(1, 16, 5, 7)).shape
+        torch.Size([1, 3, 10, 14])
     """
 
     def __init__(self, count: int, **kwargs) -> None:
@@ -103,10 +140,10 @@ class DecoderStack(nn.Module):
         )
         levels = list(zip(*(decoder.levels for decoder in decoders), strict=True))
         self.weights = nn.ParameterList(
-            torch.stack([level.weight.detach()[..., 0, 0] for level in own]) for own in levels
+            torch.stack([conv.weight.detach()[..., 0, 0] for conv in level]) for level in levels
         )
         self.biases = nn.ParameterList(
-            torch.stack([level.bias.detach() for level in own]) for own in levels
+            torch.stack([conv.bias.detach() for conv in level]) for level in levels
         )
 
     def __len__(self) -> int:
@@ -114,12 +151,12 @@ class DecoderStack(nn.Module):
 
     @property
     def levels(self) -> list[Tensor]:
-        """What :meth:`tail` takes: weight and bias of each level, in turn."""
+        """Weight and bias of each level in turn, the arguments of :meth:`tail`."""
         return [tensor for pair in zip(self.weights, self.biases, strict=True) for tensor in pair]
 
     @torch.no_grad()
     def single(self, index: int) -> PixelShuffleDecoder:
-        """Decoder ``index`` by itself, a copy."""
+        """Return a copy of decoder ``index``."""
         decoder = PixelShuffleDecoder(**self.settings).to(self.project)
         decoder.project.weight.copy_(self.project[index, :, :, None, None])
         for level, weight, bias in zip(decoder.levels, self.weights, self.biases, strict=True):
@@ -128,14 +165,15 @@ class DecoderStack(nn.Module):
         return decoder
 
     def tail(self, lifted: Tensor, *levels: Tensor) -> Tensor:
-        """Everything behind the first convolution, without moving a pixel.
+        """Apply all layers behind the first convolution, without moving a pixel.
 
         Args:
-            lifted: (k, C, P), the projected features of P cells.
-            levels: :attr:`levels` of the k decoders, or tensors in their place.
+            lifted: (K, C, P), the projected features of P cells.
+            levels: :attr:`levels`, or tensors in their place.
 
         Returns:
-            (k, C, S P), S = 4^levels: class scores, the S pixels of a cell in the order of :func:`unshuffle`.
+            (K, C, S P) logits with S = 4^levels; the S pixels of a cell have the order of
+            :func:`unshuffle`.
         """
         count, classes, _ = lifted.shape
         last = len(levels) // 2 - 1
@@ -144,20 +182,28 @@ class DecoderStack(nn.Module):
             lifted = torch.baddbmm(bias[:, :, None], weight, lifted)
             if self.final_act is not None or index < last:
                 lifted = lifted.relu()
-            # channel 4c + r of a cell is class c of its r-th part: the shuffle is another way to read the memory
+            # channel 4c + r of a cell is class c of its r-th part, so the shuffle is a new view
             lifted = lifted.reshape(count, classes, -1)
         return lifted
 
 
 def unshuffle(maps: Tensor, num_levels: int) -> Tensor:
-    """Pixels in the order in which :meth:`DecoderStack.tail` makes them.
+    """Bring pixels to the order in which :meth:`DecoderStack.tail` makes them.
 
     Args:
         maps: (N, C, s h, s w) with s = 2^num_levels.
-        num_levels: Pixel shuffles between the feature grid and the maps.
+        num_levels: Number of pixel shuffles between the feature grid and the maps (3).
 
     Returns:
-        (N, C, s^2, h w): for each cell its pixels, those of the last shuffle outermost.
+        (N, C, s^2, h w), the pixels of each cell; those of the last shuffle are outermost.
+
+    Example:
+        >>> pixels = torch.arange(8).view(1, 1, 2, 4)
+        >>> unshuffle(pixels, num_levels=1)[0, 0]  # a column per cell
+        tensor([[0, 2],
+                [1, 3],
+                [4, 6],
+                [5, 7]])
     """
     n, c, height, width = maps.shape
     side = 2**num_levels

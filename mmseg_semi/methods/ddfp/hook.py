@@ -1,4 +1,4 @@
-"""Fits the density estimators of objectives (DDFP's normalizing flow) next to the segmentor's training."""
+"""Fits the density estimators of objectives (DDFP's normalising flow) after each step of the student."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ from mmseg_semi.step.hooks import find_segmentor
 
 @HOOKS.register_module()
 class FlowEstimatorHook(Hook):
-    """One Adam step of every objective's ``estimator`` on its ``estimator_loss()``, after the segmentor's own step.
+    """Makes one Adam step of every objective's estimator on its ``estimator_loss()``, after the student's step.
 
-    Adam(lr, betas), no weight decay; the gradient, averaged over ranks, is clipped to a global norm; lr falls by
-    ``final_ratio ** (1 / epochs)`` an epoch (the released DDFP code: 0.01 over 80 epochs, once an epoch, the first
-    included). All ranks start from rank 0's weights. A gradient that is not finite leaves the weights to Adam's momentum
-    for this step, and the next step's log read ends the run.
+    Adam(lr, betas) has no weight decay; the gradient, averaged over ranks, is clipped to a global norm; lr is multiplied by
+    ``final_ratio ** (1 / epochs)`` each epoch (the released DDFP code: 0.01 over 80 epochs, the first included). All ranks
+    start from rank 0's weights. A gradient that is not finite counts as zero, so that only Adam's momentum changes the
+    weights, and the run ends when the next step's log values are read.
 
     Args:
         lr: Initial learning rate.
@@ -55,7 +55,7 @@ class FlowEstimatorHook(Hook):
         self._restored: list[dict] | None = None
 
     def lr(self, iteration: int) -> float:
-        """Learning rate of the step after this iteration; derived, so that there is no scheduler to save."""
+        """Learning rate of the step after this iteration; computed, so that no scheduler has to be saved."""
         return self.base_lr * self.final_ratio ** (
             (iteration // self.iters_per_epoch) / self.epochs
         )
@@ -64,11 +64,11 @@ class FlowEstimatorHook(Hook):
         segmentor = find_segmentor(runner, self)
         self.iters_per_epoch = segmentor.iters_per_epoch
         self.objectives = [
-            objective for objective in segmentor.objectives if hasattr(objective, 'estimator_loss')
+            objective for objective in segmentor.objectives if objective.get_estimator() is not None
         ]
         self.optimizers = []
         for objective in self.objectives:
-            parameters = list(objective.estimator.parameters())
+            parameters = list(objective.get_estimator().parameters())
             for parameter in parameters:
                 broadcast(parameter.data)
             self.optimizers.append(
@@ -88,7 +88,7 @@ class FlowEstimatorHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         for objective, optimizer in zip(self.objectives, self.optimizers, strict=True):
-            estimator = objective.estimator
+            estimator = objective.get_estimator()
             with estimator.trainable():
                 loss = objective.estimator_loss()
                 if loss is None:
@@ -117,6 +117,6 @@ class FlowEstimatorHook(Hook):
             ]
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        # a load_from starts a new run: its optimisers start anew, too
+        # load_from starts a new run, with new optimisers
         if runner._resume and 'flow_optimizers' in checkpoint:
             self._restored = checkpoint['flow_optimizers']

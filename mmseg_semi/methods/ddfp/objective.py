@@ -4,13 +4,13 @@ X. Wang, H. Bai, L. Yu, Y. Zhao, J. Xiao, "Towards the Uncharted: Density-Descen
 Semi-supervised Semantic Segmentation", CVPR 2024, arXiv 2403.06462; behaviour checked against github.com/Gavinwxy/DDFP
 (7956c72).
 
-The objective reads as the paper's figure: a normalizing flow learns the density of the teacher's penultimate features;
-every confident pixel of the student's strong view is moved a fixed length down that density at the decoder's input; the
-classifier must still give the moved feature its pseudo-label.
+The code follows the paper's figure. A normalising flow learns the density of the teacher's penultimate features. At the
+decoder's input the feature of every confident pixel of the student's strong view is moved a fixed length down that density.
+The classifier must still predict the pseudo-label from the moved feature.
 
-Departs from the released code in: the gradient is that of the sum over pixels, in float32 (same direction); the first
-decoder convolution is not run again for the direction (same numbers); auxiliary norms keep no statistics (nothing reads
-them); no pixel above the threshold, or no valid pixel, gives a zero loss instead of an error.
+Differences from the released code: the gradient is that of the sum over pixels, in float32 (same direction); the first
+decoder convolution does not run again for the direction (same numbers); auxiliary norms keep no statistics (nothing reads
+them); without a confident pixel, or without a valid one, the loss is zero instead of an error.
 """
 
 import math
@@ -26,19 +26,20 @@ from mmseg_semi.methods.ddfp.direction import density_descending_direction, rand
 from mmseg_semi.methods.ddfp.head import DDFPHead
 from mmseg_semi.methods.ddfp.mixture import IGNORED, UNLABELED, MixtureDensity
 from mmseg_semi.step.losses import check_divisor, self_training_loss
-from mmseg_semi.step.objective import Objective
+from mmseg_semi.step.networks import Networks
+from mmseg_semi.step.objective import Needs, Objective
 from mmseg_semi.step.pixels import draw_pixels, nearest, rows_at
-from mmseg_semi.step.views import Needs, StepViews
+from mmseg_semi.step.views import StepViews
 
 
 @MODELS.register_module()
 class DDFPObjective(Objective):
-    """Consistency of density-descended features with their pseudo-labels.
+    """Cross entropy of features moved down their density against the pseudo-labels.
 
-    The flow is fitted by ``FlowEstimatorHook`` after every optimiser step, on samples that :meth:`loss` keeps.
+    ``FlowEstimatorHook`` fits the flow after every optimiser step, on samples that :meth:`loss` keeps.
 
-    Works with ``DDFPHead(split_norms=True)``, whose auxiliary norms take the moved rows, and with heads that are not
-    ours, where the moved feature is the classifier's input and there is nothing to split.
+    Works with ``DDFPHead(split_norms=True)``, whose auxiliary norms normalise the moved features, and with heads of
+    MMSegmentation, where the moved feature is the classifier's input and there are no norms to split.
 
     Args:
         weight: A number or a schedule; 0 until the perturbation starts (VOC: 0.5 from the third epoch).
@@ -51,8 +52,8 @@ class DDFPObjective(Objective):
         hidden_channels: Width of the flow's subnets (256).
         num_blocks: Coupling blocks (2).
         direction: 'density', or 'random' for the control of the same length.
-        auxiliary_half: Before the perturbation starts, send the last half of the student's rows through the auxiliary
-            norms, as the released code does; off in the paper's reading.
+        auxiliary_half: Before the perturbation starts, send the last half of the student's images through the auxiliary
+            norms, as the released code does; the paper does not.
         name: Prefix in the log.
 
     State: ``density`` (flow and means), frozen for the student's optimiser; ``nll`` (0-dim), the flow's loss at the last
@@ -94,19 +95,19 @@ class DDFPObjective(Objective):
         self.auxiliary_half = auxiliary_half
         self._kept: tuple[Tensor, Tensor] | None = None
 
-    def bind(self, segmentor: nn.Module) -> None:
-        head = segmentor.student.decode_head
+    def bind(self, networks: Networks) -> None:
+        head = networks.student.decode_head
         if isinstance(head, DeepLabV3PlusHead) and not (
             isinstance(head, DDFPHead) and head.split_norms
         ):
             raise SetupError(
-                f"objective '{self.name}' sends moved features through norms of their own, but student.decode_head is "
+                f"objective '{self.name}' sends moved features through auxiliary norms, but student.decode_head is "
                 f"{type(head).__name__} without them: use decode_head=dict(type='DDFPHead', split_norms=True, ...)"
             )
-        if segmentor.recipe is not None and segmentor.recipe.rows != 'labeled+weak':
+        if networks.recipe is not None and networks.recipe.rows != 'labeled+weak':
             raise SetupError(
                 f"objective '{self.name}' fits its density on the teacher's features of labelled and unlabelled images, "
-                f"but model.teacher.rows='{segmentor.recipe.rows}': set model.teacher.rows='labeled+weak'"
+                f"but model.teacher.rows='{networks.recipe.rows}': set model.teacher.rows='labeled+weak'"
             )
         if head.conv_seg.in_channels % 2:
             raise SetupError(
@@ -114,15 +115,14 @@ class DDFPObjective(Objective):
                 f'{head.conv_seg.in_channels} is odd: use an even number'
             )
         self.density = MixtureDensity(
-            head.conv_seg.in_channels, segmentor.num_classes, **self.flow_size
+            head.conv_seg.in_channels, networks.num_classes, **self.flow_size
         )
-        self._stages = (segmentor.stages,)
+        self._networks = networks
         self._auxiliary = [
             parameter
             for name, parameter in head.named_parameters()
             if isinstance(head, DDFPHead) and name.startswith('aux_norm')
         ]
-        self._upsample = segmentor.upsample
         self.register_buffer('nll', torch.zeros(()))
 
     all_needs = Needs(teacher=True, teacher_features=True, strong=True)
@@ -139,35 +139,38 @@ class DDFPObjective(Objective):
         return self._auxiliary
 
     def loss(self, views: StepViews) -> dict[str, Tensor]:
-        if views.time >= self.density_start:
+        if views.batch.time >= self.density_start:
             self._keep_samples(views)
-        # of the previous step's fit: read together with this step's losses instead of stopping the device once more
+        # of the previous step's fit: read together with this step's losses, without another stop of the device
         bits = self.nll / (self.density.channels * math.log(2))
         return {**super().loss(views), 'bits_per_dim': bits}
 
     def compute(self, views: StepViews) -> dict[str, Tensor]:
-        (stages,) = self._stages
-        rows, labels = views.student_m, views.pseudo_m.labels
-        confident = nearest(labels, rows.lifted.shape[2:]) != IGNORE
-        delta = self.perturbation(rows.fused, rows.lifted, confident)
+        stages, outputs, mixed = self._networks.stages, views.student.mixed, views.teacher.mixed
+        labels = mixed.pseudo_m.labels
+        confident = nearest(labels, outputs.lifted.shape[2:]) != IGNORE
+        delta = self.perturbation(outputs.fused, outputs.lifted, confident)
         # not detached: the loss on the moved features trains the encoder, too
-        moved = rows.lifted + stages.lift_delta(delta)
+        moved = outputs.lifted + stages.lift_delta(delta)
         features, logits, _ = stages.finish(moved, (0, len(moved)))
-        logits = self._upsample(logits, labels.shape[1:])
-        values = {'loss': self_training_loss(logits, labels, views.valid_m, self.divisor)}
-        if views.monitor:
-            values['density_drop'] = self._density_drop(rows.lifted, features, confident)
+        logits = self._networks.upsample(logits, labels.shape[1:])
+        values = {'loss': self_training_loss(logits, labels, mixed.valid_m, self.divisor)}
+        if views.batch.monitor:
+            values['density_drop'] = self._density_drop(outputs.lifted, features, confident)
         return values
 
     def perturbation(self, fused: Tensor, lifted: Tensor, confident: Tensor) -> Tensor:
-        """r of length ``eps`` a pixel, down the density of the features: (N, C_f, h, w), without a graph.
+        """The perturbation r of every pixel, of length ``eps``, down the density of the features.
 
         Args:
             fused: (N, C_f, h, w) decoder input v.
             lifted: (N, C, h, w), W1 v + b1, reused from the clean pass.
             confident: (N, h, w) bool, the pixels whose log-density is descended.
+
+        Returns:
+            (N, C_f, h, w), without a graph.
         """
-        (stages,) = self._stages
+        stages = self._networks.stages
         if self.direction == 'random':
             return random_direction(fused, self.eps)
         return density_descending_direction(
@@ -185,11 +188,11 @@ class DDFPObjective(Objective):
     ) -> Tensor:
         """Mean log-density lost by the move, in nats, over at most ``count`` confident pixels.
 
-        Features before and after have passed the same norms; those of the clean rows would add the difference between
-        the norms.
+        Features before and after have passed the same norms; the clean features of the step would add the difference
+        between the norms.
         """
-        (stages,) = self._stages
-        # with draws of its own: how often a run is watched must not change it
+        stages = self._networks.stages
+        # separate draws: how often metrics are logged must not change the run
         device = lifted.device
         with torch.random.fork_rng([device] if device.type == 'cuda' else []):
             clean = stages.features(lifted, (0, len(lifted)))
@@ -201,10 +204,10 @@ class DDFPObjective(Objective):
 
     @torch.no_grad()
     def _keep_samples(self, views: StepViews) -> None:
-        """Draws this step's features for the flow; bounded, detached, float32."""
-        features_l, features_u = views.teacher_l.features, views.teacher_u.features
-        labels_l = nearest(views.label_l, features_l.shape[2:])
-        valid_u = nearest(views.valid_u, features_u.shape[2:])
+        """Draws this step's features for the flow: bounded, detached, float32."""
+        features_l, features_u = views.teacher.labeled.features, views.teacher.weak.features
+        labels_l = nearest(views.batch.label_l, features_l.shape[2:])
+        valid_u = nearest(views.batch.unlabeled.valid_u, features_u.shape[2:])
         components = torch.cat(
             [
                 labels_l.masked_fill(labels_l == IGNORE, IGNORED),
@@ -230,7 +233,6 @@ class DDFPObjective(Objective):
         self.nll.copy_(nll.detach())
         return nll
 
-    @property
-    def estimator(self) -> MixtureDensity:
+    def get_estimator(self) -> MixtureDensity:
         """The module that ``FlowEstimatorHook`` fits."""
         return self.density

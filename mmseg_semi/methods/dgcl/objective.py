@@ -3,14 +3,14 @@
 X. Wang, B. Zhang, L. Yu, J. Xiao, "Hunting Sparsity: Density-Guided Contrastive Learning for Semi-Supervised Semantic
 Segmentation", CVPR 2023, pp. 3114-3123; behaviour checked against github.com/Gavinwxy/DGCL (1f3ea3f).
 
-The objective reads as the paper's figure: every class has a memory bank of recent features and their projections; the
-density of a feature is its mean similarity to its nearest neighbours in the bank of its class; the sparsest features of the
-batch are pulled to the centre of the densest ones, and away from features of other classes.
+The code follows the paper's figure. Every class has a memory bank of recent features and their projections. The density of
+a feature is its mean similarity to its nearest neighbours in the bank of its class. The loss pulls the sparsest features of
+the batch to the centre of the densest ones, and pushes them away from features of other classes.
 
-Departs from the released code in: the loss is divided by the number of ranks once, not twice (``weight``); which classes
-are never anchors is an argument, not class 0 whatever the data; a class without negatives is skipped; of all ranks' pixels
-the bank's rows are drawn first and sent then, so that banks are equal on all ranks; features are kept at unit length;
-quantiles of nothing, and batches without a label, give a zero loss instead of an error.
+Differences from the released code: the loss is divided by the number of ranks once, not twice (``weight``); an argument
+names the classes that are never anchors, which is class 0 there for all data; a class without negatives is skipped; new rows
+of a bank are drawn from the pixels of all ranks before they are sent, so that banks are equal on all ranks; features are
+L2-normalised in the bank; quantiles of an empty set, and batches without a label, give a zero loss instead of an error.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,45 +27,46 @@ from mmseg_semi.labels import IGNORE
 from mmseg_semi.methods.dgcl.class_bank import ClassBank
 from mmseg_semi.methods.dgcl.class_order import ClassOrder, order_by_class
 from mmseg_semi.methods.dgcl.head import Projection
-from mmseg_semi.step.objective import Objective, share
+from mmseg_semi.step.networks import Networks
+from mmseg_semi.step.objective import Needs, Objective, share
 from mmseg_semi.step.parts import part
 from mmseg_semi.step.pixels import nearest, rows_at
 from mmseg_semi.step.pseudo_labels import build_percentage, most_certain
-from mmseg_semi.step.views import Needs, StepViews
+from mmseg_semi.step.views import StepViews
 
 GATES = ('per_class', 'all')
 
 
 @MODELS.register_module()
 class DGCLObjective(Objective):
-    """Contrast of each class's sparsest features with its dense centre.
+    """Contrasts each class's sparsest features with the centre of its densest ones.
 
-    Works with ``DGCLHead(projection=True)``, whose projection it takes, and with any other head, whose penultimate features
-    it projects itself.
+    Works with ``DGCLHead(projection=True)``, whose projection it uses, and with any other head, for whose penultimate
+    features it has a projection.
 
     Args:
         weight: A number or a schedule; 0 until banks and loss begin (VOC: from the second epoch). The authors' files say
             0.5; on W ranks their code divides by W once more, so their runs had 0.125 on VOC and 0.0625 on Cityscapes.
-        uncertain: Percentage of the unlabelled pixels at the features' resolution, those of the highest entropy, that stay
-            without a class; a number or a schedule (80 falling to 10).
+        uncertain: Percentage of the unlabelled pixels at the features' resolution that get no class, those of the highest
+            entropy; a number or a schedule (80 falling to 10).
         contrast: Config of the loss.
-        anchors: Sparsest features of a class that are moved (200).
-        positives: Densest features of the batch in a class's centre (50).
-        bank_positives: Densest features of the bank in it (50).
+        anchors: Number of a class's sparsest features that are moved (200).
+        positives: Number of the batch's densest features in a class's centre (50).
+        bank_positives: Number of the bank's densest features in it (50).
         negatives: Features of other classes that a class's anchors are pushed away from (512).
         max_density_queries: Features of a class that are ranked, a uniform sample (10,000).
         bank_size: Rows of a class's bank M (10,000).
         bank_dtype: 'float32' or 'bfloat16'.
         scales: Numbers of neighbours, averaged over (8, 16, 32).
-        rows_per_step: Most new rows of a class a step, over all ranks (1,000).
-        density_after: Rows of a bank from which on new rows get a density (1,000).
-        excluded_classes: Classes that are never anchors, but negatives, and have a bank (VOC: 0, the background).
-        gate: 'per_class', a class is anchored once its own bank is full; or 'all', none before all banks are (released
-            code), where one class that never fills its bank keeps the loss at 0 for ever.
-        projection_channels: Width of the projection where the head has none.
+        rows_per_step: Maximal number of new rows of a class a step, over all ranks (1,000).
+        density_after: New rows get a density once a bank has this many rows (1,000).
+        excluded_classes: Classes that have a bank and are negatives, but never anchors (VOC: 0, the background).
+        gate: 'per_class': a class has anchors once its bank is full; or 'all': no class has before all banks are full
+            (released code), where one class that never fills its bank keeps the loss at 0 for ever.
+        projection_channels: Width of the projection if the head has none.
         name: Prefix in the log.
 
-    State: ``bank`` (contents, densities, fill); ``projection``, where the head has none, trained with the student.
+    State: ``bank`` (contents, densities, fill); ``projection``, if the head has none, trained with the student.
 
     Raises:
         SetupError: A value out of range.
@@ -123,8 +124,8 @@ class DGCLObjective(Objective):
         self._kept: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
         self._reported: list[int] | None = None
 
-    def bind(self, segmentor: nn.Module) -> None:
-        head, classes = segmentor.student.decode_head, segmentor.num_classes
+    def bind(self, networks: Networks) -> None:
+        head, classes = networks.student.decode_head, networks.num_classes
         wrong = [c for c in self.excluded_classes if c not in range(classes)]
         if wrong or len(self.excluded_classes) == classes:
             raise SetupError(
@@ -136,11 +137,6 @@ class DGCLObjective(Objective):
             self.projection = projection = Projection(
                 head.conv_seg.in_channels, self.projection_channels, head.norm_cfg
             )
-        if segmentor.project is not None:
-            raise SetupError(
-                f"objective '{self.name}': another objective has set the projection already; keep one DGCLObjective"
-            )
-        segmentor.project = projection.forward
         self._projection = (projection,)
         self.bank = ClassBank(
             classes,
@@ -153,16 +149,20 @@ class DGCLObjective(Objective):
 
     all_needs = Needs(labeled=True, weak=True, teacher=True, projection=True)
 
+    def get_projection(self) -> nn.Module:
+        """The head's projection, or this objective's."""
+        return self._projection[0]
+
     def idle_parameters(self) -> list[nn.Parameter]:
-        return list(self._projection[0].parameters())
+        return list(self.get_projection().parameters())
 
     def compute(self, views: StepViews) -> dict[str, Tensor]:
         labels = self.label_map(views)
         pixels = order_by_class(labels, len(self.bank.counts))
-        rows_l, rows_w = views.student_l, views.student_w
-        features = rows_of(rows_l.features.detach(), rows_w.features.detach())
-        embeddings = rows_of(rows_l.projection, rows_w.projection)
-        fixed = rows_of(rows_l.projection.detach(), rows_w.projection.detach())
+        labeled, weak = views.student.labeled, views.student.weak
+        features = rows_of(labeled.features.detach(), weak.features.detach())
+        embeddings = rows_of(labeled.projection, weak.projection)
+        fixed = rows_of(labeled.projection.detach(), weak.projection.detach())
         self._keep_rows(pixels, features, fixed)
 
         others, other_counts = draw_others(labels, self.anchored, self.negatives)
@@ -186,37 +186,40 @@ class DGCLObjective(Objective):
             'full': self.bank.full.sum().float(),
             'classes': (counts > 0).sum().float(),
         }
-        if views.monitor:
-            values |= self._watch(views, density, counts, sparse, sparse_counts)
+        if views.batch.monitor:
+            values |= self._metrics(views, density, counts, sparse, sparse_counts)
         return values
 
     # -- the steps of the figure -------------------------------------------------------------------
 
     @torch.no_grad()
     def label_map(self, views: StepViews) -> Tensor:
-        """Class of every pixel of the labelled and the weak maps, flat, IGNORE where there is none.
+        """Class of every pixel of the labelled and the weak feature maps, (P,) int64, IGNORE for pixels without one.
 
-        Labelled pixels have their own; unlabelled ones the teacher's, where its entropy at this resolution is not among
-        the ``uncertain`` percent of highest entropy.
+        Labelled pixels have their label. Unlabelled ones have the teacher's prediction, except the ``uncertain`` percent
+        whose entropy at this resolution is highest.
         """
-        size = views.student_l.features.shape[2:]
-        logits = at_size(views.teacher_u.logits, size)
-        labels_l = nearest(views.label_l, size)
-        valid_u = nearest(views.valid_u, size)
-        labels_u = most_certain(logits, valid_u, self.uncertain(views.time)).labels
+        batch, size = views.batch, views.student.labeled.features.shape[2:]
+        logits = at_size(views.teacher.weak.logits, size)
+        labels_l = nearest(batch.label_l, size)
+        valid_u = nearest(batch.unlabeled.valid_u, size)
+        labels_u = most_certain(logits, valid_u, self.uncertain(batch.time)).labels
         return torch.cat([labels_l.flatten(), labels_u.flatten()])
 
     def ready(self) -> Tensor:
-        """(K,) bool, the classes that may be anchored now."""
+        """(K,) bool, the classes that may have anchors now."""
         full = self.bank.full
         return full if self.gate == 'per_class' else full & full.all()
 
     def prototypes(self, dense: Tensor, counts: Tensor) -> Tensor:
-        """(C, D): the mean of the densest projections of batch and bank, at the length that they have.
+        """The centre of each anchored class: the mean of the densest projections of batch and bank, not normalised again.
 
         Args:
-            dense: (C, P, D) of the batch.
-            counts: (C,) how many of them count, from the front.
+            dense: (C, P, D), the densest projections of the batch.
+            counts: (C,), how many of them count, from the front.
+
+        Returns:
+            (C, D) float32.
         """
         stored, known = (x[self.anchored] for x in self.bank.densest(self.bank_positives))
         inside = torch.arange(dense.shape[1], device=dense.device) < counts[:, None]
@@ -225,10 +228,10 @@ class DGCLObjective(Objective):
         return total / (counts + known.sum(dim=1)).clamp(min=1)[:, None]
 
     @torch.no_grad()
-    def _watch(
+    def _metrics(
         self, views: StepViews, density: Tensor, counts: Tensor, sparse: Tensor, number: Tensor
     ) -> dict[str, Tensor]:
-        """Values for people: densities of anchors and positives, and where the teacher errs among the anchors."""
+        """Densities of anchors and positives, and the teacher's share of errors among the labelled anchors."""
 
         def mean(count: int, largest: bool) -> Tensor:
             values, inside = extreme_values(density, counts, count, largest)
@@ -238,10 +241,11 @@ class DGCLObjective(Objective):
             'density_anchor': mean(self.anchors, largest=False),
             'density_positive': mean(self.positives, largest=True),
         }
-        if views.teacher_l is not None:
-            size = views.student_l.features.shape[2:]
-            answers = at_size(views.teacher_l.logits, size).argmax(dim=1)
-            wrong = (answers != nearest(views.label_l, answers.shape[1:])).flatten()
+        if views.teacher.labeled is not None:
+            size = views.student.labeled.features.shape[2:]
+            predictions = at_size(views.teacher.labeled.logits, size).argmax(dim=1)
+            truth = nearest(views.batch.label_l, predictions.shape[1:])
+            wrong = (predictions != truth).flatten()
             inside = torch.arange(sparse.shape[1], device=sparse.device) < number[:, None]
             labeled = inside & (sparse < len(wrong))
             values['anchor_error'] = share(wrong[sparse.clamp(max=len(wrong) - 1)], labeled)
@@ -251,7 +255,7 @@ class DGCLObjective(Objective):
 
     @torch.no_grad()
     def _keep_rows(self, pixels: ClassOrder, features: Callable, embeddings: Callable) -> None:
-        """Draws this rank's candidates for the bank; bounded and detached."""
+        """Draws this rank's candidates for the bank: bounded and detached."""
         places, counts = pixels.first(self.rows_per_step)
         index = pixels.order[places]
         self._kept = (
@@ -263,7 +267,7 @@ class DGCLObjective(Objective):
 
     @torch.no_grad()
     def after_step(self, views: StepViews) -> None:
-        """Pushes the step's rows, those of before the optimiser's step, and tells which classes have full banks."""
+        """Pushes the rows of before the optimiser's step into the banks, and logs which banks are full."""
         if self._kept is None:
             return
         (keys, features, embeddings, counts), self._kept = self._kept, None
@@ -273,11 +277,11 @@ class DGCLObjective(Objective):
                     keys, features, embeddings, counts, self.rows_per_step
                 )
             self.bank.push(features, embeddings, counts)
-        if views.monitor:
+        if views.batch.monitor:
             self._report()
 
     def _report(self) -> None:
-        """A line in the log when the classes with full banks are others than at the last one."""
+        """Logs a line if other banks are full than at the last one."""
         counts, size = self.bank.counts.tolist(), self.bank.size
         full = [c for c, count in enumerate(counts) if count == size]
         if full == self._reported:
@@ -295,14 +299,24 @@ class DGCLObjective(Objective):
 
 
 def at_size(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """Logits of the pixels that labels are taken of: the same tensor, or some of it where a head answers larger (CCTHead)."""
+    """Logits at the size of the features: the same tensor, or nearest pixels of it if a head's logits are larger (CCTHead).
+
+    Example:
+        >>> at_size(torch.randn(1, 3, 8, 8), (4, 4)).shape
+        torch.Size([1, 3, 4, 4])
+    """
     return logits if logits.shape[2:] == size else F.interpolate(logits, tuple(size))
 
 
 def rows_of(first: Tensor, second: Tensor) -> Callable[[Tensor], Tensor]:
-    """Reads rows of two (N, C, h, w) maps at (n,) flat positions, those of the second behind those of the first.
+    """A function that reads rows of two (N, C, h, w) maps at (n,) flat positions, the second map's behind the first's.
 
-    Two gathers of bounded size: joining the maps would copy every feature of the step.
+    It makes two gathers of bounded size: joining the maps would copy every feature of the step.
+
+    Example:
+        >>> first, second = torch.zeros(1, 2, 2, 2), torch.ones(1, 2, 2, 2)
+        >>> rows_of(first, second)(torch.tensor([3, 4])).tolist()
+        [[0.0, 0.0], [1.0, 1.0]]
     """
     border = first.shape[0] * first.shape[2] * first.shape[3]
 
@@ -315,20 +329,32 @@ def rows_of(first: Tensor, second: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def take(rows: Callable[[Tensor], Tensor], table: Tensor) -> Tensor:
-    """(C, n) positions -> (C, n, D) rows."""
+    """(C, n) positions -> (C, n, D) rows.
+
+    Example:
+        >>> take(rows_of(torch.randn(1, 5, 2, 2), torch.randn(1, 5, 2, 2)), torch.zeros(3, 4, dtype=torch.long)).shape
+        torch.Size([3, 4, 5])
+    """
     return rows(table.flatten()).unflatten(0, table.shape)
 
 
 def extremes(density: Tensor, counts: Tensor, count: int, largest: bool) -> tuple[Tensor, Tensor]:
-    """Places of the at most ``count`` lowest or highest densities of each class.
+    """Places of at most ``count`` lowest or highest densities of each class.
 
     Args:
         density: (C, Q).
         counts: (C,) int64, how many of a class's densities count, from the front.
+        count: Number of densities of a class.
+        largest: Whether to take the highest ones.
 
     Returns:
         places: (C, min(count, Q)) int64.
         counts: (C,) int64.
+
+    Example:
+        >>> density = torch.tensor([[0.1, 0.3, 0.2]])
+        >>> extremes(density, torch.tensor([3]), 2, largest=True)
+        (tensor([[1, 2]]), tensor([2]))
     """
     inside = torch.arange(density.shape[1], device=density.device) < counts[:, None]
     end = -torch.inf if largest else torch.inf
@@ -340,22 +366,33 @@ def extremes(density: Tensor, counts: Tensor, count: int, largest: bool) -> tupl
 def extreme_values(
     density: Tensor, counts: Tensor, count: int, largest: bool
 ) -> tuple[Tensor, Tensor]:
-    """The densities of :func:`extremes`, and which of them count; (C, n) each."""
+    """The densities of :func:`extremes`, and which of them count; (C, n) each.
+
+    Example:
+        >>> extreme_values(torch.tensor([[0.1, 0.3, 0.2]]), torch.tensor([1]), 2, largest=True)
+        (tensor([[0.1000, 0.3000]]), tensor([[ True, False]]))
+    """
     places, counts = extremes(density, counts, count, largest)
     inside = torch.arange(places.shape[1], device=places.device) < counts[:, None]
     return density.gather(1, places), inside
 
 
 def draw_others(labels: Tensor, classes: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """For each class at most ``count`` pixels of other classes, uniformly without replacement.
+    """Draws for each class at most ``count`` pixels of other classes, uniformly without replacement.
 
     Args:
-        labels: (P,) int64, IGNORE where there is no class.
+        labels: (P,) int64, IGNORE for pixels without a class.
         classes: (C,) int64.
+        count: Number of pixels of a class.
 
     Returns:
         index: (C, min(count, P)) int64.
-        counts: (C,) int64.
+        counts: (C,) int64, how many of them are of other classes, from the front.
+
+    Example:
+        >>> index, counts = draw_others(torch.tensor([0, 0, 1, 255]), torch.tensor([0]), count=2)
+        >>> index[0, 0].item(), counts.item()
+        (2, 1)
     """
     count = min(count, len(labels))
     other = (labels != classes[:, None]) & (labels != IGNORE)
@@ -369,13 +406,24 @@ def draw_over_ranks(
     """The rows with the ``width`` smallest keys of each class among those of all ranks, equal on all of them.
 
     As every pixel's key is an independent uniform number, this is a uniform sample without replacement from all ranks'
-    pixels. Only keys are gathered; each rank then contributes its drawn rows to one sum of (K, width, C) zeros.
+    pixels. Only keys are gathered; each rank then adds its drawn rows to one sum of (K, width, C) zeros.
 
     Args:
-        keys: (K, R) float64 of this rank, rising.
+        keys: (K, R) float64 of this rank, rising, R <= width.
         features, embeddings: (K, R, C) and (K, R, D).
         counts: (K,) int64, how many of a class's rows count, from the front.
         width: Rows of a class in the result.
+
+    Returns:
+        features: (K, width, C).
+        embeddings: (K, width, D).
+        counts: (K,) int64.
+
+    Example:
+        >>> keys, rows = torch.rand(2, 3, dtype=torch.float64).sort().values, torch.randn(2, 3, 4)
+        >>> features, _, counts = draw_over_ranks(keys, rows, rows, torch.tensor([3, 1]), width=5)
+        >>> torch.equal(features[0, :3], rows[0]), counts.tolist()  # one rank
+        (True, [3, 1])
     """
     classes, own = keys.shape
     inside = torch.arange(own, device=keys.device) < counts[:, None]

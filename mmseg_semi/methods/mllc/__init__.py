@@ -1,4 +1,10 @@
-"""MLLC: multi-level label correction (IEEE Trans. Multimedia 2024)."""
+"""MLLC: multi-level label correction (IEEE Trans. Multimedia 2024); see README.md.
+
+``objective.py`` is the method's training step. It uses ``graphs.py`` (label correction on two
+graphs), ``pseudo_labels.py`` (the correction as a pseudo-labeller), ``class_counts.py``
+(thresholds), ``node_contrast.py`` and ``prototypes.py`` (losses on features), ``head.py`` (decoders
+with an embedding) and ``correction_quality.py`` (what a correction changes).
+"""
 
 from mmseg_semi.methods.mllc.class_counts import ClassCountThreshold
 from mmseg_semi.methods.mllc.correction_quality import (

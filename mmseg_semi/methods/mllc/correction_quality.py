@@ -1,9 +1,10 @@
-"""What rounds of correction do to labels whose truth is known."""
+"""Measures how many predictions each round of label correction makes right and wrong, where the truth is known."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor
 
 from mmseg_semi.labels import IGNORE
@@ -11,18 +12,18 @@ from mmseg_semi.labels import IGNORE
 
 @dataclass
 class CorrectionQuality:
-    """Pixels by class of the truth; add two with ``+``."""
+    """Numbers of pixels by true class; ``+`` adds two of them."""
 
     pixels: Tensor
     """(K,) int64."""
     right: Tensor
-    """(levels, K) int64, pixels with their true class after each round; row 0 before the first."""
+    """(levels, K) int64, rightly predicted pixels: row 0 before correction, row k after round k."""
     righted: Tensor
-    """(levels - 1, K) int64, pixels that a round made right."""
+    """(levels - 1, K) int64, wrong pixels that a round made right."""
     wronged: Tensor
-    """(levels - 1, K) int64, right ones that a round made wrong."""
+    """(levels - 1, K) int64, right pixels that a round made wrong."""
     changed: Tensor
-    """(levels - 1, K) int64, pixels whose label a round changed; some from one wrong class to another."""
+    """(levels - 1, K) int64, pixels whose prediction a round changed; some from one wrong class to another."""
 
     def __add__(self, other: 'CorrectionQuality') -> 'CorrectionQuality':
         return CorrectionQuality(
@@ -33,8 +34,12 @@ class CorrectionQuality:
         return [self.pixels, self.right, self.righted, self.wronged, self.changed]
 
     def values(self) -> dict[str, Tensor]:
-        """Over all classes, 0-dim float32: accuracy by level; by round the share of all pixels that changed, and of those
-        the shares that became right and wrong (0 where none changed)."""
+        """Metrics for logging over all classes, 0-dim float32.
+
+        Returns:
+            ``accuracy_<k>`` by level; by round ``changed_<k>``, the share of all pixels that it changed, and of those
+            ``righted_<k>`` and ``wronged_<k>``, the shares that became right and wrong (0 if none changed).
+        """
         total = self.pixels.sum().clamp(min=1).float()
         values = {f'accuracy_{k}': row.sum() / total for k, row in enumerate(self.right)}
         rounds = zip(self.changed, self.righted, self.wronged, strict=True)
@@ -47,14 +52,21 @@ class CorrectionQuality:
 
 
 def correction_quality(
-    answers: Sequence[Tensor], truth: Tensor, num_classes: int
+    predictions: Sequence[Tensor], truth: Tensor, num_classes: int
 ) -> CorrectionQuality:
-    """Compares the labels of levels 0..K with the truth.
+    """Compares the predictions of levels 0..K with the truth.
 
     Args:
-        answers: (N, H, W) int64 labels of every level.
+        predictions: (N, H, W) int64 classes, for every level.
         truth: (N, H, W) int64, IGNORE where unknown.
         num_classes: K.
+
+    Example:
+        >>> truth = torch.tensor([[[0, 0, 1, 255]]])
+        >>> before, after = torch.tensor([[[0, 1, 0, 0]]]), torch.tensor([[[0, 0, 0, 0]]])
+        >>> quality = correction_quality([before, after], truth, num_classes=2)
+        >>> quality.right.tolist(), quality.righted.tolist()
+        ([[1, 0], [2, 0]], [[1, 0]])
     """
     truth = truth.flatten()
     own = truth.where(truth != IGNORE, num_classes)
@@ -63,9 +75,9 @@ def correction_quality(
         counts = torch.zeros(num_classes + 1, dtype=torch.int64, device=truth.device)
         return counts.scatter_add_(0, own, mask.long())[:-1]
 
-    answers = [answer.flatten() for answer in answers]
-    right = [answer == truth for answer in answers]
-    pairs = list(zip(range(len(answers) - 1), range(1, len(answers)), strict=True))
+    predictions = [prediction.flatten() for prediction in predictions]
+    right = [prediction == truth for prediction in predictions]
+    pairs = list(zip(range(len(predictions) - 1), range(1, len(predictions)), strict=True))
     none = torch.zeros(0, num_classes, dtype=torch.int64, device=truth.device)
 
     def stacked(rows: list[Tensor]) -> Tensor:
@@ -76,15 +88,26 @@ def correction_quality(
         torch.stack([by_class(r) for r in right]),
         stacked([by_class(~right[a] & right[b]) for a, b in pairs]),
         stacked([by_class(right[a] & ~right[b]) for a, b in pairs]),
-        stacked([by_class(answers[a] != answers[b]) for a, b in pairs]),
+        stacked([by_class(predictions[a] != predictions[b]) for a, b in pairs]),
     )
 
 
 def describe_quality(
     name: str, quality: CorrectionQuality, classes: Sequence[str] | None = None
 ) -> str:
-    """Text: a line a round with its accuracy, the share of pixels that it changes, and the shares of those that become
-    right and wrong; the same for each class that has pixels."""
+    """Describes a quality in one line a round: its accuracy, the share of pixels that it changes, and of those the shares
+    that become right and wrong; then the same for each class that has pixels.
+
+    Args:
+        name: Begins every line.
+        quality: See :func:`correction_quality`.
+        classes: Names of the classes; default their numbers.
+
+    Example:
+        >>> truth = torch.tensor([[[0, 0, 1, 255]]])
+        >>> print(describe_quality('mllc', correction_quality([truth * 0], truth, 2), ['road', 'car']))
+        mllc: before correction 66.7 % right (road 100.0; car 0.0)
+    """
     counts = [tensor.reshape(-1, len(quality.pixels)) for tensor in quality._all()]
     pixels, *rest = torch.cat(counts).cpu().split([len(rows) for rows in counts])  # one read
     quality = CorrectionQuality(pixels[0], *rest)
@@ -114,3 +137,9 @@ def describe_quality(
 
         lines.append(f'{name}: round {k}: {row(slice(None))}; by class: {by_class(row)}')
     return '\n'.join(lines)
+
+
+def log_lines(text: str) -> None:
+    """Writes a text into the run's log, line by line."""
+    for line in text.splitlines():
+        print_log(line, 'current')

@@ -1,29 +1,38 @@
-"""Label correction on two graphs: the mathematics of MLLC.
+"""Label correction on two graphs, the mathematics of MLLC.
 
-H. Xiao, Y. Hong, L. Dong, D. Yan, J. Zhuang, J. Xiong, D. Liang, C. Peng, "Multi-Level Label Correction by Distilling
-Proximate Patterns for Semi-supervised Semantic Segmentation", IEEE Trans. Multimedia 26 (2024), arXiv 2404.02065; behaviour
-checked against the authors' released training script.
+H. Xiao, Y. Hong, L. Dong, D. Yan, J. Zhuang, J. Xiong, D. Liang, C. Peng, "Multi-Level Label
+Correction by Distilling Proximate Patterns for Semi-supervised Semantic Segmentation", IEEE Trans.
+Multimedia 26 (2024), https://arxiv.org/abs/2404.02065; behaviour checked against the authors'
+released training script.
 
-Every position of a feature map is a node, every image has its own graphs. The semantic-level graph (SLG) joins nodes that
-look alike and propagates class logits; the class-level graph (CLG) joins nodes of one class and propagates features:
+Every position of a feature map is a node, and every image has its own graphs. The semantic-level
+graph (SLG) joins nodes with similar features and propagates class logits. The class-level graph
+(CLG) joins nodes of one class and propagates features. With logits P, features F, thresholds eta::
 
-    r_i  = [max softmax(P_i) >= eta_y],  y_i = argmax P_i                        how sure a node is of itself
-    T_ij = max(0, cos(F_i, F_j)) for the top_k + 1 largest j of row i, A = T + T^T, A^ = D^-1/2 A D^-1/2
-    P~   = A^ P,  P' = g_c(b P~ + (1 - b) P),  b_i = 0.2 if r_i else 0.8         label correction
-    W_ij = cos(softmax(P'_i), softmax(P'_j)) [y_i = y_j],  W^ = E^-1/2 W E^-1/2
-    F'   = g_f(W^ F)                                                             feature smoothing
+    y_i  = argmax P_i,  r_i = [max softmax(P_i) >= eta_y]               confident nodes
 
-The released code does this with some ten N x N matrices. The same numbers come from: the normalisation as a scaling of rows;
-T as a list of neighbours, found in chunks; W^ as Q Q^T within each class, with Q of width K. Both graphs are symmetric and
-constant, so the gradient of a propagation is a propagation of the gradient, and nothing else is kept for it.
+    T_ij = max(0, cos(F_i, F_j)) for the top_k + 1 largest j of row i
+    A    = T + T^T,  A^ = D^-1/2 A D^-1/2                               SLG, degrees D = A 1
+    P~   = A^ P
+    P'   = g_c(b P~ + (1 - b) P),  b_i = 0.2 if r_i else 0.8            label correction
 
-Departs from the released code in: at the cut of the largest similarities ties are broken, the node itself first, then by
-position; the clause "or max softmax >= 0.95" is left out, for eta never exceeds 0.95; nodes that are not valid have no
-edges and keep what they have.
+    W_ij = cos(softmax(P'_i), softmax(P'_j)) [y_i = y_j]
+    W^   = E^-1/2 W E^-1/2                                              CLG, degrees E = W 1
+    F'   = g_f(W^ F)                                                    feature smoothing
+
+The released code does this with about ten N x N matrices. Here the same numbers come from less: the
+normalisation is a scaling of rows, T is a list of neighbours that is found in chunks, and W^ is
+Q Q^T within each class, with Q of width K. Both graphs are symmetric and constant. So the gradient
+of a propagation is a propagation of the gradient, and the backward pass needs nothing else.
+
+Departs from the released code in: ties at the cut of the largest similarities are broken, the node
+itself first, then by position; the clause "or max softmax >= 0.95" is left out, because eta never
+exceeds 0.95; invalid nodes have no edges and keep their logits and features.
+
+Shapes: B images, N = h w nodes of an image, K classes, D channels of the features.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -31,43 +40,53 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.precision import exact
 
 EPS = 1e-9
-"""Added to lengths before a division."""
+"""Number added to lengths before a division."""
 EPS_DEGREE = 1e-10
-"""Added to degrees."""
+"""Number added to degrees."""
 SCORES = 1 << 22
-"""Similarities that are computed at a time (16 MiB)."""
+"""Number of similarities that are computed at one time (16 MiB)."""
 COLUMNS = 1024
-"""Width of the block matrix of classes at a time."""
+"""Width of the block matrix of classes that is computed at one time."""
 GATES = ('input', 'refined')
 
 
-@contextmanager
-def exact(device: torch.device) -> Iterator[None]:
-    """Within it products are float32 at least: half precision or TF32 would choose other neighbours."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision('highest')
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
 def to_nodes(maps: Tensor) -> Tensor:
-    """(B, C, h, w) -> (B, N, C), at least float32."""
+    """Turn maps (B, C, h, w) into nodes (B, N, C), at least float32.
+
+    Example:
+        >>> to_nodes(torch.randn(2, 3, 5, 7)).shape
+        torch.Size([2, 35, 3])
+    """
     maps = maps if maps.dtype == torch.float64 else maps.float()
     return maps.flatten(2).transpose(1, 2)
 
 
 def to_maps(nodes: Tensor, size: Sequence[int]) -> Tensor:
-    """(B, N, C) -> (B, C, h, w)."""
+    """Turn nodes (B, N, C) into maps (B, C, h, w).
+
+    Example:
+        >>> to_maps(torch.randn(2, 35, 3), (5, 7)).shape
+        torch.Size([2, 3, 5, 7])
+    """
     return nodes.transpose(1, 2).unflatten(2, tuple(size))
 
 
 def unit_rows(rows: Tensor, valid: Tensor | None) -> Tensor:
-    """Rows over their length; 0 where not valid, which takes a node out of either graph."""
+    """L2-normalise rows, and set invalid rows to 0, which removes their nodes from both graphs.
+
+    Args:
+        rows: (B, N, C).
+        valid: (B, N) bool, or None if all rows are valid.
+
+    Example:
+        >>> rows = torch.tensor([[[3.0, 4.0], [1.0, 1.0]]])
+        >>> unit_rows(rows, valid=torch.tensor([[True, False]]))
+        tensor([[[0.6000, 0.8000],
+                 [0.0000, 0.0000]]])
+    """
     rows = rows / (rows.norm(dim=-1, keepdim=True) + EPS)
     return rows if valid is None else rows.masked_fill(~valid[..., None], 0.0)
 
@@ -75,24 +94,51 @@ def unit_rows(rows: Tensor, valid: Tensor | None) -> Tensor:
 def node_positions(
     count: int, side: int, align_corners: bool, grid: str, device: torch.device
 ) -> Tensor:
-    """(count,) int64, the pixel a node stands for along one side.
+    """Compute the pixel at which each node stands, along one side.
 
-    ``grid='aligned'``: the pixel that bilinear upsampling puts the node on. 'nearest': floor(i side / count), the released
-    code's, which drifts from it by up to a cell.
+    Args:
+        count: Number of nodes along the side.
+        side: Number of pixels along the side.
+        align_corners: ``align_corners`` of the bilinear upsampling of the logits.
+        grid: 'aligned' is the pixel at which bilinear upsampling puts the node. 'nearest' is
+            floor(i side / count), as in the released code, which is off by up to a cell.
+        device: Device of the result.
+
+    Returns:
+        (count,) int64.
+
+    Example:
+        >>> node_positions(5, 33, True, 'aligned', torch.device('cpu'))
+        tensor([ 0,  8, 16, 24, 32])
+        >>> node_positions(5, 33, True, 'nearest', torch.device('cpu'))
+        tensor([ 0,  6, 13, 19, 26])
     """
     index = torch.arange(count, device=device)
     if grid == 'nearest':
         return index * side // count
     if not align_corners or count == 1:
         return (2 * index + 1) * side // (2 * count)
-    # round half up, in integers
+    # rounds half up, in integers
     return (2 * index * (side - 1) + count - 1) // (2 * (count - 1))
 
 
 def at_nodes(
     maps: Tensor, size: Sequence[int], align_corners: bool = True, grid: str = 'aligned'
 ) -> Tensor:
-    """Labels or validity (B, H, W) at the nodes, (B, h, w)."""
+    """Pick the values of a map of pixels at the nodes.
+
+    Args:
+        maps: (B, H, W) labels or validity.
+        size: (h, w), number of nodes along each side.
+        align_corners, grid: See :func:`node_positions`.
+
+    Returns:
+        (B, h, w).
+
+    Example:
+        >>> at_nodes(torch.randint(3, (2, 33, 65)), (5, 9)).shape
+        torch.Size([2, 5, 9])
+    """
     rows, columns = (
         node_positions(count, side, align_corners, grid, maps.device)
         for count, side in zip(size, maps.shape[1:], strict=True)
@@ -101,12 +147,21 @@ def at_nodes(
 
 
 def pool(maps: Tensor, cells: int, valid: Tensor | None = None) -> Tensor:
-    """Mean over the valid ones of cells x cells positions, those of the last row and column over what is there; 0 where none is.
+    """Average maps over the valid positions of square cells.
+
+    Cells of the last row and column may be smaller. A cell without a valid position is 0.
 
     Args:
         maps: (B, C, h, w).
-        cells: Positions a side.
-        valid: (B, h, w) bool, or None: all.
+        cells: Positions along a cell's side.
+        valid: (B, h, w) bool, or None if all positions are valid.
+
+    Returns:
+        (B, C, ceil(h / cells), ceil(w / cells)).
+
+    Example:
+        >>> pool(torch.randn(2, 3, 5, 7), cells=2).shape
+        torch.Size([2, 3, 3, 4])
     """
     if cells == 1:
         return maps
@@ -118,7 +173,20 @@ def pool(maps: Tensor, cells: int, valid: Tensor | None = None) -> Tensor:
 
 
 def pool_valid(valid: Tensor | None, cells: int) -> Tensor | None:
-    """Which cells hold a valid position: (B, h, w) bool or None, like ``valid``."""
+    """Find the cells that hold a valid position.
+
+    Args:
+        valid: (B, h, w) bool, or None if all positions are valid.
+        cells: Positions along a cell's side.
+
+    Returns:
+        (B, ceil(h / cells), ceil(w / cells)) bool, or None if ``valid`` is None.
+
+    Example:
+        >>> valid = torch.tensor([[[True, False, False, False]]])
+        >>> pool_valid(valid, cells=2)
+        tensor([[[ True, False]]])
+    """
     if valid is None or cells == 1:
         return valid
     return F.max_pool2d(valid[:, None].float(), cells, ceil_mode=True)[:, 0] > 0
@@ -128,7 +196,7 @@ def pool_valid(valid: Tensor | None, cells: int) -> Tensor | None:
 
 
 class _Propagation(torch.autograd.Function):
-    """A constant symmetric operator on rows: its transpose is itself."""
+    """Apply a constant symmetric operator to rows; the backward pass applies it to the gradient."""
 
     @staticmethod
     def forward(ctx, rows: Tensor, operator: Callable[[Tensor], Tensor]) -> Tensor:
@@ -142,12 +210,19 @@ class _Propagation(torch.autograd.Function):
 
 
 class SemanticGraph:
-    """The semantic-level graph of B images, as lists of neighbours.
+    """Semantic-level graph of B images, as lists of neighbours; a call multiplies by A^.
 
     Args:
         features: (B, N, D); no gradient flows into them.
-        top_k: Neighbours of a node besides itself.
-        valid: (B, N) bool or None.
+        top_k: Number of neighbours of a node besides itself (20).
+        valid: (B, N) bool, or None if all nodes are valid.
+
+    Example:
+        >>> features, logits = torch.randn(2, 35, 8), torch.randn(2, 35, 3, requires_grad=True)
+        >>> graph = SemanticGraph(features, top_k=5)
+        >>> graph(logits).sum().backward()
+        >>> graph.columns.shape, logits.grad.shape  # six neighbours with the node itself
+        (torch.Size([70, 6]), torch.Size([2, 35, 3]))
     """
 
     @torch.no_grad()
@@ -155,7 +230,7 @@ class SemanticGraph:
         images, nodes, _ = features.shape
         unit = unit_rows(features, valid)
         self.values, self.columns = nearest_nodes(unit, min(top_k + 1, nodes))
-        # the lists of T^T: who has me as a neighbour
+        # lists of T^T: the nodes that have this node as a neighbour
         first = torch.arange(images, device=features.device)[:, None, None] * nodes
         self.columns = (self.columns + first).flatten(0, 1)  # (B N, k)
         self.values = self.values.flatten(0, 1)
@@ -170,7 +245,7 @@ class SemanticGraph:
         self._scale = self.degrees.rsqrt()
 
     def _adjacency(self, rows: Tensor) -> Tensor:
-        """A rows = T rows + T^T rows, without an (N, k, C) tensor."""
+        """Compute A rows = T rows + T^T rows, without an (N, k, C) tensor."""
         out = F.embedding_bag(self.columns, rows, per_sample_weights=self.values, mode='sum')
         back = self.values.flatten()[self._order]
         return out + F.embedding_bag(
@@ -182,20 +257,28 @@ class SemanticGraph:
         return (self._scale * self._adjacency(self._scale * flat)).view(rows.shape)
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """A^ rows, (B, N, C) -> (B, N, C)."""
+        """Compute A^ rows for (B, N, C) rows."""
         return _Propagation.apply(rows, self._normalized)
 
 
 def nearest_nodes(unit: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The ``count`` largest max(0, u_i . u_j) of each row i, itself first where it ties, then by position.
+    """Find the neighbours of each node, the largest max(0, u_i . u_j) of each row i.
+
+    The node itself comes first. Ties go to the lower position.
 
     Args:
         unit: (B, N, D), rows of length 1 or 0.
-        count: At most N.
+        count: Number of neighbours with the node itself, at most N.
 
     Returns:
-        values: (B, N, count), from the largest on, but the node itself comes first.
-        columns: (B, N, count) int64.
+        values: (B, N, count) similarities, the node itself first, then from the largest on.
+        columns: (B, N, count) int64, positions of the neighbours.
+
+    Example:
+        >>> unit = F.normalize(torch.randn(2, 35, 8), dim=2)
+        >>> values, columns = nearest_nodes(unit, count=6)
+        >>> values.shape, columns[0, :4, 0].tolist()
+        (torch.Size([2, 35, 6]), [0, 1, 2, 3])
     """
     images, nodes, _ = unit.shape
     chunk = max(1, min(nodes, SCORES // nodes))
@@ -207,8 +290,8 @@ def nearest_nodes(unit: Tensor, count: int) -> tuple[Tensor, Tensor]:
         for start in range(0, nodes, chunk):
             part = rows[start : start + chunk]
             similarity = (part @ rows.T).relu_()
-            # Floats that are not negative sort like their bits; below the bits, the position. The key makes the choice
-            # the same on every device, which topk leaves open where values tie.
+            # Floats that are not negative sort like their bits. Below the bits stands the
+            # position. So ties have the same result on every device, which topk leaves open.
             keys = similarity.float().view(torch.int32).long()
             keys = keys.bitwise_left_shift_(32).bitwise_or_(backwards)
             keys.diagonal(start).fill_(torch.iinfo(torch.int64).max)
@@ -219,12 +302,18 @@ def nearest_nodes(unit: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 class ClassGraph:
-    """The class-level graph of B images, as a product of two matrices a class.
+    """Class-level graph of B images, as two matrices per class; a call multiplies by W^.
 
     Args:
-        logits: (B, N, K) corrected ones; no gradient flows into them.
-        gate: (B, N) int64 in [0, K): only nodes of one gate are joined.
-        valid: (B, N) bool or None.
+        logits: (B, N, K) corrected logits; no gradient flows into them.
+        gate: (B, N) int64 in [0, K); only nodes of the same gate are joined.
+        valid: (B, N) bool, or None if all nodes are valid.
+
+    Example:
+        >>> logits, features = torch.randn(2, 35, 3), torch.randn(2, 35, 8)
+        >>> graph = ClassGraph(logits, gate=logits.argmax(dim=2))
+        >>> graph(features).shape
+        torch.Size([2, 35, 8])
     """
 
     @torch.no_grad()
@@ -244,14 +333,14 @@ class ClassGraph:
         step = max(1, COLUMNS // classes)
         out = torch.zeros_like(scaled)
         for first in range(0, classes, step):
-            some = torch.arange(first, min(first + step, classes), device=rows.device)
-            own = self.gate[..., None] == some  # (B, N, G)
-            blocks = (own[..., None] * self.rows[:, :, None]).flatten(2)  # (B, N, G K)
+            group = torch.arange(first, min(first + step, classes), device=rows.device)
+            member = self.gate[..., None] == group  # (B, N, G)
+            blocks = (member[..., None] * self.rows[:, :, None]).flatten(2)  # (B, N, G K)
             out += blocks @ (blocks.transpose(1, 2) @ scaled)
         return self._scale * out
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """W^ rows, (B, N, D) -> (B, N, D)."""
+        """Compute W^ rows for (B, N, D) rows."""
         return _Propagation.apply(rows, self._normalized)
 
 
@@ -259,42 +348,54 @@ class ClassGraph:
 
 
 class Level(NamedTuple):
-    """Logits and features after a round; level 0 is what the network said."""
+    """Logits and features after a round; level 0 holds the network's outputs."""
 
     logits: Tensor
     """(B, K, h, w)."""
     features: Tensor | None
-    """(B, D, h, w); None where nobody asked."""
+    """(B, D, h, w), or None if they were not needed."""
 
 
 def sure_nodes(logits: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
-    """Which nodes are sure of themselves, and their classes.
+    """Find the confident nodes, and predict the class of each node.
 
     Args:
         logits: (B, N, K).
-        thresholds: (K,) eta.
+        thresholds: (K,) eta, the probability from which a prediction is confident.
 
     Returns:
-        (B, N) bool and (B, N) int64.
+        (B, N) bool, confident nodes, and (B, N) int64, classes.
+
+    Example:
+        >>> confident, classes = sure_nodes(torch.randn(2, 35, 3), torch.tensor([0.0, 0.9, 1.1]))
+        >>> confident[classes == 0].all().item(), confident[classes == 2].any().item()
+        (True, False)
     """
     confidence, classes = logits.softmax(dim=2).max(dim=2)
     return confidence >= thresholds[classes], classes
 
 
 class GraphRound(nn.Module):
-    """One round: logits over the semantic-level graph, then features over the class-level graph.
+    """Correct logits on the semantic-level graph, then smooth features on the class-level graph.
+
+    A subclass may set :attr:`class_layer` (g_c) and :attr:`feature_layer` (g_f). Both are the
+    identity here, so there is no parameter.
 
     Args:
-        top_k: Neighbours of a node besides itself.
-        blend_reliable: Share of the neighbours' logits where a node is sure of itself.
-        blend_unreliable: Share where it is not.
-        clg_gate: Which classes gate the class-level graph: 'input', the round's own (the released code's), or 'refined',
-            those of the corrected logits.
-
-    Without :attr:`class_layer` and :attr:`feature_layer`, which a subclass or a head may set, there is no parameter.
+        top_k: Number of neighbours of a node besides itself (20).
+        blend_reliable: Share of the neighbours' logits at confident nodes (0.2).
+        blend_unreliable: Share of the neighbours' logits at the other nodes (0.8).
+        clg_gate: Classes that gate the class-level graph: 'input', those of the round's input (the
+            released code), or 'refined', those of the corrected logits.
 
     Raises:
-        SetupError: A value out of range.
+        SetupError: If a value is out of range.
+
+    Example:
+        >>> level = Level(torch.randn(2, 3, 5, 7), torch.randn(2, 8, 5, 7))
+        >>> corrected = GraphRound(top_k=5)(level, thresholds=torch.full((3,), 0.95))
+        >>> corrected.logits.shape, corrected.features.shape
+        (torch.Size([2, 3, 5, 7]), torch.Size([2, 8, 5, 7]))
     """
 
     def __init__(
@@ -309,7 +410,8 @@ class GraphRound(nn.Module):
             raise SetupError(f'graph.top_k={top_k}: expected a number of neighbours >= 0')
         if not (0 <= blend_reliable <= 1 and 0 <= blend_unreliable <= 1):
             raise SetupError(
-                f'graph: blend_reliable={blend_reliable}, blend_unreliable={blend_unreliable}; expected shares in [0, 1]'
+                f'graph: blend_reliable={blend_reliable}, blend_unreliable={blend_unreliable}; '
+                'expected numbers in [0, 1]'
             )
         if clg_gate not in GATES:
             raise SetupError(f"graph.clg_gate='{clg_gate}': expected one of {GATES}")
@@ -326,23 +428,24 @@ class GraphRound(nn.Module):
         valid: Tensor | None = None,
         features: bool = True,
     ) -> Level:
-        """The next level.
+        """Compute the next level.
 
         Args:
-            level: Logits and features of one resolution.
+            level: Logits and features of the same resolution.
             thresholds: (K,) eta.
-            valid: (B, h, w) bool; False nodes have no edges and keep what they have.
-            features: Whether anybody wants the smoothed features.
+            valid: (B, h, w) bool, or None. Invalid nodes have no edges and keep their logits and
+                features.
+            features: Whether the smoothed features are needed.
         """
         size = level.logits.shape[2:]
         if valid is not None:
             valid = valid.flatten(1)
         with exact(level.logits.device):
             logits, old = to_nodes(level.logits), to_nodes(level.features)
-            sure, classes = sure_nodes(logits, thresholds)
+            confident, classes = sure_nodes(logits, thresholds)
             spread = keep_invalid(SemanticGraph(old, self.top_k, valid)(logits), logits, valid)
             more = self.blend_reliable - self.blend_unreliable
-            share = self.blend_unreliable + more * sure[..., None].to(logits.dtype)
+            share = self.blend_unreliable + more * confident[..., None].to(logits.dtype)
             blended = logits.lerp(spread, share)
         refined = self.class_layer(to_maps(blended, size))
         if not features:
@@ -355,7 +458,17 @@ class GraphRound(nn.Module):
 
 
 def keep_invalid(new: Tensor, old: Tensor, valid: Tensor | None) -> Tensor:
-    """``new`` at valid nodes, ``old`` at the others."""
+    """Take ``new`` at valid nodes and ``old`` at the others.
+
+    Args:
+        new, old: (B, N, C).
+        valid: (B, N) bool, or None if all nodes are valid.
+
+    Example:
+        >>> valid = torch.tensor([[True, False]])
+        >>> keep_invalid(torch.ones(1, 2, 1), torch.zeros(1, 2, 1), valid).flatten()
+        tensor([1., 0.])
+    """
     return new if valid is None else torch.where(valid[..., None], new, old)
 
 
@@ -366,17 +479,26 @@ def run_rounds(
     valid: Tensor | None = None,
     last_features: bool = True,
 ) -> list[Level]:
-    """Levels 0..K: every round begins with what the one before it said.
+    """Run several rounds, each on the level before it.
 
     Args:
-        rounds: K rounds.
-        first: Level 0.
+        rounds: The rounds (2).
+        first: Level 0, the network's outputs.
         thresholds: (K,) eta, the same for all rounds.
-        valid: (B, h, w) bool or None.
-        last_features: Whether anybody wants the features of the last level.
+        valid: (B, h, w) bool, or None if all nodes are valid.
+        last_features: Whether the features of the last level are needed.
+
+    Returns:
+        All levels, level 0 first.
+
+    Example:
+        >>> first = Level(torch.randn(2, 3, 5, 7), torch.randn(2, 8, 5, 7))
+        >>> levels = run_rounds([GraphRound(), GraphRound()], first, torch.full((3,), 0.95))
+        >>> len(levels), levels[-1].logits.shape
+        (3, torch.Size([2, 3, 5, 7]))
     """
     levels = [first]
-    for index, one in enumerate(rounds):
-        wanted = last_features or index + 1 < len(rounds)
-        levels.append(one(levels[-1], thresholds, valid, wanted))
+    for index, graph_round in enumerate(rounds):
+        needed = last_features or index + 1 < len(rounds)
+        levels.append(graph_round(levels[-1], thresholds, valid, needed))
     return levels

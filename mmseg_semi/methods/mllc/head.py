@@ -1,7 +1,9 @@
-"""MLLC's heads (arXiv 2404.02065): a classifier, an embedding, and the trained layers of K rounds of label correction.
+"""MLLC's heads: a classifier, an embedding, and the trained layers of label correction.
 
-``MLLCHead`` is DeepLabV2's, as released; ``MLLCPlusHead`` DeepLabV3+'s, which the paper evaluates and the authors did not
-release. What is deployed is the classifier alone: ``forward`` runs neither embedding nor graphs.
+H. Xiao et al., IEEE Trans. Multimedia 26 (2024), https://arxiv.org/abs/2404.02065; behaviour
+checked against the authors' released training script. ``MLLCHead`` is the released head, built on
+DeepLabV2's. ``MLLCPlusHead`` is built on DeepLabV3+'s, which the paper evaluates and the authors
+did not release. Only the classifier is deployed: ``forward`` runs neither embedding nor graphs.
 """
 
 from collections.abc import Sequence
@@ -21,15 +23,25 @@ CLASS_LAYERS = ('factored', 'identity')
 
 
 class TrainedRound(GraphRound):
-    """A round with its two trained layers.
+    """A round of label correction with its two trained layers.
 
     Args:
-        num_classes: K.
-        channels: D.
-        class_layer: 'factored', two 1x1 convolutions without activation, N(0, 0.01^2) (the released code): the corrected
-            logits begin almost uniform, and nothing is learned from pseudo-labels before they are not; 'identity', one
-            that begins as the identity.
-        kwargs: See :class:`~mmseg_semi.methods.mllc.graphs.GraphRound`.
+        num_classes: Number of classes K.
+        channels: Channels D of the features (256).
+        class_layer: 'factored' is two 1x1 convolutions without activation that start from
+            N(0, 0.01^2), as in the released code. The corrected logits are then almost uniform at
+            first, and pseudo-labels count only once they are not. 'identity' is one 1x1 convolution
+            that starts as the identity.
+        kwargs: Arguments of :class:`~mmseg_semi.methods.mllc.graphs.GraphRound`.
+
+    Raises:
+        SetupError: If a value is out of range.
+
+    Example:
+        >>> graph_round = TrainedRound(num_classes=3, channels=8, top_k=5)
+        >>> level = Level(torch.randn(2, 3, 5, 7), torch.randn(2, 8, 5, 7))
+        >>> graph_round(level, thresholds=torch.full((3,), 0.95)).features.shape
+        torch.Size([2, 8, 5, 7])
     """
 
     def __init__(
@@ -49,6 +61,7 @@ class TrainedRound(GraphRound):
         )
 
     def init_values(self) -> None:
+        """Initialise as the authors do; MMEngine would call a method named ``init_weights``."""
         layers = [layer for layer in self.modules() if isinstance(layer, nn.Conv2d)]
         init_convolutions(self, zero_bias=layers)
         if self.identity:
@@ -56,7 +69,7 @@ class TrainedRound(GraphRound):
 
 
 class _GraphHead:
-    """What both heads share: the rounds, and the levels they give."""
+    """Base of both heads: the rounds, and their levels."""
 
     def _build_graphs(
         self,
@@ -69,15 +82,18 @@ class _GraphHead:
         if embedding_channels < 0 or rounds < 0 or graph_pool < 1:
             raise SetupError(
                 f'{type(self).__name__}: embedding_channels={embedding_channels}, rounds={rounds}, '
-                f'graph_pool={graph_pool}; expected embedding_channels >= 0, rounds >= 0 and graph_pool >= 1'
+                f'graph_pool={graph_pool}; expected embedding_channels >= 0, rounds >= 0 and '
+                'graph_pool >= 1'
             )
         if rounds and not embedding_channels:
             raise SetupError(
-                f'{type(self).__name__}: rounds={rounds} need an embedding: set embedding_channels, for instance 256'
+                f'{type(self).__name__}: rounds={rounds} need an embedding: set '
+                'embedding_channels, for instance to 256'
             )
         self.embedding_channels = embedding_channels
         self.graph_pool = graph_pool
-        # without taking random numbers from what is deployed: runs of one seed start from the same network whatever K is
+        # the global generator stays as it was, so runs of one seed start from the same deployed
+        # network whatever the number of rounds
         with torch.random.fork_rng(devices=[]):
             if embedding_channels:
                 self._build_embedding()
@@ -87,7 +103,7 @@ class _GraphHead:
             )
 
     def _build_embedding(self) -> None:
-        """Each head's own."""
+        """Build the embedding's layers."""
         raise NotImplementedError
 
     def init_weights(self) -> None:
@@ -95,11 +111,11 @@ class _GraphHead:
         with torch.random.fork_rng(devices=[]):
             if self.embedding_channels:
                 self._init_embedding()
-            for one in self.rounds:
-                one.init_values()
+            for graph_round in self.rounds:
+                graph_round.init_values()
 
     def _init_embedding(self) -> None:
-        """torch's default."""
+        """Keep torch's default weights."""
 
     def levels(
         self,
@@ -109,14 +125,19 @@ class _GraphHead:
         valid: Tensor | None = None,
         last_features: bool = True,
     ) -> list[Level]:
-        """Levels 0..K; level 0 has the logits at their own resolution, the others at that of the graphs.
+        """Run the rounds of label correction.
 
         Args:
-            logits: (N, K, h, w) of ``finish``.
-            embedding: (N, D, h, w) of ``finish``.
+            logits: (N, K, h, w), from ``finish``.
+            embedding: (N, D, h, w), from ``finish``, or None.
             thresholds: (K,) eta.
-            valid: (N, h, w) bool, which positions of the maps take part, or None: all. A node is the mean of those in its cell.
-            last_features: Whether anybody wants the features of the last level.
+            valid: (N, h, w) bool, valid positions of the maps, or None if all are valid. A node is
+                the mean of the valid positions in its cell.
+            last_features: Whether the features of the last level are needed.
+
+        Returns:
+            Level 0 with ``logits`` at their resolution, then a level per round at the resolution
+            of the graphs. Without an embedding there is level 0 alone.
         """
         if embedding is None:
             return [Level(logits, None)]
@@ -129,19 +150,27 @@ class _GraphHead:
 
 @MODELS.register_module()
 class MLLCHead(_GraphHead, DeepLabV2Head):
-    """:class:`DeepLabV2Head` with an embedding head of the same structure and the layers of the graph rounds.
+    """:class:`DeepLabV2Head` with an embedding of the same structure and the layers of the rounds.
 
     Args:
-        embedding_channels: Width D of the embedding (256); 0, the default, builds neither it nor rounds, so that the head
-            alone in a plain ``EncoderDecoder`` has no parameter that its loss does not reach.
-        rounds: K (2).
-        graph_pool: Cells of this many positions a side are one node.
+        embedding_channels: Channels D of the embedding (256). 0, the default, builds no embedding,
+            because a plain ``EncoderDecoder`` has no loss that reaches it.
+        rounds: Number of rounds (2; default 0).
+        graph_pool: Positions along the side of a node's cell (1).
         class_layer: See :class:`TrainedRound`.
-        graph: Keyword arguments of :class:`~mmseg_semi.methods.mllc.graphs.GraphRound`.
-        kwargs: See :class:`DeepLabV2Head`.
+        graph: Arguments of :class:`~mmseg_semi.methods.mllc.graphs.GraphRound`.
+        kwargs: Arguments of :class:`DeepLabV2Head`.
 
     Raises:
-        SetupError: Rounds without an embedding; a value out of range.
+        SetupError: If there are rounds without an embedding, or a value is out of range.
+
+    Example:
+        >>> sizes = dict(in_channels=32, channels=16, num_classes=3, in_index=0, groups=4)
+        >>> head = MLLCHead(**sizes, embedding_channels=8, rounds=2)
+        >>> output = head.finish(head.lift(head.embed([torch.randn(2, 32, 5, 7)])))
+        >>> levels = head.levels(output.logits, output.embedding, torch.full((3,), 0.95))
+        >>> len(levels), levels[-1].logits.shape, levels[-1].features.shape
+        (3, torch.Size([2, 3, 5, 7]), torch.Size([2, 8, 5, 7]))
     """
 
     def __init__(
@@ -168,7 +197,7 @@ class MLLCHead(_GraphHead, DeepLabV2Head):
         init_convolutions(self.conv_embedding)
 
     def finish(self, lifted: Tensor, branches: tuple[int, int] | None = None) -> HeadOutput:
-        """Features, logits, and the embedding F, which is not normalised."""
+        """Map u to features, logits and the embedding F, which is not normalised."""
         output = super().finish(lifted)
         if not self.embedding_channels:
             return output
@@ -178,21 +207,31 @@ class MLLCHead(_GraphHead, DeepLabV2Head):
 
 @MODELS.register_module()
 class MLLCPlusHead(_GraphHead, DeepLabV3PlusHead):
-    """:class:`DeepLabV3PlusHead` with a 1x1 embedding of the decoder's features and the layers of the graph rounds.
+    """:class:`DeepLabV3PlusHead` with a 1x1 embedding of its features and the layers of the rounds.
 
-    The authors' network is unpublished; graphs at stride 8 follow from its size. Logits and embedding are averaged over
-    cells of ``graph_pool`` positions a side, and the corrected logits upsampled for the losses.
+    The authors did not release their network. Maps at stride 4 would have four times the nodes of
+    MLLCHead's, so the graphs stand at stride 8: logits and embedding are averaged over cells, and
+    the corrected logits are upsampled for the losses.
 
     Args:
-        embedding_channels: Width D of the embedding; 0, the default, builds neither it nor rounds.
-        rounds: K (2).
-        graph_pool: 2 makes nodes at stride 8 of maps at stride 4.
+        embedding_channels: Channels D of the embedding (256). 0, the default, builds no embedding,
+            because a plain ``EncoderDecoder`` has no loss that reaches it.
+        rounds: Number of rounds (2; default 0).
+        graph_pool: Positions along the side of a node's cell (2: nodes at stride 8).
         class_layer: See :class:`TrainedRound`.
-        graph: Keyword arguments of :class:`~mmseg_semi.methods.mllc.graphs.GraphRound`.
-        kwargs: See :class:`DeepLabV3PlusHead`.
+        graph: Arguments of :class:`~mmseg_semi.methods.mllc.graphs.GraphRound`.
+        kwargs: Arguments of :class:`DeepLabV3PlusHead`.
 
     Raises:
-        SetupError: Rounds without an embedding; a value out of range.
+        SetupError: If there are rounds without an embedding, or a value is out of range.
+
+    Example:
+        >>> sizes = dict(in_channels=(8, 32), channels=16, num_classes=3, in_index=(0, 1))
+        >>> head = MLLCPlusHead(**sizes, embedding_channels=8, rounds=2)
+        >>> fused = head.embed([torch.randn(2, 8, 16, 16), torch.randn(2, 32, 4, 4)])
+        >>> _, logits, embedding = head.finish(head.lift(fused))
+        >>> [level.logits.shape[2] for level in head.levels(logits, embedding, torch.ones(3))]
+        [16, 8, 8]
     """
 
     def __init__(
@@ -212,12 +251,12 @@ class MLLCPlusHead(_GraphHead, DeepLabV3PlusHead):
         self.conv_embedding = nn.Conv2d(self.channels, self.embedding_channels, 1)
 
     def finish(self, lifted: Tensor, branches: tuple[int, int] | None = None) -> HeadOutput:
-        """Features, logits, and the embedding F, which is not normalised."""
+        """Map u to features, logits and the embedding F, which is not normalised."""
         output = super().finish(lifted, branches)
         if not self.embedding_channels:
             return output
         return output._replace(embedding=self.conv_embedding(output.features))
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Backbone outputs -> (N, K, h, w) logits, without the embedding."""
+        """Map backbone outputs to logits, (N, K, h, w), without the embedding."""
         return self.cls_seg(self.features(self.lift(self.embed(inputs))))

@@ -1,4 +1,14 @@
-"""MLLC's two contrasts of node features (arXiv 2404.02065): with class prototypes, and within an image."""
+"""MLLC's two contrasts of node features: with class prototypes, and within an image.
+
+H. Xiao et al., IEEE Trans. Multimedia 26 (2024), https://arxiv.org/abs/2404.02065; behaviour
+checked against the authors' released training script. With features F, labels l and the prototype
+Z_c of class c::
+
+    inter = mean_i  -ln softmax_c( scale cos(F_i, Z_c) )[l_i]
+    intra = mean_ij BCE( clamp(cos(F_i, F_j)), [l_i = l_j] )
+
+Shapes: B images, K classes, D channels of the features.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -7,32 +17,39 @@ from torch import Tensor
 from mmseg_semi.labels import IGNORE
 
 SCORES = 1 << 22
-"""Pairs computed at a time (16 MiB)."""
+"""Number of pairs that are computed at one time (16 MiB)."""
 LOWEST, HIGHEST = 1e-10, 1 - 1e-7
-"""Ends that similarities are clamped to."""
+"""Limits to which similarities are clamped."""
 NEVER = -1e4
-"""Score of a class that takes no part; exp of it is 0 in float32."""
+"""Logit of a class that stays out of the softmax; its exponential is 0 in float32."""
 
 
 def class_prototype_contrast(
     features: Tensor, labels: Tensor, prototypes: Tensor, seen: Tensor, scale: float = 10.0
 ) -> Tensor:
-    """Mean over all nodes of -log softmax_c(scale cos(F_i, Z_c))[l_i].
+    """Pull the features of nodes to the prototype of their class, away from the other prototypes.
 
-    Void nodes, and nodes of classes without a prototype, contribute 0 but count in the mean.
+    Ignored nodes, and nodes of classes without a prototype, contribute 0 but count in the mean.
 
     Args:
-        features: (B, D, h, w).
+        features: (B, D, h, w) features F of any length.
         labels: (B, h, w) int64 in [0, K) or IGNORE.
-        prototypes: (K, D), of any length.
-        seen: (K,) bool; classes that are not stay out of the softmax.
-        scale: 1 / temperature.
+        prototypes: (K, D) prototypes Z of any length.
+        seen: (K,) bool, classes that have a prototype; the others stay out of the softmax.
+        scale: Inverse of the temperature (10).
 
     Returns:
         0-dim, at least float32, with a graph.
+
+    Example:
+        >>> labels = torch.randint(3, (2, 5, 7))
+        >>> prototypes = torch.eye(3, 8)
+        >>> features = prototypes[labels].movedim(3, 1)  # each node at its prototype
+        >>> class_prototype_contrast(features, labels, prototypes, torch.ones(3).bool()) < 1e-3
+        tensor(True)
     """
     with torch.autocast(features.device.type, enabled=False):
-        # what stands at void nodes reaches neither value nor gradient
+        # features of ignored nodes, even NaN, must reach neither value nor gradient
         features = features.to(torch.promote_types(features.dtype, torch.float32))
         features = features.masked_fill((labels == IGNORE)[:, None], 0.0)
         unit = F.normalize(features, dim=1)
@@ -45,9 +62,9 @@ def class_prototype_contrast(
 
 
 class _PairwiseEntropy(torch.autograd.Function):
-    """Sum of BCE(clamp(cos), same class) over the pairs of valid nodes; its gradient is found on the way.
+    """Sum BCE(clamp(cos), same class) over pairs; the forward pass computes the gradient, too.
 
-    No (N, N) tensor is kept: the gradient with respect to the unit rows is one of their size, and pairs are symmetric.
+    No (N, N) tensor is kept: the gradient has the size of the unit rows, and pairs are symmetric.
     """
 
     @staticmethod
@@ -57,15 +74,16 @@ class _PairwiseEntropy(torch.autograd.Function):
         gradient = torch.empty_like(unit)
         total = unit.new_zeros(())
         for image in range(len(unit)):
-            rows, own = unit[image], labels[image]
-            # void is of no class, its rows are 0: such pairs cost log 1, and have no slope for they are clamped
-            others = own.masked_fill(own == IGNORE, -1)
+            rows, classes = unit[image], labels[image]
+            # Ignored nodes have rows of 0 and differ from every class. So their pairs cost log 1,
+            # and have no slope because they are clamped.
+            others = classes.masked_fill(classes == IGNORE, -1)
             for start in range(0, nodes, chunk):
                 cosine = rows[start : start + chunk] @ rows.T
                 similarity = cosine.clamp(LOWEST, HIGHEST)
                 clamped = similarity != cosine
-                same = own[start : start + chunk, None] == others
-                # of one class: -log s, slope -1/s; of two: -log(1 - s), slope 1/(1 - s)
+                same = classes[start : start + chunk, None] == others
+                # the same class: -log s, slope -1/s; two classes: -log(1 - s), slope 1/(1 - s)
                 signed = torch.where(same, -similarity, 1 - similarity)
                 total -= signed.abs().log_().sum()
                 slope = signed.reciprocal_().masked_fill_(clamped, 0.0)
@@ -81,23 +99,31 @@ class _PairwiseEntropy(torch.autograd.Function):
 
 
 def pairwise_contrast(features: Tensor, labels: Tensor) -> Tensor:
-    """Mean over an image's pairs of nodes of BCE(clamp(cos(F_i, F_j), 1e-10, 1 - 1e-7), [l_i = l_j]).
+    """Pull the features of one class together and push those of two classes apart, in each image.
 
-    The released code, in which this term is switched off, clamps to 1, where the slope of the logarithm is infinite, and
-    takes void for a class of its own; here void nodes make no pairs. Pairs with a cosine below 0 cost, but move nothing.
+    The loss is the mean over an image's pairs of BCE(clamp(cos(F_i, F_j), 1e-10, 1 - 1e-7),
+    [l_i = l_j]). Pairs with a cosine below 0 have a loss but no gradient. The released code turns
+    this term off. It clamps to 1, where the slope of the logarithm is infinite, and makes a class
+    of the ignored nodes; here ignored nodes are in no pair.
 
     Args:
-        features: (B, D, h, w).
-        labels: (B, h, w) int64, IGNORE where void.
+        features: (B, D, h, w) features F of any length.
+        labels: (B, h, w) int64, classes or IGNORE.
 
     Returns:
-        0-dim, at least float32, with a graph; 0 where nothing is labelled.
+        0-dim, at least float32, with a graph; 0 if every node is ignored.
+
+    Example:
+        >>> labels = torch.randint(3, (2, 5, 7))
+        >>> features = torch.eye(3, 8)[labels].movedim(3, 1)  # a direction per class
+        >>> pairwise_contrast(features, labels) < 1e-6
+        tensor(True)
     """
     with torch.autocast(features.device.type, enabled=False):
         rows = features.to(torch.promote_types(features.dtype, torch.float32))
         rows = rows.flatten(2).transpose(1, 2)
         labels = labels.flatten(1)
-        void = labels == IGNORE
-        unit = F.normalize(rows.masked_fill(void[..., None], 0.0), dim=2)
-        pairs = (~void).sum(dim=1).square().sum()
+        ignored = labels == IGNORE
+        unit = F.normalize(rows.masked_fill(ignored[..., None], 0.0), dim=2)
+        pairs = (~ignored).sum(dim=1).square().sum()
         return _PairwiseEntropy.apply(unit, labels) / pairs.clamp(min=1)

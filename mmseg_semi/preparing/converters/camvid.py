@@ -28,7 +28,7 @@ from mmseg_semi.preparing.archives import Archive, where_to_get
 from mmseg_semi.preparing.conversion import Plan
 from mmseg_semi.preparing.image_files import check_classes, decode, place, write_labels
 from mmseg_semi.preparing.jobs import Job
-from mmseg_semi.runtime.launch import tool
+from mmseg_semi.runtime.commands import tool
 
 ARCHIVES = (
     Archive(

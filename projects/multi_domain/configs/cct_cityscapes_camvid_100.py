@@ -3,14 +3,8 @@ _base_ = './cct_cityscapes_camvid_50.py'
 train_dataloader = dict(
     dataset=dict(
         domains=dict(
-            cityscapes=dict(
-                labeled=dict(ann_file='data/splits/cityscapes/100/labeled.txt'),
-                unlabeled=dict(ann_file='data/splits/cityscapes/100/unlabeled.txt'),
-            ),
-            camvid=dict(
-                labeled=dict(ann_file='projects/multi_domain/splits/camvid/100/labeled.txt'),
-                unlabeled=dict(ann_file='projects/multi_domain/splits/camvid/100/unlabeled.txt'),
-            ),
+            cityscapes=dict(split='cityscapes 100'),
+            camvid=dict(split='projects/multi_domain/splits/camvid/100'),
         )
     )
 )

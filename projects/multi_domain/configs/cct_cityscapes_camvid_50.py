@@ -19,13 +19,7 @@ globals().update(
                     ),
                 ],
             ),
-            train_dataloader=dict(
-                dataset=dict(
-                    protocol=None,
-                    labeled=dict(ann_file='data/splits/cityscapes/50/labeled.txt'),
-                    unlabeled=dict(ann_file='data/splits/cityscapes/50/unlabeled.txt'),
-                )
-            ),
+            train_dataloader=dict(dataset=dict(split='cityscapes 50')),
         ),
         domain(
             'camvid',
@@ -42,12 +36,7 @@ globals().update(
                     ),
                 ],
             ),
-            train_dataloader=dict(
-                dataset=dict(
-                    labeled=dict(ann_file='projects/multi_domain/splits/camvid/50/labeled.txt'),
-                    unlabeled=dict(ann_file='projects/multi_domain/splits/camvid/50/unlabeled.txt'),
-                )
-            ),
+            train_dataloader=dict(dataset=dict(split='projects/multi_domain/splits/camvid/50')),
         ),
         # CCT's encoder ends behind the pyramid pooling
         share=('backbone', 'decode_head.psp_modules', 'decode_head.bottleneck'),

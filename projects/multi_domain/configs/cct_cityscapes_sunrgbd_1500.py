@@ -19,13 +19,7 @@ globals().update(
                     ),
                 ],
             ),
-            train_dataloader=dict(
-                dataset=dict(
-                    protocol=None,
-                    labeled=dict(ann_file='data/splits/cityscapes/1500/labeled.txt'),
-                    unlabeled=dict(ann_file='data/splits/cityscapes/1500/unlabeled.txt'),
-                )
-            ),
+            train_dataloader=dict(dataset=dict(split='cityscapes 1500')),
         ),
         domain('sunrgbd', 'projects/multi_domain/configs/single/cct_sunrgbd.py'),
         # CCT's encoder ends behind the pyramid pooling

@@ -10,13 +10,7 @@ globals().update(
             model=dict(
                 iters_per_epoch=500,
             ),
-            train_dataloader=dict(
-                dataset=dict(
-                    protocol=None,
-                    labeled=dict(ann_file='data/splits/cityscapes/50/labeled.txt'),
-                    unlabeled=dict(ann_file='data/splits/cityscapes/50/unlabeled.txt'),
-                )
-            ),
+            train_dataloader=dict(dataset=dict(split='cityscapes 50')),
         ),
         domain(
             'camvid',
@@ -24,12 +18,7 @@ globals().update(
             model=dict(
                 iters_per_epoch=500,
             ),
-            train_dataloader=dict(
-                dataset=dict(
-                    labeled=dict(ann_file='projects/multi_domain/splits/camvid/50/labeled.txt'),
-                    unlabeled=dict(ann_file='projects/multi_domain/splits/camvid/50/unlabeled.txt'),
-                )
-            ),
+            train_dataloader=dict(dataset=dict(split='projects/multi_domain/splits/camvid/50')),
         ),
     )
 )

@@ -10,13 +10,7 @@ globals().update(
             model=dict(
                 iters_per_epoch=500,
             ),
-            train_dataloader=dict(
-                dataset=dict(
-                    protocol=None,
-                    labeled=dict(ann_file='data/splits/cityscapes/1500/labeled.txt'),
-                    unlabeled=dict(ann_file='data/splits/cityscapes/1500/unlabeled.txt'),
-                )
-            ),
+            train_dataloader=dict(dataset=dict(split='cityscapes 1500')),
         ),
         domain('sunrgbd', 'projects/multi_domain/configs/single/fixmatch_sunrgbd.py'),
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 try:
-    from mmseg_semi.runtime import launch
+    from mmseg_semi.cli.common import tool
 except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
     sys.exit(f'error: {error}')
 
@@ -95,7 +95,7 @@ def of_demo(data: Path, out: Path) -> dict:
     return table
 
 
-@launch.tool
+@tool
 def main() -> None:
     args = parse_args()
     if args.source == 'masks':

@@ -20,7 +20,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 try:
-    from mmseg_semi.runtime import launch, stack
+    from mmseg_semi.cli.common import add_options_argument, tool
+    from mmseg_semi.runtime import configs, stack
 except ValueError as error:  # none or both of the distributions of mmsegmentation are installed
     sys.exit(f'error: {error}')
 
@@ -55,8 +56,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--crf', help='refinement; default that of the config')
     parser.add_argument('--jobs', type=int, default=1, help='number of processes')
     parser.add_argument('--overwrite', action='store_true', help='make all masks anew')
-    parser.add_argument('--only-score', action='store_true', help='make no mask')
-    parser.add_argument('--cfg-options', nargs='+', action=launch.DictAction, metavar='KEY=VALUE')
+    parser.add_argument('--only-score', action='store_true', help='write no mask')
+    add_options_argument(parser)
     return parser.parse_args()
 
 
@@ -207,10 +208,10 @@ def write_masks(cfg: Config, args: argparse.Namespace, dataset) -> None:
                 progress.advance(task)
 
 
-@launch.tool
+@tool
 def main() -> None:
     args = parse_args()
-    cfg = launch.load_config(args.config, args.cfg_options)
+    cfg = configs.load_config(args.config, args.cfg_options)
     if 'mask_dataset' not in cfg:
         raise SetupError(f'{args.config} has no mask_dataset: name the images to make masks of')
     if args.jobs < 1:

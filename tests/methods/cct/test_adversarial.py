@@ -1,4 +1,4 @@
-"""I-VAT: the direction against its definition by autograd, in the space of features and in that of classes."""
+"""I-VAT's direction against its definition by autograd, in feature space and in class space."""
 
 import pytest
 import torch
@@ -64,7 +64,7 @@ def test_the_direction_is_that_of_the_definition(xi, steps):
     draw = in_class_space(decoders, z, xi=xi, steps=steps)
     for k, seed in enumerate(SEEDS):
         decode = decoders.single(k)
-        # however long the noise was
+        # the length of the noise does not matter
         expected = by_definition(decode, z, seed, xi, 2.0, steps, scale=7.0)
         found = virtual_adversarial_perturbation(
             decode, z, seeded(seed, z.device), xi=xi, steps=steps
@@ -89,14 +89,14 @@ def test_its_length_is_eps(xi, eps):
         assert (length / z.flatten(1).norm(dim=1) - eps).abs().max() < 1e-3 * eps
 
 
-def test_it_does_not_depend_on_how_much_is_computed_at_a_time():
+def test_it_does_not_depend_on_the_size_of_a_chunk():
     decoders, z = stack().double(), features()
-    whole = in_class_space(decoders, z)
+    complete = in_class_space(decoders, z)
     for chunk in (1, 7):
-        assert (in_class_space(decoders, z, chunk).response - whole.response).abs().max() < 1e-12
+        assert (in_class_space(decoders, z, chunk).response - complete.response).abs().max() < 1e-12
 
 
-def test_it_moves_the_answer_more_than_other_directions():
+def test_it_moves_the_prediction_more_than_other_directions():
     decoders, z = stack(seed=3).double(), features()
     draw = in_class_space(decoders, z, eps=0.5)
     decode = decoders.single(0)
@@ -111,7 +111,7 @@ def test_it_moves_the_answer_more_than_other_directions():
 
 
 def test_single_precision_and_the_released_settings():
-    """With a probing step of 1e-6 the gradient is below the guard: what is left is short and points nowhere."""
+    """With a step of 1e-6 the gradient is below the guard, so r is short and has no useful direction."""
     decoders = stack(channels=64, classes=9, upscale=8)
     z = features(2, 64, 8).float()
     double = in_class_space(stack(channels=64, classes=9, upscale=8).double(), z.double(), xi=1e-3)
@@ -126,7 +126,7 @@ def test_single_precision_and_the_released_settings():
     assert released.shift(0).flatten(1).norm(dim=1).max() < 1.0
 
 
-def test_no_gradient_is_left_behind_and_none_is_erased():
+def test_it_leaves_no_gradient_and_erases_none():
     decoders, z = stack(), features().float().requires_grad_()
     before = {}
     for name, parameter in decoders.named_parameters():
@@ -140,14 +140,14 @@ def test_no_gradient_is_left_behind_and_none_is_erased():
     assert z.grad is None and all(parameter.grad is None for parameter in decode.parameters())
 
 
-def test_a_decoder_that_cannot_be_disturbed():
+def test_a_decoder_that_is_not_sensitive():
     decoders, z = stack(), features().float()
     with torch.no_grad():
         decoders.project.zero_()
     assert torch.equal(in_class_space(decoders, z).shift(0), torch.zeros_like(z.flatten(2)))
 
 
-def test_the_module_disturbs_any_decoder():
+def test_the_module_serves_any_decoder():
     conv = torch.nn.Conv2d(12, 5, 1)
     z = features().float().requires_grad_()
     guidance = Guidance(conv(z), torch.Generator().manual_seed(0), decode=lambda fused: conv(fused))

@@ -40,7 +40,7 @@ def by_pixels(logits, labels, threshold: float, min_kept: int) -> tuple[torch.Te
 
 @pytest.mark.parametrize('min_kept', [1, 2, 20, 1000])
 @pytest.mark.parametrize('threshold', [0.0, 0.05, 0.25, 0.6, 0.9])
-def test_hard_pixels_alone_are_learned_from(threshold, min_kept):
+def test_only_hard_pixels_count(threshold, min_kept):
     logits, labels = batch()
     expected, count = by_pixels(logits, labels, threshold, min_kept)
     found = bootstrapped_cross_entropy(logits, labels, threshold, min_kept)
@@ -59,7 +59,7 @@ def test_above_one_it_is_the_plain_cross_entropy():
 
 
 def test_pixels_that_are_equally_probable():
-    """All scores 0, as from a decoder that ends in a ReLU and is dead: none is easier than the others."""
+    """All logits are 0, as from a dead decoder that ends in a ReLU: no pixel is easier than the others."""
     logits = torch.zeros(2, 4, 3, 3, requires_grad=True)
     labels = torch.randint(0, 4, (2, 3, 3))
     found = bootstrapped_cross_entropy(logits, labels, 0.25, 2)
@@ -75,7 +75,7 @@ def test_without_a_valid_pixel():
 
 
 def test_the_threshold_over_the_published_run():
-    """21 classes, 80 epochs of 912 iterations, the log ramp over two fifths of them."""
+    """21 classes, 80 epochs of 912 iterations, and the log ramp over two fifths of them."""
     loss = AnnealedBootstrappedCELoss(length=29184)
     found = [loss.threshold(epoch * 912, 21) for epoch in (0, 8, 16, 32, 80)]
     expected = [0.047619, 0.655789, 0.830032, 0.894257, 0.894257]
@@ -98,7 +98,7 @@ def test_a_fixed_threshold():
 
 
 def test_as_a_loss_of_a_head():
-    """The runner's iteration is the time; at least ``min_kept`` pixels an image survive."""
+    """The runner's iteration is the time; at least ``min_kept`` pixels per image count."""
     logits, labels = batch(n=3)
     loss = AnnealedBootstrappedCELoss(length=100, kind='linear', min_kept=4, loss_weight=0.5)
     hub = MessageHub.get_instance('bootstrapped')
@@ -121,6 +121,6 @@ def test_as_a_loss_of_a_head():
     [dict(end=0.0), dict(end=1.5), dict(min_kept=0), dict(kind='cubic'), dict(length=-1)],
     ids=str,
 )
-def test_what_makes_no_sense_is_refused(wrong):
+def test_values_out_of_range_are_refused(wrong):
     with pytest.raises(SetupError):
         AnnealedBootstrappedCELoss(**dict(length=10) | wrong)

@@ -47,10 +47,10 @@ def draws() -> dict:
 
 @pytest.mark.parametrize('kind', draws())
 def test_a_projection_is_the_convolution_of_the_perturbed_features(kind):
-    """In values, and in the gradients of features and weights."""
+    """Values agree, and so do the gradients of features and weights."""
     draw = draws()[kind]
     z = features().requires_grad_()
-    # the direction belongs to these weights, and is a constant nevertheless
+    # the direction belongs to these weights, but is a constant
     weight = torch.randn(K, OUT, C, generator=generator(5), dtype=torch.float64).requires_grad_()
     scale = torch.randn(N, K, OUT, H * W, generator=generator(7), dtype=torch.float64)
     expected = torch.stack(
@@ -68,14 +68,14 @@ def test_a_projection_is_the_convolution_of_the_perturbed_features(kind):
         assert (one - other).abs().max() < 1e-11
 
 
-def test_noise_is_relative_and_the_same_for_the_whole_batch():
+def test_noise_is_relative_and_the_same_for_all_images():
     z = features() + 0.1
     draw = feature_noise(K, generator())
     ratio = torch.stack([draw.apply(z, k) / z for k in range(K)])
     assert ratio.min() >= 0.7 and ratio.max() <= 1.3 and ratio.std() > 0.1
     assert (ratio[:, 0] - ratio[:, 1]).abs().max() < 1e-12
-    assert len(ratio[0, 0].flatten().unique()) == C * H * W  # each entry has its own
-    assert (ratio[0] - ratio[1]).abs().max() > 0.1  # and each decoder
+    assert len(ratio[0, 0].flatten().unique()) == C * H * W  # each entry has another factor
+    assert (ratio[0] - ratio[1]).abs().max() > 0.1  # and so has each decoder
     other = feature_noise(K, generator(1)).apply(z, 0) / z
     assert (ratio[0] - other).abs().max() > 0.1
     again = feature_noise(K, generator()).apply(z, 0)
@@ -101,24 +101,24 @@ def test_drop_removes_the_most_active_cells():
         kept = draw.keep[:, k]
         top = mean.flatten(1).argmax(dim=1)
         assert gamma > 1 or not kept.flatten(1)[torch.arange(N), top].any()
-        assert (kept | ~kept_before).all()  # what a smaller gamma keeps is kept
+        assert (kept | ~kept_before).all()  # a larger gamma keeps what a smaller one keeps
         kept_before = kept
     assert draw.keep[:, 3].all()
     assert not drop_active(torch.zeros(1, C, H, W), gammas).keep.any()
 
 
-def test_drop_draws_one_gamma_a_decoder_within_its_range():
+def test_drop_draws_one_gamma_per_decoder_in_its_range():
     z = torch.linspace(0, 1, 10_000, dtype=torch.float64).view(1, 1, 100, 100)
     share = feature_drop(z, 200, generator()).keep.double().mean(dim=(0, 2, 3))
     assert 0.7 <= share.min() < 0.72 and 0.88 < share.max() <= 0.9
     share = feature_drop(z, 200, generator(), 0.6, 0.9).keep.double().mean(dim=(0, 2, 3))
     assert 0.6 <= share.min() < 0.62
-    # one for the batch
+    # all images have the same
     keep = feature_drop(z.repeat(2, 1, 1, 1), 4, generator()).keep
     assert torch.equal(keep[0], keep[1])
 
 
-def test_dropout_takes_whole_channels_and_rescales():
+def test_dropout_takes_complete_channels_and_rescales():
     z = torch.rand(4, 200, 3, 3, dtype=torch.float64) + 0.1
     draw = channel_dropout(z, 2, generator())
     ratio = torch.stack([draw.apply(z, k) / z for k in range(2)])
@@ -142,7 +142,7 @@ def test_dropout_of_single_entries():
 
 
 @pytest.mark.parametrize('spatial', [True, False])
-def test_dropout_is_of_training_only(spatial):
+def test_dropout_acts_in_training_only(spatial):
     z = features() + 0.1
     module = FeatureDropout(spatial=spatial)
     guidance = Guidance(torch.zeros(N, 2, H, W), generator())
@@ -150,12 +150,12 @@ def test_dropout_is_of_training_only(spatial):
     module.eval()
     assert torch.equal(module(z, guidance), z)
     weight = torch.randn(K, OUT, C, dtype=torch.float64)
-    whole = torch.einsum('koc,ncp->nkop', weight, z.flatten(2))
-    assert (module.draw(z, guidance, K).project(z, weight) - whole).abs().max() < 1e-12
+    plain = torch.einsum('koc,ncp->nkop', weight, z.flatten(2))
+    assert (module.draw(z, guidance, K).project(z, weight) - plain).abs().max() < 1e-12
 
 
 def test_a_direction_survives_half_precision():
-    """It is a few thousandths of the features: rounded to eight bits of mantissa with them, a part of it would be gone."""
+    """It is a few thousandths of the features, so rounding the sum to eight bits would lose a part."""
     g = generator(1)
     z = torch.rand(N, 64, H, W, generator=g)
     weight = torch.randn(K, OUT, 64, generator=g) / 8
@@ -169,7 +169,7 @@ def test_a_direction_survives_half_precision():
     scale = exact.abs().max()
     assert (moved - still - exact).abs().max() < 1e-3 * scale
     assert (torch.einsum('koc,nkcq->nkoq', weight, apart) - exact).abs().max() < 1e-3 * scale
-    # what was to be avoided
+    # rounding the sum loses it
     assert (moved.bfloat16() - still.bfloat16() - exact).abs().max() > 0.1 * scale
 
 
@@ -184,7 +184,7 @@ def test_no_gradient_reaches_a_hidden_cell():
 
 
 def test_factors_are_constants():
-    """A factor that depended on z would change the gradient."""
+    """A factor that depends on z would change the gradient."""
     z = features().requires_grad_()
     seen = []
 

@@ -56,7 +56,7 @@ def shuffled(x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize('final_act', ['relu', None])
 @pytest.mark.parametrize('upscale', [1, 2, 8])
-def test_the_decoder_is_convolutions_and_shuffles(upscale, final_act):
+def test_the_decoder_consists_of_convolutions_and_shuffles(upscale, final_act):
     own = decoder(upscale=upscale, final_act=final_act).double()
     z = torch.rand(2, 6, 3, 5, dtype=torch.float64)
     x = torch.einsum('oc,nchw->nohw', own.project.weight[..., 0, 0], z)
@@ -96,7 +96,7 @@ def test_a_new_decoder_makes_no_checkerboard(bias_init):
     assert deviation == pytest.approx((2 / 150) ** 0.5, rel=0.03)
 
 
-def test_a_cell_answers_for_its_block_alone():
+def test_a_cell_changes_its_block_only():
     own = decoder(upscale=8, bias_init='uniform').double()
     z = torch.rand(1, 6, 4, 5, dtype=torch.float64)
     moved = z.clone()
@@ -109,8 +109,8 @@ def test_a_cell_answers_for_its_block_alone():
 
 @pytest.mark.parametrize('upscale', [1, 2, 8])
 @pytest.mark.parametrize('final_act', ['relu', None])
-def test_stacked_decoders_are_single_ones(upscale, final_act):
-    """In values and gradients, with the shuffles left to the target."""
+def test_stacked_decoders_equal_single_ones(upscale, final_act):
+    """Values and gradients agree; the target is un-shuffled instead of the logits."""
     torch.manual_seed(0)
     settings = dict(in_channels=6, num_classes=4, upscale=upscale, final_act=final_act)
     stack = DecoderStack(3, bias_init='uniform', **settings).double()
@@ -168,7 +168,7 @@ def test_unshuffled_maps_hold_the_blocks_of_cells():
 @pytest.mark.parametrize(
     'wrong', [dict(upscale=6), dict(upscale=0), dict(final_act='gelu'), dict(bias_init='zeros')]
 )
-def test_what_is_no_decoder_is_refused(wrong):
+def test_decoder_settings_out_of_range_are_refused(wrong):
     with pytest.raises(SetupError, match=next(iter(wrong))):
         build_head(**wrong)
 
@@ -177,9 +177,9 @@ def test_what_is_no_decoder_is_refused(wrong):
 
 
 @pytest.mark.parametrize(
-    ('size', 'answer'), [((320, 320), (320, 320)), ((321, 313), (328, 320)), ((64, 72), (64, 72))]
+    ('size', 'expected'), [((320, 320), (320, 320)), ((321, 313), (328, 320)), ((64, 72), (64, 72))]
 )
-def test_sizes_and_signs(size, answer):
+def test_sizes_and_signs(size, expected):
     torch.manual_seed(0)
     student = MODELS.build(tiny_student(head='CCTHead')).eval()
     student.init_weights()
@@ -187,18 +187,18 @@ def test_sizes_and_signs(size, answer):
         levels = student.extract_feat(torch.randn(1, 3, *size))
         z = student.decode_head.embed(levels)
         logits = student.decode_head(levels)
-    assert z.shape[2:] == (answer[0] // 8, answer[1] // 8)
-    assert z.min() >= 0 and logits.min() >= 0 and logits.shape[2:] == answer
+    assert z.shape[2:] == (expected[0] // 8, expected[1] // 8)
+    assert z.min() >= 0 and logits.min() >= 0 and logits.shape[2:] == expected
     image = torch.randn(1, 3, *size)
     meta = [dict(img_shape=size, ori_shape=size, pad_shape=size)]
     with torch.no_grad():
         found = student.encode_decode(image, meta)
-        whole = student.decode_head(student.extract_feat(image))
+        complete = student.decode_head(student.extract_feat(image))
     # cropped, not stretched
-    assert torch.equal(found, whole[:, :, : size[0], : size[1]])
+    assert torch.equal(found, complete[:, :, : size[0], : size[1]])
 
 
-def test_labels_are_compared_with_the_cropped_answer():
+def test_labels_are_compared_with_the_cropped_logits():
     head = build_head()
     logits = torch.randn(2, 3, 16, 24, requires_grad=True)
     labels = torch.randint(0, 3, (2, 1, 11, 23))
@@ -211,7 +211,7 @@ def test_labels_are_compared_with_the_cropped_answer():
     assert losses['acc_seg'].item() == pytest.approx(100 * right.float().mean().item(), rel=1e-5)
 
 
-def test_two_stages_are_the_forward():
+def test_two_stages_equal_the_forward():
     head = build_head()
     inputs = [torch.rand(2, 24, 4, 5)]
     assert two_stage(head) is head
@@ -289,7 +289,7 @@ class Bottleneck(nn.Module):
 
 
 class Encoder(nn.Module):
-    """ResNet-50 of output stride 8 with a stem of three convolutions, and the pyramid; 1/8 of the width."""
+    """ResNet-50 at output stride 8 with a stem of three convolutions, and the pyramid; 1/8 of the width."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -406,7 +406,7 @@ def test_numbers_of_parameters_of_the_published_networks():
     assert count(model.student) == 46_721_896
     assert sum(map(len, model.objectives[1].decoders)) == 30
     assert count(model) == 47_210_776
-    # its stem is that of the weights that are distributed
+    # its stem is that of the distributed weights
     assert count(supervised.student.decode_head) == 23_073_792 + 16_296
 
 

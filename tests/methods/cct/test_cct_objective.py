@@ -1,6 +1,8 @@
 """CCT's objective against the plain loop over auxiliary decoders."""
 
 import math
+from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import cv2
@@ -12,13 +14,14 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.methods.cct.benchmarks import reference
 from mmseg_semi.methods.cct.objective import PUBLISHED, CCTObjective
 from mmseg_semi.methods.cct.perturbations import guided
 from mmseg_semi.methods.cct.perturbations.guided import Guidance
 from mmseg_semi.methods.cct.perturbations.modules import VirtualAdversarial
 from mmseg_semi.runtime.measuring import trace_memory
 from mmseg_semi.step.segmentor import NonFiniteLossError
-from mmseg_semi.step.views import StepViews, StudentRows
+from mmseg_semi.step.views import Batch, StepViews, StudentOutputs, StudentViews, UnlabeledBatch
 
 K = 3
 LAST = 4  # of the tiny recipe: the ramp is half way
@@ -48,17 +51,17 @@ def step(model: nn.Module, size=(32, 32), cell: int = 8, seed: int = 0) -> StepV
         logits = 3 * torch.randn(logits.shape, generator=draw, dtype=dtype) + logits
     valid = torch.ones(2, *size, dtype=torch.bool)
     valid[0, :, size[1] - 5 :] = False
-    return StepViews(
+    batch = Batch(
+        torch.empty(0),
+        torch.empty(0),
+        UnlabeledBatch(torch.empty(0), torch.empty(0), valid),
         iteration=LAST,
         time=2.0,
         generator=torch.Generator().manual_seed(seed),
         monitor=True,
-        img_l=torch.empty(0),
-        label_l=torch.empty(0),
-        samples_l=[],
-        valid_u=valid,
-        student_w=StudentRows((), fused, fused, fused, logits),
     )
+    outputs = StudentOutputs((), fused, fused, fused, logits)
+    return StepViews(batch, student=StudentViews(weak=outputs))
 
 
 def recorded(cct: CCTObjective) -> list:
@@ -92,20 +95,24 @@ def plain_loop(
 ) -> tuple[Tensor, dict[str, list[Tensor]], list[dict[str, Tensor]]]:
     """Every decoder by itself on a copy of the features, as the paper writes it: mean of the decoders' losses, what each
     type contributes, and the decoders' own weights."""
-    z, valid = views.student_w.fused, views.valid_u
-    target = views.student_w.logits.softmax(dim=1)
+    z, valid = views.student.weak.fused, views.batch.unlabeled.valid_u
+    target = views.student.weak.logits.softmax(dim=1)
     height, width = valid.shape[1:]
     target = target[:, :, :height, :width]
     counted = valid & (target.amax(dim=1) > confidence)
-    total, kinds, weights = 0.0, {}, []
-    for kind, draw, k, decoders in draws:
-        decoder = decoders.single(k)
-        weights.append(dict(decoder.named_parameters()))
-        scores = decoder(draw.apply(z, k))[:, :, :height, :width]
-        value = (distance(name, scores, target) * counted).sum() / (K * valid.sum())
+
+    def compare(scores: Tensor, target: Tensor) -> Tensor:
+        apart = distance(name, scores[:, :, :height, :width], target) * counted
+        return apart.sum() / (K * valid.sum())
+
+    own = [decoders.single(k) for _, _, k, decoders in draws]
+    seen = [partial(draw.apply, index=k) for _, draw, k, _ in draws]
+    values = reference.plain_loop(z, target, zip(seen, own, strict=True), compare)
+    kinds = {}
+    for (kind, *_), value in zip(draws, values, strict=True):
         kinds.setdefault(kind, []).append(value)
-        total = total + value
-    return total / len(draws), kinds, weights
+    weights = [dict(decoder.named_parameters()) for decoder in own]
+    return sum(values) / len(draws), kinds, weights
 
 
 SETTINGS = [
@@ -130,7 +137,7 @@ def test_the_loss_is_that_of_the_plain_loop(settings, size):
     values = cct.compute(views)
     assert [draw[0] for draw in draws] == [k['type'] for k in ALL for _ in range(k['count'])]
     if settings.get('compare_padding'):
-        views.valid_u[:] = True
+        views.batch.unlabeled.valid_u[:] = True
     confidence = settings.get('confidence', -1.0)
     expected, kinds, weights = plain_loop(cct, views, draws, settings['distance'], confidence)
     if settings.get('divisor') == 'confident':
@@ -144,9 +151,9 @@ def test_the_loss_is_that_of_the_plain_loop(settings, size):
         assert values[kind].item() == pytest.approx(torch.stack(own).mean().item(), rel=close)
     stacked = dict(cct.decoders.named_parameters())
     names = list(stacked)
-    found = torch.autograd.grad(values['loss'], [views.student_w.fused, *stacked.values()])
+    found = torch.autograd.grad(values['loss'], [views.student.weak.fused, *stacked.values()])
     theirs = torch.autograd.grad(
-        expected, [views.student_w.fused, *(w for own in weights for w in own.values())]
+        expected, [views.student.weak.fused, *(w for own in weights for w in own.values())]
     )
     assert (found[0] - theirs[0]).abs().max() < close * theirs[0].abs().max()
     found, theirs = dict(zip(names, found[1:], strict=True)), list(theirs[1:])
@@ -174,8 +181,10 @@ def test_the_published_thirty():
 def test_the_share_of_confident_pixels():
     model, cct = build(confidence=0.6)
     views = step(model)
-    sure = (views.student_w.logits.softmax(dim=1).amax(dim=1) > 0.6) & views.valid_u
-    share = (sure.sum() / views.valid_u.sum()).item()
+    sure = (
+        views.student.weak.logits.softmax(dim=1).amax(dim=1) > 0.6
+    ) & views.batch.unlabeled.valid_u
+    share = (sure.sum() / views.batch.unlabeled.valid_u.sum()).item()
     assert 0.2 < share < 0.95
     assert cct.compute(views)['confident'].item() == pytest.approx(share)
 
@@ -196,7 +205,7 @@ def test_two_entries_of_one_type_are_logged_as_their_decoders_mean():
 def test_every_class_may_be_an_object():
     model, cct = build(background_classes=())
     views = step(model)
-    guidance = Guidance(views.student_w.logits, views.generator, background_classes=())
+    guidance = Guidance(views.student.weak.logits, views.batch.generator, background_classes=())
     assert guidance.foreground.all()
     assert math.isfinite(cct.compute(views)['loss'].item())
 
@@ -214,16 +223,16 @@ def test_padding_is_not_compared_unless_asked_for():
     model, cct = build()
     views = step(model)
     before = cct.compute(views)['loss'].item()
-    views.student_w.logits[0, :, :, -5:] += torch.randn(K, 32, 5, dtype=torch.float64)
-    views.generator.manual_seed(0)
+    views.student.weak.logits[0, :, :, -5:] += torch.randn(K, 32, 5, dtype=torch.float64)
+    views.batch.generator.manual_seed(0)
     assert cct.compute(views)['loss'].item() == pytest.approx(before, rel=1e-2)  # objects moved
 
     def all_noise(**changes) -> tuple[float, float]:
         model, cct = build(perturbations=[dict(type='FeatureNoise')], **changes)
         views, found = step(model), []
         for shift in (0.0, 5.0):
-            views.student_w.logits[0, 0, :, -5:] += shift
-            views.generator.manual_seed(0)
+            views.student.weak.logits[0, 0, :, -5:] += shift
+            views.batch.generator.manual_seed(0)
             found.append(cct.compute(views)['loss'].item())
         return tuple(found)
 
@@ -236,10 +245,10 @@ def test_padding_is_not_compared_unless_asked_for():
 def test_only_padding_is_zero_with_a_graph():
     model, cct = build()
     views = step(model)
-    views.valid_u[:] = False
+    views.batch.unlabeled.valid_u[:] = False
     loss = cct.compute(views)['loss']
     assert loss.item() == 0
-    inputs = [views.student_w.fused, *cct.parameters()]
+    inputs = [views.student.weak.fused, *cct.parameters()]
     for gradient in torch.autograd.grad(loss, inputs):
         assert torch.equal(gradient, torch.zeros_like(gradient))
 
@@ -252,7 +261,7 @@ def test_gradients_go_where_the_paper_says():
     model, cct = build(torch.float32)
     losses = tiny_losses(model, LAST)
     views = model.last_views
-    assert views.student_w.fused.requires_grad and not views.student_w.logits.requires_grad
+    assert views.student.weak.fused.requires_grad and not views.student.weak.logits.requires_grad
     student = model.student
     encoder = [
         *student.backbone.parameters(),
@@ -294,14 +303,14 @@ def test_the_main_decoder_is_spared_where_others_learn_from_the_weak_answer(forw
     )
     losses = tiny_losses(model, LAST)
     views = model.last_views
-    assert views.student_w.logits.requires_grad
+    assert views.student.weak.logits.requires_grad
     head = model.student.decode_head
     main = [*head.conv_seg.parameters()]
     found = torch.autograd.grad(losses['cct.loss'], main, retain_graph=True, allow_unused=True)
     assert found == (None,) * len(main)
     losses['cct.loss'].backward()
     assert head.bottleneck.conv.weight.grad.abs().sum() > 0
-    guidance = Guidance(views.student_w.logits, views.generator)
+    guidance = Guidance(views.student.weak.logits, views.batch.generator)
     assert not guidance.logits.requires_grad and not guidance.foreground.requires_grad
     cct = model.objectives[-1]
     for part in cct.target(views, cct._compared(views)):
@@ -330,7 +339,7 @@ def test_the_device_is_not_waited_for(monkeypatch, monitor):
     """But for the outlines of objects: the prediction goes to the host once."""
     model, cct = build(torch.float32, confidence=0.5)
     views = step(model)
-    views.monitor = monitor
+    views = replace(views, batch=replace(views.batch, monitor=monitor))
     outlined, original = [], guided.object_boxes
 
     def outline(*arguments):
@@ -344,7 +353,7 @@ def test_the_device_is_not_waited_for(monkeypatch, monitor):
         values['loss'].backward()
         assert not mode.found
         bool(values['loss'] > 0)
-        views.valid_u[views.valid_u]
+        views.batch.unlabeled.valid_u[views.batch.unlabeled.valid_u]
     assert len(mode.found) == 2  # it sees them
     assert len(outlined) == 1
 
@@ -369,9 +378,11 @@ def test_images_pass_in_a_call_for_each_stream():
     tiny_losses(model, LAST, tiny_batch(2, 3))
     views = model.last_views
     assert len(calls) == 2
-    assert torch.equal(calls[0], views.img_l) and torch.equal(calls[1], views.img_u_w)
+    assert torch.equal(calls[0], views.batch.img_l) and torch.equal(
+        calls[1], views.batch.unlabeled.img_u_w
+    )
     assert model.student.backbone.stem[1].num_batches_tracked == 2
-    assert model.teacher is None and views.teacher_u is None
+    assert model.teacher is None and views.teacher is None
 
 
 def test_before_its_start_nothing_is_asked_for():
@@ -417,16 +428,16 @@ def test_decoders_of_a_type_have_draws_of_their_own():
         for parameter in cct.parameters():
             parameter[1] = parameter[0]
     views = step(model)
-    views.student_w.logits[:, 0] += F.pad(torch.full((20, 20), -9.0), (4, 8, 4, 8), value=9.0)
+    views.student.weak.logits[:, 0] += F.pad(torch.full((20, 20), -9.0), (4, 8, 4, 8), value=9.0)
     draws = recorded(cct)
     cct.compute(views)
-    z = views.student_w.fused
+    z = views.student.weak.fused
     seen = {}
     for kind, draw, k, _ in draws:
         seen.setdefault(kind, []).append(draw.apply(z, k))
     for kind, (one, other) in seen.items():
         assert not torch.equal(one, other), kind
-    views.generator.manual_seed(0)
+    views.batch.generator.manual_seed(0)
     cct.compute(views)
     half = len(draws) // 2
     for (_, one, k, _), (_, other, _, _) in zip(draws[:half], draws[half:], strict=True):
@@ -443,11 +454,10 @@ def test_memory_at_the_published_size():
     logits = 4 * F.interpolate(torch.randn(1, 21, 10, 10), (320, 320), mode='bilinear')
 
     def run() -> None:
-        views = SimpleNamespace(
-            monitor=False,
-            generator=torch.Generator().manual_seed(0),
-            valid_u=torch.ones(1, 320, 320, dtype=torch.bool),
-            student_w=SimpleNamespace(fused=z, logits=logits),
+        valid = torch.ones(1, 320, 320, dtype=torch.bool)
+        views = StepViews(
+            Batch(z, valid, UnlabeledBatch(z, z, valid)),
+            student=StudentViews(weak=StudentOutputs((), z, z, z, logits)),
         )
         cct.compute(views)['loss'].backward()
         z.grad = None
@@ -485,7 +495,7 @@ def test_half_precision():
         with torch.autocast('cpu', dtype, enabled=dtype is not None):
             loss = cct.compute(views)['loss']
         assert loss.dtype == torch.float32
-        (gradient,) = torch.autograd.grad(loss, views.student_w.fused)
+        (gradient,) = torch.autograd.grad(loss, views.student.weak.fused)
         losses.append((loss.item(), gradient))
     assert losses[1][0] == pytest.approx(losses[0][0], rel=0.02)
     gap = F.cosine_similarity(losses[0][1].flatten(), losses[1][1].flatten(), dim=0)
@@ -504,10 +514,10 @@ def test_classes_that_win_are_counted():
     model, cct = build()
     views = step(model)
     assert cct.compute(views)['winning'] == K
-    views.student_w.logits[:, 1] = -50
+    views.student.weak.logits[:, 1] = -50
     values = cct.compute(views)
     assert values['winning'] == K - 1 and not values['winning'].requires_grad
-    views.monitor = False
+    views = replace(views, batch=replace(views.batch, monitor=False))
     assert set(cct.compute(views)) == {'loss'}
 
 
@@ -549,7 +559,7 @@ def test_the_adversarial_module_alone_needs_a_decoder():
     views = step(model)
     with pytest.raises(SetupError, match='Guidance'):
         VirtualAdversarial()(
-            views.student_w.fused, Guidance(views.student_w.logits, views.generator)
+            views.student.weak.fused, Guidance(views.student.weak.logits, views.batch.generator)
         )
 
 

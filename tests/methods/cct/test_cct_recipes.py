@@ -43,7 +43,7 @@ def test_the_published_recipe():
     assert (head.type, head.channels, head.upscale, head.num_classes) == ('CCTHead', 512, 8, 21)
     own = cfg.model.objectives[1]
     assert own.type == 'CCTObjective' and 'perturbations' not in own
-    # no strong view is made
+    # there is no strong view
     for source in ('labeled', 'unlabeled'):
         branches = cfg.train_dataloader.dataset[source].pipeline[-1]
         assert branches.type == 'MultiBranch' and 'strong' not in branches
@@ -62,7 +62,7 @@ def test_iterations():
             assert cfg.train_cfg.max_iters == 50 * unit == cfg.param_scheduler[0].end
             depth = cfg.model.student.backbone.depth
             assert depth == (50 if suffix else 101)
-    # batches of the released loaders, and what is left for the last one
+    # batches of the released loaders, and the size of the last one
     for labelled, batches, tails in ((1464, (912, 147), (8, 4)), (1000, (959, 100), (2, 0))):
         lists = 10582 - labelled, labelled
         assert tuple(math.ceil(n / 10) for n in lists) == batches
@@ -94,7 +94,7 @@ def test_what_the_reference_changes():
 
 
 def test_learning_rates():
-    """Poly with power 0.9 from base to 0; the backbone at a tenth all along."""
+    """Poly with power 0.9 from base to 0; the backbone always has a tenth."""
     cfg = load('voc_1464')
     model = tiny_model('cct')
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
@@ -143,14 +143,14 @@ def test_the_baseline_differs_by_the_objective_alone():
 
 
 def test_the_ablation_has_every_type_alone():
-    whole = load(SMALL).model.objectives[1]
+    cct = load(SMALL).model.objectives[1]
     found = []
     for path in sorted((CONFIGS / 'ablations').glob('*.py')):
         own = Config.fromfile(path).model.objectives[1]
         ((kind),) = own.perturbations
         found.append(kind.type)
-        assert own.weight == whole.weight
-        assert own.background_classes == whole.background_classes
+        assert own.weight == cct.weight
+        assert own.background_classes == cct.background_classes
     assert sorted(found) == sorted(kind['type'] for kind in PUBLISHED)
 
 
@@ -174,7 +174,7 @@ def test_objects_are_what_stands_on_the_ground(path):
 
 
 def test_published_lists():
-    """Disjoint, together the 10,582 images; their counts are pinned by hash."""
+    """Lists are disjoint and hold the 10,582 images together; hashes pin their contents."""
     protocols = published_protocols()
     for count in (*COUNTS, 1464):
         pair = protocols[f'voc cct {count}']
@@ -201,7 +201,7 @@ def test_imported_lists_are_nested():
 
 
 def test_labelled_images_come_back_with_another_crop(tmp_path):
-    """Within an epoch of the unlabelled list; the released loader replays the first pass's crops."""
+    """This holds within an epoch of the unlabelled list; the released loader repeats the first crops."""
     cfg = tiny_data(tmp_path, 'cct')
     init_default_scope('mmseg')
     dataset = DATASETS.build(cfg.train_dataloader.dataset)

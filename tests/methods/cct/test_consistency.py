@@ -1,4 +1,4 @@
-"""Distances between predictions against loops, and their chunked sum against the plain one."""
+"""Distances between predictions equal loops; their chunked sum equals the plain one."""
 
 import math
 
@@ -22,7 +22,7 @@ def maps(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def by_hand(name: str, p: list[float], q: list[float]) -> float:
-    """One pixel, written out."""
+    """The distance of one pixel."""
     total = 0.0
     for a, b in zip(p, q, strict=True):
         m = (a + b) / 2
@@ -70,7 +70,7 @@ def test_certain_targets_and_predictions_give_finite_numbers(name):
 def test_bounds():
     scores, target = maps()
     assert find_distance('mse')(100 * scores, target).max() <= 2
-    wrong = 1e3 * (torch.eye(C) - 0.5)[[0]].T.double()  # sure of class 0
+    wrong = 1e3 * (torch.eye(C) - 0.5)[[0]].T.double()  # confident of class 0
     right = torch.eye(C)[[1]].T.double()
     assert find_distance('mse')(wrong, right).item() == pytest.approx(2)
     assert find_distance('js')(wrong, right).item() == pytest.approx(math.log(2))
@@ -104,7 +104,7 @@ def setting(dtype=torch.float64):
 @pytest.mark.parametrize('name', NAMES)
 @pytest.mark.parametrize('chunk', [1, 500, 10**9])
 def test_chunks_change_nothing(name, chunk):
-    """Values, gradients, and a scale of its own for each decoder's gradient."""
+    """Values and gradients agree, with a different scale for each decoder's gradient."""
     decoders, lifted, target, weight = setting()
     distance = find_distance(name)
     scale = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)

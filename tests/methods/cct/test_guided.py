@@ -38,7 +38,7 @@ def test_masks_of_context_and_objects_share_the_features():
     for n in range(2):
         for i in range(6):
             for j in range(8):
-                # nearest interpolation by 8 looks at the pixel at the cell's corner
+                # nearest interpolation by 8 takes the pixel at the cell's corner
                 kept = bool(foreground[n, 8 * i, 8 * j])
                 assert torch.equal(context[n, :, i, j], z[n, :, i, j] * kept)
     assert 0 < int((context == 0).sum()) < context.numel()
@@ -84,7 +84,7 @@ def test_touching_objects_are_one_and_holes_are_none():
 
 
 def expected_mask(boxes: Boxes, count: int, shape, image_size, side: float, seed: int):
-    """By pixels: erase at full size, then look at every cell's corner."""
+    """Erase pixels at full size, then take every cell's corner."""
     number, height, width = shape
     uniform = torch.rand(count, len(boxes.image), 2, generator=generator(seed)).double()
     keep = torch.ones(count, number, *image_size, dtype=torch.bool)
@@ -114,7 +114,7 @@ def test_a_cutout_is_a_rectangle_in_each_box(side):
     found = cut_boxes(boxes, 4, image_size, shape, generator(1), side).keep
     assert torch.equal(found, expected_mask(boxes, 4, shape, image_size, side, 1))
     assert found[1].all() and not found[0].all() and not found[2].all()
-    # a rectangle of the box's size has one place
+    # a rectangle of the box's size fits in one place only
     assert torch.equal(found[:, 0], found[:, 1]) == (side == 1)
 
 
@@ -130,8 +130,8 @@ def test_cutout_of_a_disc():
     assert not (~keep & ~inside).any()
     assert (cells / 900).mean().item() == pytest.approx(0.157, abs=0.006)
     assert len({*(~keep).float().flatten(1).argmax(dim=1).tolist()}) > 50  # many places
-    whole = cut_boxes(boxes, 3, (SIZE, SIZE), (1, 40, 40), generator(), erase_side=0.0).keep
-    assert whole.all()
+    kept = cut_boxes(boxes, 3, (SIZE, SIZE), (1, 40, 40), generator(), erase_side=0.0).keep
+    assert kept.all()
 
 
 def test_a_rectangle_and_a_small_disc_are_never_cut():
@@ -153,12 +153,12 @@ def test_outlines_are_found_once(monkeypatch):
     z = torch.rand(2, 3, 40, 40)
     module = GuidedCutout()
     draws = [module.draw(z, own, 6), module.draw(z, own, 6)]
-    assert len(calls) == 2  # one an image
-    assert not torch.equal(draws[0].keep, draws[1].keep)  # the places are drawn anew
+    assert len(calls) == 2  # one per image
+    assert not torch.equal(draws[0].keep, draws[1].keep)  # each draw has new places
 
 
 def test_objects_are_outlined_at_the_size_of_the_image():
-    """Scores of a quarter of the side would have too few vertices."""
+    """Logits at a quarter of the side would have too few vertices."""
     small = torch.nn.functional.max_pool2d(disc(100)[None, None].float(), 4)[:, 0] > 0
     logits = torch.zeros(1, 2, 80, 80)
     logits[:, 1] = small.float() - 0.5

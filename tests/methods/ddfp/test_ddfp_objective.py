@@ -1,6 +1,7 @@
 """DDFP's objective against its formulas, written out in float64."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,17 @@ from torch import Tensor, nn
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.methods.ddfp.mixture import IGNORED, UNLABELED
 from mmseg_semi.step.pixels import draw_pixels, nearest, rows_at
-from mmseg_semi.step.views import PseudoLabels, StepViews, StudentRows, TeacherRows
+from mmseg_semi.step.views import (
+    Batch,
+    MixedView,
+    PseudoLabels,
+    StepViews,
+    StudentOutputs,
+    StudentViews,
+    TeacherOutputs,
+    TeacherViews,
+    UnlabeledBatch,
+)
 
 K = 3
 
@@ -69,26 +80,20 @@ def step(model: nn.Module, confident: float = 0.5, seed: int = 0) -> StepViews:
     valid = torch.ones(2, 32, 32, dtype=torch.bool)
     valid[:, 28:] = False
     labels[~valid] = IGNORE
+    mixed = MixedView(torch.empty(0), PseudoLabels(labels, torch.zeros(2, 32, 32)), valid)
     return StepViews(
-        iteration=4,
-        time=2.0,
-        generator=torch.Generator().manual_seed(seed),
-        monitor=True,
-        img_l=torch.empty(0),
-        label_l=torch.empty(0),
-        samples_l=[],
-        valid_m=valid,
-        pseudo_m=PseudoLabels(labels, torch.zeros(2, 32, 32)),
-        student_m=StudentRows((), fused, lifted, features, logits),
+        Batch(torch.empty(0), torch.empty(0), time=2.0, monitor=True),
+        TeacherViews(TeacherOutputs(torch.empty(0)), mixed=mixed),
+        StudentViews(mixed=StudentOutputs((), fused, lifted, features, logits)),
     )
 
 
 def expected_perturbation(model: nn.Module, views: StepViews, eps: float = 4.0) -> Tensor:
     """D8 to D10: the gradient of the mean negative log-density over the confident pixels, to length eps."""
     ddfp, head = model.objectives[2], model.student.decode_head
-    fused = views.student_m.fused.detach().requires_grad_()
+    fused = views.student.mixed.fused.detach().requires_grad_()
     features = as_rows(through_auxiliary_norms(head, fused))
-    confident = views.pseudo_m.labels[:, ::4, ::4].flatten() != IGNORE
+    confident = views.teacher.mixed.pseudo_m.labels[:, ::4, ::4].flatten() != IGNORE
     energy = -log_prob(ddfp.density, features[confident]).mean()
     (gradient,) = torch.autograd.grad(energy, fused)
     length = gradient.square().sum(dim=1, keepdim=True).sqrt()
@@ -99,8 +104,8 @@ def expected_perturbation(model: nn.Module, views: StepViews, eps: float = 4.0) 
 def test_perturbation_is_the_normalised_gradient_of_the_density(eps):
     model, ddfp = build(eps=eps)
     views = step(model)
-    confident = views.pseudo_m.labels[:, ::4, ::4] != IGNORE
-    found = ddfp.perturbation(views.student_m.fused, views.student_m.lifted, confident)
+    confident = views.teacher.mixed.pseudo_m.labels[:, ::4, ::4] != IGNORE
+    found = ddfp.perturbation(views.student.mixed.fused, views.student.mixed.lifted, confident)
     expected = expected_perturbation(model, views, eps)
     assert (found - expected).abs().max() < 1e-9
     assert (found.norm(dim=1) - eps).abs().max() < 1e-4 * eps
@@ -113,15 +118,15 @@ def test_loss_is_the_cross_entropy_of_the_moved_features(divisor):
     head = model.student.decode_head
     views = step(model)
     values = ddfp.compute(views)
-    fused = views.student_m.fused
+    fused = views.student.mixed.fused
     moved = fused + expected_perturbation(model, views)  # not detached
     logits = head.conv_seg(through_auxiliary_norms(head, moved))
     logits = F.interpolate(logits, size=(32, 32), mode='bilinear', align_corners=True)
-    labels = views.pseudo_m.labels
+    labels = views.teacher.mixed.pseudo_m.labels
     mean = F.cross_entropy(logits, labels, ignore_index=IGNORE)
     count = int((labels != IGNORE).sum())
-    share = 1.0 if divisor == 'confident' else count / int(views.valid_m.sum())
-    assert 0 < count < int(views.valid_m.sum())
+    share = 1.0 if divisor == 'confident' else count / int(views.teacher.mixed.valid_m.sum())
+    assert 0 < count < int(views.teacher.mixed.valid_m.sum())
     assert values['loss'].item() == pytest.approx(share * mean.item(), rel=1e-6)
     parameters = [fused, head.conv1.weight, head.aux_norm2.bias]
     found = torch.autograd.grad(values['loss'], parameters)
@@ -135,12 +140,12 @@ def test_density_drop_is_what_the_move_costs():
     model, ddfp = build(eps=0.05)
     views = step(model)
     head = model.student.decode_head
-    fused = views.student_m.fused.detach()
+    fused = views.student.mixed.fused.detach()
     before, after = (
         as_rows(through_auxiliary_norms(head, v))
         for v in (fused, fused + expected_perturbation(model, views, 0.05))
     )
-    confident = views.pseudo_m.labels[:, ::4, ::4].flatten() != IGNORE
+    confident = views.teacher.mixed.pseudo_m.labels[:, ::4, ::4].flatten() != IGNORE
     drop = log_prob(ddfp.density, before) - log_prob(ddfp.density, after)
     values = ddfp.compute(views)
     assert values['density_drop'].item() == pytest.approx(drop[confident].mean().item(), rel=1e-6)
@@ -152,7 +157,7 @@ def test_random_control_has_the_same_length_and_another_direction():
     model, ddfp = build(direction='random')
     views = step(model)
     torch.manual_seed(0)
-    found = ddfp.perturbation(views.student_m.fused, views.student_m.lifted, None)
+    found = ddfp.perturbation(views.student.mixed.fused, views.student.mixed.lifted, None)
     assert (found.norm(dim=1) - 4.0).abs().max() < 1e-4 and not found.requires_grad
     expected = expected_perturbation(model, views)
     cosine = (found * expected).sum(dim=1) / 16
@@ -163,11 +168,11 @@ def test_without_a_confident_pixel_nothing_moves():
     model, ddfp = build()
     views = step(model, confident=0.0)
     confident = torch.zeros(2, 8, 8, dtype=torch.bool)
-    found = ddfp.perturbation(views.student_m.fused, views.student_m.lifted, confident)
+    found = ddfp.perturbation(views.student.mixed.fused, views.student.mixed.lifted, confident)
     assert torch.equal(found, torch.zeros_like(found))
     values = ddfp.compute(views)
     assert values['loss'] == 0 and values['density_drop'] == 0
-    (gradient,) = torch.autograd.grad(values['loss'], views.student_m.fused)
+    (gradient,) = torch.autograd.grad(values['loss'], views.student.mixed.fused)
     assert torch.equal(gradient, torch.zeros_like(gradient))
 
 
@@ -179,19 +184,15 @@ def teacher_views(labels: Tensor, valid: Tensor, channels: int = 16, side: int =
     count = len(labels) * side * side
     pixels = torch.arange(2 * count, dtype=torch.float32)
     maps = pixels.view(-1, 1, side, side) + torch.linspace(0, 0.5, channels).view(1, -1, 1, 1)
+    unlabeled = UnlabeledBatch(torch.empty(0), torch.empty(0), valid)
     return StepViews(
-        iteration=2,
-        time=1.0,
-        generator=torch.Generator(),
-        monitor=False,
-        img_l=torch.empty(0),
-        label_l=labels,
-        samples_l=[],
-        valid_u=valid,
-        # every unlabelled pixel is below the threshold
-        pseudo_u=PseudoLabels(torch.full_like(labels, IGNORE), torch.zeros(labels.shape)),
-        teacher_l=TeacherRows(maps[:1], maps[: len(labels)]),
-        teacher_u=TeacherRows(maps[:1], maps[len(labels) :]),
+        Batch(torch.empty(0), labels, unlabeled, time=1.0),
+        TeacherViews(
+            weak=TeacherOutputs(maps[:1], maps[len(labels) :]),
+            labeled=TeacherOutputs(maps[:1], maps[: len(labels)]),
+            # every unlabelled pixel is below the threshold
+            pseudo_u=PseudoLabels(torch.full_like(labels, IGNORE), torch.zeros(labels.shape)),
+        ),
     )
 
 
@@ -277,8 +278,11 @@ def test_flow_loss_is_the_likelihood_of_the_noisy_samples():
     _, ddfp = build(samples=1000, noise=0.0)
     labels, valid = label_maps()
     views = teacher_views(labels, valid)
-    views.teacher_l.features = views.teacher_l.features / 64
-    views.teacher_u.features = views.teacher_u.features / 64
+    labeled, weak = (
+        replace(outputs, features=outputs.features / 64)
+        for outputs in (views.teacher.labeled, views.teacher.weak)
+    )
+    views = replace(views, teacher=replace(views.teacher, labeled=labeled, weak=weak))
     ddfp._keep_samples(views)
     loss = ddfp.estimator_loss().item()
     terms = []

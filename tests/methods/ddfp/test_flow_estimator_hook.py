@@ -11,9 +11,10 @@ from torch import nn
 from mmseg_semi.errors import SetupError
 from mmseg_semi.methods.ddfp.hook import FlowEstimatorHook
 from mmseg_semi.methods.ddfp.mixture import UNLABELED, MixtureDensity
+from mmseg_semi.step.objective import Objective
 
 
-class Density(nn.Module):
+class Density(Objective):
     """An objective with a density and samples that a test provides."""
 
     def __init__(self) -> None:
@@ -23,6 +24,9 @@ class Density(nn.Module):
         self.samples: tuple | None = None
         self.factor = 1.0
 
+    def get_estimator(self):
+        return self.estimator
+
     def estimator_loss(self):
         if self.samples is None:
             return None
@@ -30,7 +34,7 @@ class Density(nn.Module):
 
 
 def build(unit: int = 5, densities: int = 1, **settings):
-    objectives = [nn.Identity(), *(Density() for _ in range(densities))]
+    objectives = [Objective(), *(Density() for _ in range(densities))]
     model = SimpleNamespace(start_step=None, objectives=objectives, iters_per_epoch=unit)
     runner = SimpleNamespace(model=model, iter=0, message_hub=MessageHub('flow'), _resume=False)
     hook = FlowEstimatorHook(**settings)
@@ -161,7 +165,7 @@ def test_state_goes_through_a_checkpoint():
         other.after_load_checkpoint(loaded, copy.deepcopy(state))
         other.before_train(loaded)
         fit(other, loaded, model.objectives[1], 2)
-        return tuple(model.objectives[1].estimator.parameters())
+        return tuple(model.objectives[1].get_estimator().parameters())
 
     expected = tuple(objective.estimator.parameters())
     assert all(map(torch.equal, later(True, saved[0]), expected))

@@ -1,6 +1,7 @@
 """DGCL's objective against its formulas, written out in loops."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -24,7 +25,15 @@ from mmseg_semi.methods.dgcl.class_bank import UNKNOWN_DENSITY
 from mmseg_semi.methods.dgcl.head import Projection
 from mmseg_semi.methods.dgcl.objective import draw_others, extremes, rows_of
 from mmseg_semi.step.segmentor import NonFiniteLossError
-from mmseg_semi.step.views import StepViews, StudentRows, TeacherRows
+from mmseg_semi.step.views import (
+    Batch,
+    StepViews,
+    StudentOutputs,
+    StudentViews,
+    TeacherOutputs,
+    TeacherViews,
+    UnlabeledBatch,
+)
 
 K, C, D, SIDE = 3, 16, 8, 8
 PIXELS = 4 * SIDE * SIDE
@@ -63,39 +72,37 @@ def step(
     """Views of a step, two labelled and two unlabelled images of 32 pixels and maps of 8, with leaf tensors."""
     draw = torch.Generator().manual_seed(seed)
 
-    def rows() -> StudentRows:
+    def outputs() -> StudentOutputs:
         features = torch.randn(2, channels, SIDE, SIDE, generator=draw).relu()
         projection = torch.randn(2, width, SIDE, SIDE, generator=draw)
         empty = torch.empty(0)
         maps = features.requires_grad_(), empty
-        return StudentRows((), empty, empty, *maps, projection=projection.requires_grad_())
+        return StudentOutputs((), empty, empty, *maps, projection=projection.requires_grad_())
 
     if labels is None:
         labels = torch.randint(0, K, (2, SIDE, SIDE), generator=draw)
         labels[0, :2] = IGNORE
     valid = torch.ones(2, 4 * SIDE, 4 * SIDE, dtype=torch.bool)
     valid[1, :, 16:] = False
-    return StepViews(
+    teacher_l = TeacherOutputs(torch.randn(2, K, SIDE, SIDE, generator=draw))
+    teacher_u = TeacherOutputs(3 * torch.randn(2, K, SIDE, SIDE, generator=draw))
+    batch = Batch(
+        torch.empty(0),
+        labels.repeat_interleave(4, 1).repeat_interleave(4, 2),
+        UnlabeledBatch(torch.empty(0), torch.empty(0), valid),
         iteration=2,
         time=time,
-        generator=torch.Generator(),
         monitor=True,
-        img_l=torch.empty(0),
-        label_l=labels.repeat_interleave(4, 1).repeat_interleave(4, 2),
-        samples_l=[],
-        valid_u=valid,
-        teacher_l=TeacherRows(torch.randn(2, K, SIDE, SIDE, generator=draw)),
-        teacher_u=TeacherRows(3 * torch.randn(2, K, SIDE, SIDE, generator=draw)),
-        student_l=rows(),
-        student_w=rows(),
     )
+    student = StudentViews(labeled=outputs(), weak=outputs())
+    return StepViews(batch, TeacherViews(teacher_u, teacher_l), student)
 
 
 def as_rows(name: str, views: StepViews) -> list[list[float]]:
     """Pixels of the labelled and the weak maps, one after the other."""
     return [
         pixel.double().tolist()
-        for rows in (views.student_l, views.student_w)
+        for rows in (views.student.labeled, views.student.weak)
         for image in getattr(rows, name).detach()
         for pixel in image.flatten(1).T
     ]
@@ -168,7 +175,7 @@ def test_loss_is_its_definition(excluded):
             torch.cat(
                 [
                     r.projection.grad.movedim(1, -1).flatten(0, 2)
-                    for r in (views.student_l, views.student_w)
+                    for r in (views.student.labeled, views.student.weak)
                 ]
             )
         )
@@ -178,7 +185,7 @@ def test_loss_is_its_definition(excluded):
     assert len(touched) == sum(len(own) for own in anchors.values()) == 8 * len(classes)
     assert all(labels[i] in classes for i in touched)
     # densities, bank and centres are fixed: nothing reaches the features that way
-    assert views.student_l.features.grad is None and views.student_w.features.grad is None
+    assert views.student.labeled.features.grad is None and views.student.weak.features.grad is None
 
 
 def test_small_classes_are_anchored_whole():
@@ -202,7 +209,10 @@ def test_anchors_are_sparsest_of_the_ranked_sample():
     order = ranked(objective, views, objective.label_map(views).tolist())
     objective.compute(views)['loss'].backward()
     grads = torch.cat(
-        [r.projection.grad.movedim(1, -1).flatten(0, 2) for r in (views.student_l, views.student_w)]
+        [
+            r.projection.grad.movedim(1, -1).flatten(0, 2)
+            for r in (views.student.labeled, views.student.weak)
+        ]
     )
     touched = {i for i, row in enumerate(grads) if row.any()}
     for own in order.values():
@@ -220,7 +230,7 @@ def test_centre_is_the_mean_of_what_is_not_normalised():
 
     def scaled(index: int) -> float:
         image, pixel = divmod(index, SIDE * SIDE)
-        rows = (views.student_l, views.student_w)[image // 2]
+        rows = (views.student.labeled, views.student.weak)[image // 2]
         at = rows.projection.data[image % 2].flatten(1)
         at[:, pixel] *= 10
         value = objective.compute(views)['loss'].item()
@@ -269,7 +279,7 @@ def test_a_bank_that_is_not_full_keeps_its_class_out_or_all(gate):
     labels = objective.label_map(views).tolist()
     values = objective.compute(views)
     values['loss'].backward()
-    gradients = views.student_l.projection.grad, views.student_w.projection.grad
+    gradients = views.student.labeled.projection.grad, views.student.weak.projection.grad
     if gate == 'all':
         # an exact zero, with a gradient that is zero and not missing
         assert values['loss'].item() == 0 and values['classes'] == 0
@@ -313,7 +323,7 @@ def test_no_class_is_left_after_the_exclusion():
     values = objective.compute(views)
     values['loss'].backward()
     assert values['loss'].item() == 0 and values['classes'] == 0
-    assert not views.student_l.projection.grad.any()
+    assert not views.student.labeled.projection.grad.any()
 
 
 def test_a_class_without_negatives_is_left_out():
@@ -343,9 +353,9 @@ def test_label_map_keeps_the_most_certain_unlabelled_pixels(share):
     _, objective = build(uncertain=share)
     views = step()
     labels = objective.label_map(views).view(4, SIDE, SIDE)
-    assert torch.equal(labels[:2], views.label_l[:, ::4, ::4])
-    valid = views.valid_u[:, ::4, ::4]
-    logits = views.teacher_u.logits.double()
+    assert torch.equal(labels[:2], views.batch.label_l[:, ::4, ::4])
+    valid = views.batch.unlabeled.valid_u[:, ::4, ::4]
+    logits = views.teacher.weak.logits.double()
     p = logits.softmax(dim=1)
     entropy = -(p * p.log()).sum(dim=1)
     kept = labels[2:] != IGNORE
@@ -375,8 +385,7 @@ def test_every_step_pushes_a_sample_of_its_pixels():
     labels = objective.label_map(views)
     objective.compute(views)
     assert bank.counts.tolist() == [0, 0, 0]  # only after the optimiser's step
-    views.drop_student_rows()
-    objective.after_step(views)
+    objective.after_step(views.without_student())
     assert bank.counts.tolist() == [6, 6, 6]  # the excluded class has a bank, too
     assert (bank.densities == UNKNOWN_DENSITY).all()
 
@@ -410,11 +419,11 @@ def test_rows_are_those_of_before_the_optimisers_step():
     loop = TinyLoop(model, lr=1.0)
     loop.iter = 2
     losses = tiny_losses(model, 2)
-    rows = model.last_views.student_l, model.last_views.student_w
+    rows = model.last_views.student.labeled, model.last_views.student.weak
     seen = torch.cat([r.projection.detach().movedim(1, -1).flatten(0, 2) for r in rows])
     sum(value for key, value in losses.items() if 'loss' in key).backward()
     loop.optimizer.step()
-    model.last_views.drop_student_rows()
+    model.last_views = model.last_views.without_student()
     model.finish_step()
     bank = objective.bank
     for c in range(K):
@@ -519,7 +528,7 @@ def test_watched_values_are_what_they_say():
     labels = objective.label_map(views).tolist()
     features, bank = as_rows('features', views), objective.bank
     sparse, dense, errors = [], [], []
-    answers = views.teacher_l.logits.argmax(dim=1).flatten().tolist()
+    answers = views.teacher.labeled.logits.argmax(dim=1).flatten().tolist()
     for c, order in ranked(objective, views, labels).items():
         stored = bank.features[c].double().tolist()
         values = [density_of(features[i], stored, bank.scales) for i in order]
@@ -531,7 +540,7 @@ def test_watched_values_are_what_they_say():
     assert values['density_positive'].item() == pytest.approx(sum(dense) / len(dense), abs=1e-5)
     assert 0 < values['anchor_error'].item() < 1
     assert values['anchor_error'].item() == pytest.approx(sum(errors) / len(errors), abs=1e-6)
-    views.monitor = False
+    views = replace(views, batch=replace(views.batch, monitor=False))
     assert not {'density_anchor', 'density_positive', 'anchor_error'} & set(
         objective.compute(views)
     )
@@ -630,7 +639,7 @@ def test_a_contrast_that_is_not_finite_names_itself():
 def test_one_contrast_a_model():
     objectives = tiny_recipe('dgcl')['objectives']
     objectives.append(objectives[-1] | dict(name='second'))
-    with pytest.raises(SetupError, match="objective 'second': another objective has set the"):
+    with pytest.raises(SetupError, match="\\['dgcl', 'second'\\] each project the features"):
         tiny_model('dgcl', objectives=objectives)
 
 

@@ -1,6 +1,6 @@
-"""MLLC's graphs against the dense matrices of the released code, which live here alone.
+"""MLLC's graphs against the dense matrices of the released code.
 
-``Dense`` is one image's round with N x N matrices, a full sort and products with diagonal matrices.
+Those are N x N for one image, sorted as a whole and multiplied with diagonal matrices.
 """
 
 import pytest
@@ -9,6 +9,11 @@ import torch.nn.functional as F
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.methods.mllc import graphs
+from mmseg_semi.methods.mllc.benchmarks.reference import (
+    dense_class,
+    dense_round,
+    dense_semantic,
+)
 from mmseg_semi.methods.mllc.graphs import (
     ClassGraph,
     GraphRound,
@@ -19,46 +24,6 @@ from mmseg_semi.methods.mllc.graphs import (
 )
 
 HALF = torch.full((64,), 0.5, dtype=torch.float64)
-
-
-def dense_semantic(features, top_k=20):
-    """A^ of one image: everything as N x N."""
-    f = features / (features.norm(dim=1, keepdim=True) + 1e-9)
-    s = (f @ f.T).clamp(min=0)
-    cut = s.sort(dim=1, descending=True).values[:, min(top_k, len(s) - 1)]
-    t = torch.where(s >= cut[:, None], s, 0.0)
-    a = t + t.T
-    root = torch.diag((a.sum(dim=1) + 1e-10) ** -0.5)
-    return t, a, root @ a @ root
-
-
-def dense_class(logits, gate):
-    """W^ of one image."""
-    q = logits.softmax(dim=1)
-    q = q / (q.norm(dim=1, keepdim=True) + 1e-9)
-    w = (q @ q.T) * (gate[:, None] == gate[None, :])
-    root = torch.diag((w.sum(dim=1) + 1e-10) ** -0.5)
-    return w, root @ w @ root
-
-
-def dense_round(one, logits, features, eta):
-    """One round of one image, (N, K) and (N, D), with the layers of ``one``."""
-    probability = logits.softmax(dim=1)
-    confidence, y = probability.max(dim=1)
-    r = (confidence >= eta[y]) | (confidence >= 0.95)
-    with torch.no_grad():
-        semantic = dense_semantic(features, one.top_k)[2]
-    shares = torch.tensor([one.blend_unreliable, one.blend_reliable], dtype=logits.dtype)
-    b = shares[r.long()][:, None]
-    blended = b * (semantic @ logits) + (1 - b) * logits
-
-    def layer(module, x):
-        return module(x.T[None, :, :, None])[0, :, :, 0].T
-
-    refined = layer(one.class_layer, blended)
-    with torch.no_grad():
-        w = dense_class(refined, y)[1]
-    return refined, layer(one.feature_layer, w @ features)
 
 
 def maps(images=2, nodes=(6, 7), classes=5, channels=12, dtype=torch.float64, seed=0):

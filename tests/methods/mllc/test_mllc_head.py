@@ -100,7 +100,7 @@ def test_a_head_of_the_published_width_has_its_parameters():
     assert count['conv_seg'] == 19 * 256
 
 
-def test_fresh_corrected_logits_are_almost_uniform():
+def test_new_corrected_logits_are_almost_uniform():
     head = v2_head().eval()
     output = head.finish(head.embed(backbone_outputs()))
     assert output.logits.shape == (2, 19, 8, 8) and output.embedding.shape == (2, 16, 8, 8)
@@ -125,7 +125,7 @@ def test_initial_values():
     assert head.conv_seg.bias is None and head.conv_embedding.bias is None
 
 
-def test_the_identity_class_layer_begins_as_the_identity():
+def test_the_identity_class_layer_starts_as_the_identity():
     head = plus_head(class_layer='identity').eval()
     x = torch.randn(1, 11, 3, 3)
     assert torch.allclose(head.rounds[0].class_layer(x), x)
@@ -142,13 +142,13 @@ def test_nodes_of_the_v3plus_head_are_means_of_cells():
 
 
 @pytest.mark.parametrize('make', [v2_head, plus_head])
-def test_what_is_deployed_is_the_classifier_alone(make):
+def test_only_the_classifier_is_deployed(make):
     head, plain = make(), make(embedding_channels=0, rounds=0)
     extra = head.state_dict().keys() - plain.state_dict().keys()
     assert extra and all(
         name.startswith(('rounds.', 'embedding_pyramid.', 'conv_embedding.')) for name in extra
     )
-    # the embedding and the rounds take no random number from the rest
+    # embedding and rounds leave the random numbers of the other layers unchanged
     for name, value in plain.state_dict().items():
         assert torch.equal(value, head.state_dict()[name]), name
     inputs = backbone_outputs()
@@ -167,7 +167,7 @@ def test_labelled_loss_on_the_last_level_reaches_the_classifier():
     levels = head.levels(output.logits, output.embedding, torch.zeros(11).double(), valid)
     levels[2].logits.square().sum().backward()
     assert head.conv_seg.weight.grad.abs().max() > 0
-    assert head.conv_embedding.weight.grad is None  # a label learns nothing through the graph
+    assert head.conv_embedding.weight.grad is None  # no gradient flows through the graph
 
 
 @pytest.mark.parametrize(

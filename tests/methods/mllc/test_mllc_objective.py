@@ -15,7 +15,7 @@ from mmseg_semi.labels import IGNORE
 from mmseg_semi.methods.mllc.graphs import Level, at_nodes, run_rounds
 from mmseg_semi.methods.mllc.node_contrast import class_prototype_contrast, pairwise_contrast
 from mmseg_semi.methods.mllc.pseudo_labels import GraphCorrection
-from mmseg_semi.step.views import PseudoLabels, TeacherRows
+from mmseg_semi.step.views import PseudoLabels, TeacherOutputs
 
 K = 3
 LATE = 4  # iteration at which the prototypes' contrast has begun
@@ -36,7 +36,7 @@ def watched(model, iteration=LATE, batch=None):
     compute, contrasts = objective.compute, objective.contrasts
 
     def watch(views):
-        seen['views'] = copy.copy(views)
+        seen['views'] = views
         return compute(views)
 
     def watch_levels(views, levels_l, levels_m, contrast):
@@ -71,15 +71,18 @@ def test_losses_are_those_of_the_formulas(model):
     losses, seen = watched(model)
     views, levels_l, levels_m = seen['views'], seen['levels_l'], seen['levels_m']
     assert len(levels_l) == len(levels_m) == 3
-    labels, confidence = views.pseudo_m.labels, views.pseudo_m.confidence
+    labels, confidence = (
+        views.teacher.mixed.pseudo_m.labels,
+        views.teacher.mixed.pseudo_m.confidence,
+    )
 
     sup = sum(
-        F.cross_entropy(up(level.logits, (32, 32)), views.label_l, ignore_index=IGNORE)
+        F.cross_entropy(up(level.logits, (32, 32)), views.batch.label_l, ignore_index=IGNORE)
         for level in levels_l[1:]
     )
     assert float(losses['mllc.loss_sup']) == pytest.approx(float(sup), rel=1e-5)
 
-    used = views.valid_m
+    used = views.teacher.mixed.valid_m
     omega = float(((confidence >= 1.02 / K) & used).sum() / used.sum())
     assert 0 < omega <= 1 and float(losses['mllc.omega']) == pytest.approx(omega)
     clg = 0.0
@@ -91,7 +94,7 @@ def test_losses_are_those_of_the_formulas(model):
     assert float(losses['mllc.loss_clg']) == pytest.approx(clg, rel=1e-5)
 
     size = levels_l[0].features.shape[2:]
-    nodes = [at_nodes(views.label_l, size), at_nodes(labels, size)]
+    nodes = [at_nodes(views.batch.label_l, size), at_nodes(labels, size)]
     every = torch.ones(K, dtype=torch.bool)
     inter = sum(
         float(class_prototype_contrast(levels[k].features, own, bank.prototypes[k], every))
@@ -120,7 +123,7 @@ def test_a_fresh_network_teaches_itself_nothing():
     model = tiny_model('mllc_reference', dropout=0.0)
     objective_of(model).tau_omega = 0.968
     losses, seen = watched(model, 0)
-    assert seen['views'].pseudo_m.confidence.max() < 1.1 / K
+    assert seen['views'].teacher.mixed.pseudo_m.confidence.max() < 1.1 / K
     assert float(losses['mllc.omega']) == 0 and float(losses['mllc.loss_clg']) == 0
     total = sum(v for k, v in losses.items() if k.startswith('sup') and 'loss' in k)
     total = float(total + losses['mllc.loss_sup'])
@@ -152,11 +155,14 @@ def test_weights_by_pixel(model):
     for level in seen['levels_m']:
         entropy = F.cross_entropy(
             up(level.logits, (32, 32)),
-            views.pseudo_m.labels,
+            views.teacher.mixed.pseudo_m.labels,
             ignore_index=IGNORE,
             reduction='none',
         )
-        expected += float((entropy * views.pseudo_m.confidence**6).sum() / views.valid_m.sum())
+        expected += float(
+            (entropy * views.teacher.mixed.pseudo_m.confidence**6).sum()
+            / views.teacher.mixed.valid_m.sum()
+        )
     assert float(losses['mllc.loss_clg']) == pytest.approx(expected, rel=1e-5)
 
 
@@ -212,12 +218,12 @@ def test_the_teachers_pass_leaves_the_student_alone(model):
     before = {k: v.clone() for k, v in model.student.named_buffers()}
     model.start_step(LATE)
     data = model.data_preprocessor(tiny_batch(), training=True)
-    views = model._gather(data['inputs'], data['data_samples'], *model._started)
-    model._label(views, objective_of(model).all_needs)
+    batch = model._gather(data['inputs'], data['data_samples'])
+    teacher = model._label(batch, objective_of(model).all_needs)
     for name, value in model.student.named_buffers():
         assert torch.equal(value, before[name]), name
-    assert not views.teacher_u.logits.requires_grad
-    assert len(views.teacher_u.levels) == 3
+    assert not teacher.weak.logits.requires_grad
+    assert len(teacher.levels) == 3
 
 
 def test_prediction_needs_no_graph(model, monkeypatch):
@@ -241,8 +247,8 @@ def test_counts_are_those_of_level_0_after_the_step(model):
     model.finish_step()
     expected = torch.zeros(K, dtype=torch.int64)
     for logits, valid in (
-        (views.student_l.logits.detach(), views.label_l != IGNORE),
-        (views.teacher_u.logits, views.valid_u),
+        (views.student.labeled.logits.detach(), views.batch.label_l != IGNORE),
+        (views.teacher.weak.logits, views.batch.unlabeled.valid_u),
     ):
         confidence, labels = up(logits, (32, 32)).softmax(dim=1).max(dim=1)
         for c in range(K):
@@ -257,13 +263,13 @@ def test_each_bank_holds_the_features_of_its_level(model):
     model.finish_step()
     bank = objective_of(model).bank
     size = seen['levels_l'][0].features.shape[2:]
-    labels_l = at_nodes(views.label_l, size)
-    levels_w = views.teacher_u.levels
+    labels_l = at_nodes(views.batch.label_l, size)
+    levels_w = views.teacher.levels
     labels_w = levels_w[2].logits.argmax(dim=1)
     # nodes are cells of 2 x 2 positions, and take part where one of them does
     inside = [
         at_nodes(valid, (8, 8)).unflatten(2, (4, 2)).unflatten(1, (4, 2)).any(dim=4).any(dim=2)
-        for valid in (views.label_l != IGNORE, views.valid_u)
+        for valid in (views.batch.label_l != IGNORE, views.batch.unlabeled.valid_u)
     ]
     labels_l = labels_l.masked_fill(~inside[0], IGNORE)
     labels_w = labels_w.masked_fill(~inside[1], IGNORE)
@@ -301,7 +307,7 @@ def test_the_teacher_equals_the_student_after_the_first_update():
         loop.model.teacher.parameters(), loop.model.student.parameters(), strict=True
     ):
         assert torch.equal(mine, theirs)
-    assert [loop.teacher.decay(t) for t in (0, 1, 99, 5000)] == [0, 0.5, 0.99, 0.99]
+    assert [loop.teacher.average.decay(t) for t in (0, 1, 99, 5000)] == [0, 0.5, 0.99, 0.99]
 
 
 def test_a_state_dict_restores_banks_and_counts():
@@ -343,16 +349,16 @@ def test_what_stands_at_void_and_padded_nodes_changes_nothing(model, cells, fill
         if value is not None:  # nodes 4 and on stand at pixel 17.7 and on; node 3 at 13.3 is void
             p[..., 4:], f[..., 3:] = value, value
         p.requires_grad_(), f.requires_grad_()
-        rows = type('Rows', (), dict(logits=p, embedding=f))
-        levels = labeler.levels_of(head, rows, valid, model)
+        outputs = TeacherOutputs(p, embedding=f)
+        levels = labeler.levels_of(head, outputs, valid)
         pseudo = PseudoLabels(label, valid.float())
         labeler.thresholds._new = None
-        labeler.observe(p.detach(), valid, model)
+        labeler._count(p, valid)
         nodes = objective._at_nodes(label, levels[0])
         assert nodes.shape[1:] == (8 // cells, 8 // cells) and (nodes != IGNORE).any()
         samples = [SegDataSample(gt_sem_seg=PixelData(data=own[None])) for own in label]
         losses = [
-            objective.supervise(levels, type('Views', (), dict(samples_l=samples))),
+            objective.supervise(levels, samples),
             objective.distill(levels, pseudo, valid, objective.omega(pseudo, valid, 0.0)),
             pairwise_contrast(levels[1].features, nodes),
             *(
@@ -379,11 +385,12 @@ def test_padding_reaches_no_mean_of_a_cell(border, filler):
     model = tiny_model('fixmatch')
     for stride in (8, 16):
         labeler = GraphCorrection(K, stride=stride, graph=dict(top_k=3))
+        labeler.bind(model.bound)
         outcomes = []
         for value in (0.0, filler):
             maps = [maps.masked_fill(~own, value) for maps in (logits, features)]
-            rows = TeacherRows(*maps)
-            corrected = labeler.corrected(rows, labeler.levels(rows, valid, model))
+            outputs = TeacherOutputs(*maps)
+            corrected = labeler.corrected(outputs, labeler.levels(outputs, valid))
             outcomes.append([maps.masked_fill(~own, 0.0) for maps in corrected])
         for mine, theirs in zip(*outcomes, strict=True):
             assert torch.equal(mine, theirs)
@@ -394,8 +401,8 @@ def test_without_the_mask_padding_counts():
     model = tiny_model('mllc_reference')
     _, seen = watched(model, 0)
     views = seen['views']
-    assert (views.pseudo_m.labels != IGNORE).all()
-    assert model.pseudo_label.valid_nodes(views.valid_u, (4, 4), True) is None
+    assert (views.teacher.mixed.pseudo_m.labels != IGNORE).all()
+    assert model.pseudo_label.valid_nodes(views.batch.unlabeled.valid_u, (4, 4)) is None
 
 
 # -- what cannot serve -----------------------------------------------------------------------------
@@ -409,11 +416,11 @@ def test_without_an_embedding_there_is_classmix_alone():
     model = tiny_model('mllc', head='DeepLabV3PlusHead', objectives=objectives, dropout=0.0)
     losses, seen = watched(model)
     views = seen['views']
-    assert seen['levels_m'][0].logits is views.student_m.logits and len(seen['levels_m']) == 1
+    assert seen['levels_m'][0].logits is views.student.mixed.logits and len(seen['levels_m']) == 1
     assert 'mllc.loss_sup' not in losses and 'mllc.loss_inter' not in losses
     assert torch.equal(
-        views.pseudo_u.labels[views.valid_u],
-        up(views.teacher_u.logits, (32, 32)).argmax(dim=1)[views.valid_u],
+        views.teacher.pseudo_u.labels[views.batch.unlabeled.valid_u],
+        up(views.teacher.weak.logits, (32, 32)).argmax(dim=1)[views.batch.unlabeled.valid_u],
     )
     assert not list(model.objectives[1].buffers())
 
@@ -470,16 +477,19 @@ def test_correction_without_layers_labels_for_other_methods(method):
     data = model.data_preprocessor(tiny_batch(), training=True)
     losses = model.loss(data['inputs'], data['data_samples'])
     views = model.last_views
-    rows = views.teacher_u
+    rows = views.teacher.weak
     features = rows.features
     eta = torch.zeros(K).double()
-    valid = at_nodes(views.valid_u, features.shape[2:])
+    valid = at_nodes(views.batch.unlabeled.valid_u, features.shape[2:])
     levels = run_rounds(
         model.pseudo_label.rounds, Level(rows.logits, features), eta, valid, last_features=False
     )
     answer = up(levels[2].logits, (32, 32)).argmax(dim=1)
-    assert torch.equal(views.pseudo_u.labels[views.valid_u], answer[views.valid_u])
-    assert (views.pseudo_u.labels[~views.valid_u] == IGNORE).all()
+    assert torch.equal(
+        views.teacher.pseudo_u.labels[views.batch.unlabeled.valid_u],
+        answer[views.batch.unlabeled.valid_u],
+    )
+    assert (views.teacher.pseudo_u.labels[~views.batch.unlabeled.valid_u] == IGNORE).all()
     assert float(losses['selftrain.loss']) > 0
     model.finish_step()
     # the teacher's labelled rows and its weak ones
@@ -496,25 +506,31 @@ def test_answers_finer_than_their_features_are_averaged_to_the_nodes():
     labeler = dict(type='GraphCorrection', num_classes=K, stride=8, graph=dict(top_k=3))
     model = tiny_model('fixmatch', head='CCTHead', pseudo_label=labeler, dropout=0.0)
     tiny_losses(model, LATE)
-    rows, views = model.last_views.teacher_u, model.last_views
+    rows, views = model.last_views.teacher.weak, model.last_views
     logits = rows.logits.unflatten(3, (4, 8)).unflatten(2, (4, 8))
-    own = at_nodes(views.valid_u, rows.logits.shape[2:])[:, None].unflatten(3, (4, 8))
+    own = at_nodes(views.batch.unlabeled.valid_u, rows.logits.shape[2:])[:, None].unflatten(
+        3, (4, 8)
+    )
     own = own.unflatten(2, (4, 8)).float()
     means = (logits * own).sum(dim=(3, 5)) / own.sum(dim=(3, 5)).clamp(min=1)
-    assert torch.allclose(rows.levels[0].logits, means, atol=1e-5)
-    assert rows.levels[0].features is rows.features and rows.levels[2].logits.shape == means.shape
+    levels = views.teacher.levels
+    assert torch.allclose(levels[0].logits, means, atol=1e-5)
+    assert levels[0].features is rows.features and levels[2].logits.shape == means.shape
+    finer = GraphCorrection(stride=2)
+    finer.bind(model.bound)
     with pytest.raises(SetupError, match='give the coarser stride'):
-        GraphCorrection(K, stride=2).levels(rows, views.valid_u, model)
+        finer.levels(rows, views.batch.unlabeled.valid_u)
 
 
 def test_coarse_graphs_add_what_they_change():
     labeler = dict(type='GraphCorrection', num_classes=K, stride=16, graph=dict(top_k=2), rounds=1)
     model = tiny_model('fixmatch', pseudo_label=labeler, dropout=0.0)
     tiny_losses(model, LATE)
-    rows, correction = model.last_views.teacher_u, model.pseudo_label
-    answers = correction.corrected(rows, rows.levels)
-    assert answers[0] is rows.logits and rows.levels[1].logits.shape[2:] == (2, 2)
-    change = rows.levels[1].logits - rows.levels[0].logits
+    rows, correction = model.last_views.teacher.weak, model.pseudo_label
+    levels = model.last_views.teacher.levels
+    answers = correction.corrected(rows, levels)
+    assert answers[0] is rows.logits and levels[1].logits.shape[2:] == (2, 2)
+    change = levels[1].logits - levels[0].logits
     assert torch.allclose(answers[1] - rows.logits, up(change, rows.logits.shape[2:]), atol=1e-6)
 
 
@@ -534,7 +550,9 @@ def test_dgcl_beside_mllc_leaves_it_its_embedding(method):
         runs.append({name: value.item() for name, value in losses.items()})
     assert {name: runs[1][name] for name in runs[0]} == runs[0]
     views = model.last_views
-    assert views.student_w.embedding.shape[1] == 8 and views.student_w.projection.shape[1] == 6
+    assert (
+        views.student.weak.embedding.shape[1] == 8 and views.student.weak.projection.shape[1] == 6
+    )
     assert all(math.isfinite(value) for _ in range(4) for value in loop.step().values())
     assert loop.step()['dgcl.loss'] > 0
     for part in ('conv_embedding.', 'objectives.2.projection.'):

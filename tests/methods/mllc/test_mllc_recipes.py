@@ -19,7 +19,7 @@ def load(name: str) -> Config:
 
 
 def without_weights(node):
-    """No file is read, and a norm works in one process."""
+    """Read no file, and use norms that work in one process."""
     if isinstance(node, dict):
         if isinstance(node.get('init_cfg'), dict):
             node['init_cfg'] = None
@@ -60,7 +60,7 @@ def test_numbers_of_the_released_configs(name, batch, iterations, classes):
 
 
 def test_profiles():
-    """The objective's own defaults are the paper's reading; the reference says what is different."""
+    """The objective's defaults are the paper's reading; the reference sets what is different."""
     for name in ('cityscapes_372', 'voc_732'):
         plain, reference = load(name).model, load(f'reference/{name}').model
         assert plain.teacher == dict(weights='ema', mode='eval', buffers='copy', rows='weak')
@@ -88,7 +88,7 @@ def test_profiles():
         assert one.clg_gate == 'input'
 
 
-def test_the_head_learns_ten_times_as_fast_all_along():
+def test_the_head_always_has_ten_times_the_learning_rate():
     init_default_scope('mmseg')
     cfg = load('cityscapes_372').optim_wrapper
     model = tiny_model('mllc')
@@ -145,12 +145,12 @@ def test_every_config_builds():
 
 
 def test_the_ablation_differs_in_nothing_but_the_rounds():
-    whole = load('camvid_46_small')
+    complete = load('camvid_46_small')
     for rounds in (0, 1):
         cfg = load(f'ablations/camvid_46_small_k{rounds}')
         assert cfg.model.student.decode_head.rounds == rounds
         cfg.model.student.decode_head.rounds = 2
-        assert cfg._cfg_dict == whole._cfg_dict
+        assert cfg._cfg_dict == complete._cfg_dict
 
 
 @pytest.mark.parametrize('method', ['mllc', 'mllc_reference'])

@@ -1,4 +1,4 @@
-"""Contrasts of node features against loops over nodes and pairs, and autograd of the plain formula."""
+"""Contrasts of node features equal loops over nodes and pairs, and autograd of the plain formula."""
 
 import math
 
@@ -40,7 +40,7 @@ def test_class_prototype_contrast_equals_a_loop():
                 total = sum(math.exp(10 * value) for value in cosines.values())
                 expected -= math.log(math.exp(10 * cosines[label]) / total)
     found = class_prototype_contrast(features, labels, prototypes, seen)
-    assert float(found) == pytest.approx(expected / 24, rel=1e-5)  # void nodes count in the mean
+    assert float(found) == pytest.approx(expected / 24, rel=1e-5)  # ignored nodes count in the mean
 
 
 @pytest.mark.parametrize('classes', [19, 21])
@@ -63,7 +63,7 @@ def test_features_on_orthonormal_prototypes():
     assert float(loss) == pytest.approx(8.17e-4, rel=1e-2)
 
 
-def test_nothing_seen_or_nothing_labelled_is_zero_with_a_graph():
+def test_no_prototype_or_no_label_is_zero_with_a_graph():
     features, labels, prototypes = example()
     features.requires_grad_()
     for seen, truth in ((~EVERY, labels), (EVERY, torch.full_like(labels, IGNORE))):
@@ -115,23 +115,23 @@ def test_equal_features_of_two_classes_give_a_finite_gradient():
 
 
 @pytest.mark.parametrize('filler', [1e6, float('nan')])
-def test_void_nodes_reach_no_value_and_no_gradient(filler):
+def test_ignored_nodes_reach_no_value_and_no_gradient(filler):
     features, labels, prototypes = example()
-    void = (labels == IGNORE)[:, None]
+    ignored = (labels == IGNORE)[:, None]
     results = []
-    for start in (features, torch.where(void, filler, features)):
+    for start in (features, torch.where(ignored, filler, features)):
         start = start.clone().requires_grad_()
         losses = [
             class_prototype_contrast(start, labels, prototypes, EVERY),
             pairwise_contrast(start, labels),
         ]
         gradient = torch.autograd.grad(sum(losses), start)[0]
-        results.append((*losses, gradient.masked_fill(void, 0.0)))
+        results.append((*losses, gradient.masked_fill(ignored, 0.0)))
     for mine, theirs in zip(*results, strict=True):
         assert torch.equal(mine, theirs)
 
 
-def test_all_void_is_zero():
+def test_all_ignored_is_zero():
     features = torch.randn(1, 3, 2, 2, requires_grad=True)
     loss = pairwise_contrast(features, torch.full((1, 2, 2), IGNORE))
     assert float(loss) == 0

@@ -141,20 +141,25 @@ def test_weak_loss_is_the_decoders_mean_cross_entropy(images):
     batch = weak_batch(images)
     losses = tiny_losses(model, 0, batch)
     views, objective = model.last_views, model.objectives[1]
-    assert views.given_u.shape == views.valid_u.shape and views.given_u.dtype == torch.int64
-    z, logits = views.student_w.fused, views.student_w.logits
+    assert (
+        views.batch.unlabeled.noisy_u.shape == views.batch.unlabeled.valid_u.shape
+        and views.batch.unlabeled.noisy_u.dtype == torch.int64
+    )
+    z, logits = views.student.weak.fused, views.student.weak.logits
     foreground = (logits.argmax(1) > 0).float()
     foreground = F.interpolate(foreground[:, None], z.shape[2:], mode='nearest')
     values = []
     for mask, stack in zip((foreground, 1 - foreground), objective.decoders, strict=True):
         for k in range(len(stack)):
             answer = stack.single(k)(mask * z)[..., :32, :32]
-            values.append(F.cross_entropy(answer, views.given_u, ignore_index=255))
+            values.append(F.cross_entropy(answer, views.batch.unlabeled.noisy_u, ignore_index=255))
     assert len(values) == 3
     torch.testing.assert_close(losses['cct.loss_weak'], torch.stack(values).mean())
     assert losses['cct.loss'] == 0
     if images == 1:
-        assert (views.given_u[0] == IGNORE).all() and (views.given_u[1] != IGNORE).any()
+        assert (views.batch.unlabeled.noisy_u[0] == IGNORE).all() and (
+            views.batch.unlabeled.noisy_u[1] != IGNORE
+        ).any()
 
 
 def main_decoder(model) -> list:
@@ -233,7 +238,7 @@ def test_before_its_ramp_it_asks_for_nothing():
     model = cct_model(dict(type='Ramp', value=30.0, length=2, kind='sigmoid', start=1))
     losses = tiny_losses(model, 0, weak_batch())
     assert losses['cct.loss'] == 0 and 'cct.loss_weak' not in losses
-    assert model.last_views.student_w is None
+    assert model.last_views.student.weak is None
     losses = tiny_losses(model, 2, weak_batch())
     assert losses['cct.loss_weak'] > 0
 
@@ -252,19 +257,27 @@ def test_weak_masks_are_pseudo_labels_of_their_own_weight(method):
     model.load_state_dict(base.state_dict())
     losses = tiny_losses(model, 3, weak_batch(images=1))
     views = model.last_views
-    logits = model.upsample(views.student_m.logits, (32, 32))
-    expected = F.cross_entropy(logits, views.pseudo_m.given, ignore_index=255)
+    logits = model.upsample(views.student.mixed.logits, (32, 32))
+    expected = F.cross_entropy(logits, views.teacher.mixed.pseudo_m.noisy, ignore_index=255)
     torch.testing.assert_close(losses['weak.loss'], 0.25 * expected)
     # the box of the other image brings its mask along: of two images one has one, mixed both
-    assert (views.given_u[0] == IGNORE).all()
-    known = (views.pseudo_m.given != IGNORE).flatten(1).any(dim=1)
+    assert (views.batch.unlabeled.noisy_u[0] == IGNORE).all()
+    known = (views.teacher.mixed.pseudo_m.noisy != IGNORE).flatten(1).any(dim=1)
     assert known.all()
     # labels move with their pixels
-    moved = views.img_u_m != views.img_u_s
+    moved = views.teacher.mixed.img_u_m != views.batch.unlabeled.img_u_s
     stayed = ~moved.any(dim=1)
-    assert torch.equal(views.pseudo_m.given[stayed], views.given_u[stayed]) and stayed.any()
-    partner = (views.img_u_m == views.img_u_s.roll(-1, 0)).all(dim=1)
-    assert torch.equal(views.pseudo_m.given[partner], views.given_u.roll(-1, 0)[partner])
+    assert (
+        torch.equal(
+            views.teacher.mixed.pseudo_m.noisy[stayed], views.batch.unlabeled.noisy_u[stayed]
+        )
+        and stayed.any()
+    )
+    partner = (views.teacher.mixed.img_u_m == views.batch.unlabeled.img_u_s.roll(-1, 0)).all(dim=1)
+    assert torch.equal(
+        views.teacher.mixed.pseudo_m.noisy[partner],
+        views.batch.unlabeled.noisy_u.roll(-1, 0)[partner],
+    )
     # a batch in which no image happens to have one
     losses = tiny_losses(model, 3, tiny_batch())
     assert losses['weak.loss'] == 0 and losses['weak.loss'].requires_grad
@@ -280,28 +293,21 @@ def test_mixing_moves_image_label_confidence_validity_and_mask_together():
         keep, code[:, None].float().expand(-1, 3, -1, -1), pseudo, code % 2 == 0
     )
     source = images[:, 0].long()
-    assert torch.equal(mixed.given, source % 5) and torch.equal(mixed.labels, source % 7)
+    assert torch.equal(mixed.noisy, source % 5) and torch.equal(mixed.labels, source % 7)
     assert torch.equal(valid, source % 2 == 0) and not torch.equal(source, code)
-    assert mix(keep, images, PseudoLabels(code, code / 1.0), valid)[1].given is None
+    assert mix(keep, images, PseudoLabels(code, code / 1.0), valid)[1].noisy is None
 
 
 def test_cut_out_erases_the_mask():
-    given = torch.zeros(2, 16, 16, dtype=torch.long)
-    views = StepViews(
-        iteration=0,
-        time=0,
-        generator=torch.Generator().manual_seed(0),
-        monitor=False,
-        img_l=torch.zeros(0),
-        label_l=torch.zeros(0),
-        samples_l=[],
-        img_u_s=torch.ones(2, 3, 16, 16),
-        valid_u=torch.ones(2, 16, 16, dtype=torch.bool),
-        pseudo_u=PseudoLabels(given.clone(), torch.ones(2, 16, 16), given),
+    noisy = torch.zeros(2, 16, 16, dtype=torch.long)
+    images, pseudo, valid = CutOut(prob=1.0)(
+        torch.ones(2, 3, 16, 16),
+        PseudoLabels(noisy.clone(), torch.ones(2, 16, 16), noisy),
+        torch.ones(2, 16, 16, dtype=torch.bool),
+        torch.Generator().manual_seed(0),
     )
-    images, pseudo, valid = CutOut(prob=1.0)(views)
     assert (
-        torch.equal(pseudo.given == IGNORE, ~valid)
+        torch.equal(pseudo.noisy == IGNORE, ~valid)
         and (~valid).any()
         and not images[:, 0][~valid].any()
     )
@@ -312,8 +318,8 @@ def test_a_mixing_that_drops_masks_is_refused():
     model = tiny_model('fixmatch', objectives=[*tiny_recipe('fixmatch')['objectives'], weak])
     mixing = copy.copy(model.mixing)
 
-    def forgetful(views):
-        images, pseudo, valid = type(mixing).forward(mixing, views)
+    def forgetful(*strong):
+        images, pseudo, valid = type(mixing).forward(mixing, *strong)
         return images, PseudoLabels(pseudo.labels, pseudo.confidence), valid
 
     model.mixing.forward = forgetful

@@ -29,7 +29,7 @@ from whole_runs import (
 
 from mmseg_semi.data.samplers import MultiSourceSampler, SampleKey
 from mmseg_semi.errors import SetupError
-from mmseg_semi.runtime import launch
+from mmseg_semi.runtime import configs, devices
 from projects.weak_labels.classifier import MultiLabelMetric, average_precision
 from projects.weak_labels.image_labels import ImageLabelDataset, write_table
 from projects.weak_labels.weak_masks import save_mask
@@ -147,9 +147,9 @@ def run_classifier(cfg: Config, work_dir: Path, stop: int | None = None) -> None
     cfg = cfg.copy()
     # MMEngine keeps the values of two runs of one name and second in one place
     cfg.experiment_name = f'classifier_{next(_runs)}'
-    launch.set_work_dir(cfg, str(work_dir), cfg.filename)
-    launch.set_resume(cfg, 'auto')
-    runner = launch.build_runner(cfg)
+    configs.set_work_dir(cfg, str(work_dir), cfg.filename)
+    configs.set_resume(cfg, 'auto')
+    runner = configs.build_runner(cfg)
     if stop is not None:
         runner.register_hook(Stop(stop))
         with pytest.raises(Stopped):
@@ -180,8 +180,8 @@ def test_a_classifier_that_was_stopped_goes_on_exactly(tmp_path, classifier_conf
 
 def classifier_rank(rank: int, path: str, folder: Path) -> None:
     cfg = Config.fromfile(path)
-    launch.init_distributed(cfg, 'pytorch')
-    launch.set_work_dir(cfg, str(folder / 'ranks'), cfg.filename)
+    devices.init_distributed(cfg, 'pytorch')
+    configs.set_work_dir(cfg, str(folder / 'ranks'), cfg.filename)
     read, load = [], ImageLabelDataset.__getitem__
 
     def note(self, key):
@@ -191,7 +191,7 @@ def classifier_rank(rank: int, path: str, folder: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ImageLabelDataset, '__getitem__', note)
-        runner = launch.build_runner(cfg)
+        runner = configs.build_runner(cfg)
         runner.train()
     torch.save((runner.model.module.state_dict(), read), folder / f'rank{rank}.pth')
 
@@ -440,8 +440,8 @@ def test_configs_are_read_and_registered():
     paths = sorted(path for path in CONFIGS.glob('weak_*/*.py'))
     assert len(paths) >= 9
     for path in paths:
-        cfg = launch.load_config(path)
-        for kind in launch.config_types(cfg.model):
+        cfg = configs.load_config(path)
+        for kind in configs.config_types(cfg.model):
             if kind[0].isupper() and kind not in ('Ramp', 'Steps', 'Line', 'Pretrained'):
                 found = MODELS.get(kind)
                 assert found is not None, kind

@@ -1,4 +1,8 @@
-"""Perturbations of features: pure functions, and registered modules over CCT's seven."""
+"""CCT's seven perturbations of features, as functions and as registered modules.
+
+``features.py`` needs the features alone, ``guided.py`` the prediction, ``adversarial.py`` a
+decoder. Each draws for K decoders at once (``draws.py``). ``modules.py`` registers the seven.
+"""
 
 from mmseg_semi.methods.cct.perturbations.adversarial import (
     class_space_perturbation,

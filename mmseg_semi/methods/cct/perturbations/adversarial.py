@@ -1,16 +1,19 @@
-"""CCT's I-VAT: the direction of features to which a decoder is most sensitive (arXiv 2003.09005; Miyato et al.,
-arXiv 1704.03976; github.com/yassouali/CCT).
+"""CCT's I-VAT: the direction of the features to which a decoder is most sensitive.
 
-With a decoder g and features z without a graph, d_0 uniform in [-0.5, 0.5] and of unit length::
+Y. Ouali et al., CVPR 2020, https://arxiv.org/abs/2003.09005, after T. Miyato et al.,
+https://arxiv.org/abs/1704.03976; behaviour checked against https://github.com/yassouali/CCT
+(65d4e5b). With a decoder g, features z without a graph, and d_0 uniform in [-0.5, 0.5] and then of
+unit length::
 
-    D(d) = KL(softmax g(z) || softmax g(z + xi d)) / N        summed over classes and pixels
-    r    = eps grad D(d_0) / (||grad D(d_0)|| + guard)         norms over all channels and cells of an image
+    D(d) = KL(softmax g(z) || softmax g(z + xi d)) / N      summed over classes and pixels
+    r    = eps grad D(d_0) / (||grad D(d_0)|| + guard)      norms over all entries of an image
 
-The released code has xi = 1e-6 and guard = 1e-8. In float32 the gradient is then smaller than the guard and mostly
-rounding: r is hundreds of times shorter than eps and points nowhere. The default here is xi = 0.1 without a guard.
+The released code has xi = 1e-6 and guard = 1e-8. In float32 the gradient is then smaller than the
+guard and mostly rounding: r is hundreds of times shorter than eps and has no useful direction. The
+default here is xi = 0.1 without a guard.
 
-No weight gets a gradient: it is taken with respect to d alone, so nothing has to be erased afterwards, whatever gradients
-have been accumulated before.
+The gradient is taken with respect to d alone. So no weight gets a gradient, and gradients that were
+accumulated before stay.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,15 +27,15 @@ _NOISE_GUARD = 1e-8
 
 
 def unit_noise(z: Tensor, generator: torch.Generator) -> Tensor:
-    """d_0, (N, C, h, w): uniform, of length 1 an image."""
-    # in single precision whatever z has, so that a run in double precision draws the same
+    """Draw d_0, (N, C, h, w): uniform noise of length 1 for each image."""
+    # drawn in single precision, so that a run in double precision draws the same numbers
     noise = torch.rand(z.shape, generator=generator, device=z.device, dtype=torch.float32)
     noise = noise.to(z.dtype) - 0.5
     return noise / (image_norm(noise) + _NOISE_GUARD)
 
 
 def image_norm(x: Tensor) -> Tensor:
-    """Length of each image's entries, (N, 1, ...)."""
+    """Compute the L2 norm over all entries of each image, (N, 1, ...)."""
     return x.flatten(1).norm(dim=1).view(-1, *[1] * (x.dim() - 1))
 
 
@@ -46,21 +49,29 @@ def virtual_adversarial_perturbation(
     guard: float = 0.0,
     relative: bool = False,
 ) -> Tensor:
-    """r of any decoder, in the space of its features.
+    """Compute r for any decoder, in the space of its features.
 
     Args:
-        decode: (N, C, h, w) features -> (N, K, ...) scores, the same function in every call: dropout in it would be taken
-            for the answer of the features.
-        z: (N, C, h, w).
-        generator: On z's device.
-        xi: Length of the step at which the gradient is taken.
-        eps: Length of r for each image.
-        steps: Power iterations.
-        guard: Added to the gradient's norm.
-        relative: ``eps`` is a share of the length of the image's features.
+        decode: Maps features (N, C, h, w) to logits (N, K, ...). It must be the same function in
+            every call: with dropout in it, the divergence would measure the dropout.
+        z: (N, C, h, w) features.
+        generator: Generator on z's device.
+        xi: Length of the step at which the gradient is taken (0.1; 1e-6 in the released code).
+        eps: Length of r for each image (2).
+        steps: Number of power iterations (1).
+        guard: Number added to the gradient's norm (0; 1e-8 in the released code).
+        relative: Whether ``eps`` is a share of the length of the image's features.
 
     Returns:
-        (N, C, h, w), without a graph; 0 for an image to which the decoder is not sensitive at all.
+        (N, C, h, w), without a graph; 0 for an image to which the decoder is not sensitive.
+
+    Example:
+        >>> decode, z = torch.nn.Conv2d(16, 3, 1), torch.rand(2, 16, 5, 7)
+        >>> r = virtual_adversarial_perturbation(decode, z, torch.Generator(), eps=2.0)
+        >>> r.shape, r.flatten(1).norm(dim=1).round(decimals=3)
+        (torch.Size([2, 16, 5, 7]), tensor([2., 2.]))
+        >>> decode.weight.grad is None
+        True
     """
     with torch.autocast(z.device.type, enabled=False):
         z = z.detach().to(torch.promote_types(z.dtype, torch.float32))
@@ -76,7 +87,7 @@ def virtual_adversarial_perturbation(
                 (gradient,) = torch.autograd.grad(divergence, moved)
             scale = gradient.flatten(1).abs().amax(dim=1).clamp(min=1e-30)
             scale = scale.view(-1, *[1] * (z.dim() - 1))
-            gradient = gradient / scale  # squares of what may be as small as 1e-11 leave float32
+            gradient = gradient / scale  # entries of 1e-11 have squares below float32's range
             direction = gradient / (image_norm(gradient) + guard / scale).clamp(min=1e-30)
         return eps * direction * (image_norm(z) if relative else 1.0)
 
@@ -93,18 +104,27 @@ def class_space_perturbation(
     guard: float = 0.0,
     relative: bool = False,
 ) -> RowSpaceShift:
-    """r of K pointwise decoders that begin with a linear layer, in the space of that layer's outputs.
+    """Compute r for K pointwise decoders whose first layer is linear, in the space of its outputs.
 
-    A decoder sees z through u = W z only, so grad D = xi W^T g with g the gradient with respect to u, and
-    ||W^T g||^2 = sum g^T (W W^T) g: but for d_0, nothing with the channels of z is made. The same numbers as
-    :func:`virtual_adversarial_perturbation` with each decoder and a generator of its seed.
+    A decoder reads z through u = W z only. So grad D = xi W^T g with g the gradient with respect to
+    u, and ||W^T g||^2 = sum g^T (W W^T) g. Only d_0 has the channels of z. The numbers are those of
+    :func:`virtual_adversarial_perturbation` for each decoder, with a generator of its seed.
 
     Args:
-        z: (N, C, h, w).
-        weight: (K, O, C), the first layers.
-        tail: (K, O, p) -> scores (K, O, S p), pointwise.
-        seeds: One a decoder.
-        parts: (image, slice of its h w cells) that cover everything: how much is computed at a time.
+        z: (N, C, h, w) features.
+        weight: (K, O, C), first layers of the decoders.
+        tail: Other layers, pointwise: maps (K, O, p) to logits (K, O, S p).
+        seeds: Seed of each decoder.
+        parts: (image, slice of its h w cells) pairs that cover all cells; one part is computed at
+            one time.
+        xi, eps, steps, guard, relative: See :func:`virtual_adversarial_perturbation`.
+
+    Example:
+        >>> z, weight = torch.rand(2, 16, 5, 7), torch.randn(4, 3, 16)
+        >>> parts = [(0, slice(0, 35)), (1, slice(0, 35))]
+        >>> draw = class_space_perturbation(z, weight, torch.relu, [1, 2, 3, 4], parts)
+        >>> draw.shift(0).flatten(1).norm(dim=1).round(decimals=3)
+        tensor([2., 2.])
     """
     with torch.autocast(z.device.type, enabled=False):
         dtype = torch.promote_types(z.dtype, torch.float32)
@@ -114,8 +134,8 @@ def class_space_perturbation(
         lifted = project(z, weight)
         step = torch.stack(
             [
-                own @ unit_noise(z, seeded(seed, z.device)).flatten(2)
-                for own, seed in zip(weight, seeds, strict=True)
+                layer @ unit_noise(z, seeded(seed, z.device)).flatten(2)
+                for layer, seed in zip(weight, seeds, strict=True)
             ],
             dim=1,
         )
@@ -133,7 +153,7 @@ def class_space_perturbation(
             gradient /= scale
             length = (gradient * (gram @ gradient)).sum(dim=(2, 3), keepdim=True)
             length = length.clamp(min=0).sqrt()
-            # grad D has the factor xi / N, which only the guard sees
+            # grad D has the factor xi / N, which matters only beside the guard
             gradient /= (length + guard * len(z) / (xi * scale)).clamp(min=1e-30)
             step = gram @ gradient
         size = image_norm(z) if relative else 1.0

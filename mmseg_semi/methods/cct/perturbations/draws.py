@@ -1,13 +1,17 @@
-"""One random draw of a feature perturbation for K decoders, applied in either of two ways that give the same numbers.
+"""One random draw of a feature perturbation for K decoders.
 
-``apply`` perturbs the features themselves. ``project`` gives what a 1x1 convolution would make of the perturbed features
-without making them, for K convolutions at once: spatial masks are applied behind it, factors of channels are folded into
-its weights, a direction that lies in the row space of the weights is added in the space of their outputs. In CCT
-(arXiv 2003.09005) this spares K copies of the encoder's output.
+A draw can be applied in two ways, which give the same numbers. ``apply`` perturbs the features.
+``project`` computes K 1x1 convolutions of the perturbed features without making those features: it
+applies spatial masks behind the convolution, folds factors of channels into its weights, and adds a
+direction from the row space of its weights in the space of its outputs. In CCT
+(https://arxiv.org/abs/2003.09005) this saves K copies of the encoder's output.
 
-The gradient flows through the features; masks, factors and directions are constants.
+The gradient flows through the features. Masks, factors and directions are constants.
+
+Shapes: N images, K decoders, C channels of the features, O outputs of a decoder's first layer.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,33 +21,60 @@ from torch.utils.checkpoint import checkpoint
 
 
 def seeded(seed: int, device: torch.device) -> torch.Generator:
-    """A generator of its own on a device."""
+    """Return a new generator on a device."""
     return torch.Generator(device).manual_seed(seed)
 
 
-class Draw:
+class Draw(ABC):
     """K perturbations of one map of features z, (N, C, h, w)."""
 
+    @abstractmethod
     def apply(self, z: Tensor, index: int) -> Tensor:
-        """z as decoder ``index`` sees it, (N, C, h, w)."""
-        raise NotImplementedError
+        """Return z as decoder ``index`` sees it, (N, C, h, w)."""
 
+    @abstractmethod
     def project(self, z: Tensor, weight: Tensor) -> Tensor:
-        """``weight[k] @ apply(z, k)`` for every k: (K, O, C) weights give (N, K, O, h w)."""
-        raise NotImplementedError
+        """Compute ``weight[k] @ apply(z, k)`` for every k.
+
+        Args:
+            z: (N, C, h, w).
+            weight: (K, O, C).
+
+        Returns:
+            (N, K, O, h w).
+        """
 
 
 def project(z: Tensor, weight: Tensor) -> Tensor:
-    """1x1 convolutions (K, O, C) of one map of features (N, C, h, w): (N, K, O, h w)."""
+    """Apply K 1x1 convolutions to one map of features.
+
+    Args:
+        z: (N, C, h, w).
+        weight: (K, O, C).
+
+    Returns:
+        (N, K, O, h w).
+
+    Example:
+        >>> project(torch.rand(2, 8, 5, 7), torch.randn(4, 3, 8)).shape
+        torch.Size([2, 4, 3, 35])
+    """
     return (weight.flatten(0, 1) @ z.flatten(2)).unflatten(1, weight.shape[:2])
 
 
 @dataclass
 class SpatialMask(Draw):
-    """Cells that are kept; the others become 0, and nothing is rescaled.
+    """Keep some cells and set the others to 0, without rescaling.
 
     Args:
-        keep: (N, K, h, w) bool; K may be 1 for all decoders.
+        keep: (N, K, h, w) bool, the cells that stay; K may be 1 for all decoders.
+
+    Example:
+        >>> z, weight = torch.rand(2, 8, 5, 7), torch.randn(4, 3, 8)
+        >>> mask = SpatialMask(torch.rand(2, 4, 5, 7) > 0.5)
+        >>> projected = mask.project(z, weight)  # all four decoders
+        >>> torch.allclose(projected[:, 1], weight[1] @ mask.apply(z, 1).flatten(2), atol=1e-5)
+        True
     """
 
     keep: Tensor
@@ -57,10 +88,16 @@ class SpatialMask(Draw):
 
 @dataclass
 class ChannelFactor(Draw):
-    """A factor for each channel of each image.
+    """Multiply each channel of each image by a factor.
 
     Args:
         factor: (N, K, C).
+
+    Example:
+        >>> z, weight = torch.rand(2, 8, 5, 7), torch.randn(4, 3, 8)
+        >>> draw = ChannelFactor(torch.rand(2, 4, 8))
+        >>> draw.apply(z, 1).shape, draw.project(z, weight).shape
+        (torch.Size([2, 8, 5, 7]), torch.Size([2, 4, 3, 35]))
     """
 
     factor: Tensor
@@ -75,11 +112,18 @@ class ChannelFactor(Draw):
 
 @dataclass
 class ElementFactor(Draw):
-    """A factor for each entry of the features. It is drawn anew whenever it is asked for, and never stored.
+    """Multiply each entry of the features by a factor, which is drawn at each use and never stored.
 
     Args:
-        seeds: One a decoder.
-        make: (z, generator on z's device) -> factor that broadcasts to z.
+        seeds: Seed of each decoder's factor.
+        make: Maps z and a generator on z's device to a factor that broadcasts to z.
+
+    Example:
+        >>> def keep_half(z, generator):
+        ...     return torch.rand(z.shape, generator=generator, device=z.device) > 0.5
+        >>> z, draw = torch.ones(2, 8, 5, 7), ElementFactor([1, 2, 3], keep_half)
+        >>> draw.apply(z, 0).unique(), torch.equal(draw.apply(z, 0), draw.apply(z, 0))
+        (tensor([0., 1.]), True)
     """
 
     seeds: Sequence[int]
@@ -94,28 +138,34 @@ class ElementFactor(Draw):
         def one(z: Tensor, weight: Tensor, index: int) -> Tensor:
             return weight @ self.apply(z, index).flatten(2)
 
-        # the perturbed copy of z is made again in the backward pass
-        rows = [
-            checkpoint(one, z, own, index, use_reentrant=False, preserve_rng_state=False)
-            for index, own in enumerate(weight)
+        # the backward pass makes the perturbed copy of z again
+        projected = [
+            checkpoint(one, z, layer, index, use_reentrant=False, preserve_rng_state=False)
+            for index, layer in enumerate(weight)
         ]
-        return torch.stack(rows, dim=1)
+        return torch.stack(projected, dim=1)
 
 
 @dataclass
 class RowSpaceShift(Draw):
-    """r_k = weight_k^T response_k is added to the features; r is a constant.
+    """Add r_k = weight_k^T response_k, a constant, to the features.
 
     Args:
         response: (N, K, O, h w), without a graph.
-        weight: (K, O, C), without a graph.
+        weight: (K, O, C), first layers of the decoders, without a graph.
+
+    Example:
+        >>> z, weight = torch.rand(2, 8, 5, 7), torch.randn(4, 3, 8)
+        >>> draw = RowSpaceShift(torch.randn(2, 4, 3, 35), weight)
+        >>> draw.shift(1).shape, draw.project(z, weight).shape
+        (torch.Size([2, 8, 35]), torch.Size([2, 4, 3, 35]))
     """
 
     response: Tensor
     weight: Tensor
 
     def shift(self, index: int) -> Tensor:
-        """r for decoder ``index``, (N, C, h w)."""
+        """Return r for decoder ``index``, (N, C, h w)."""
         with torch.autocast(self.weight.device.type, enabled=False):
             return self.weight[index].T @ self.response[:, index]
 
@@ -124,8 +174,8 @@ class RowSpaceShift(Draw):
 
     def project(self, z: Tensor, weight: Tensor) -> Tensor:
         lifted = project(z, weight)
-        # not in half precision: a shift of a few thousandths of z would be lost in the rounding of the sum
+        # in half precision the sum would round away a shift of a few thousandths of z
         with torch.autocast(z.device.type, enabled=False):
-            # weight appears twice, once as a constant: the gradient sees z + r
+            # one of the two weights is a constant: the gradient of the layer is that at z + r
             gram = weight.to(self.weight.dtype) @ self.weight.transpose(1, 2)
             return lifted.to(self.response.dtype) + gram @ self.response

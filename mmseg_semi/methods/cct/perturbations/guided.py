@@ -1,6 +1,8 @@
-"""CCT's perturbations guided by the prediction: Con-Msk, Obj-Msk, G-Cutout (arXiv 2003.09005; github.com/yassouali/CCT).
+"""CCT's perturbations guided by the prediction: Con-Msk, Obj-Msk, G-Cutout.
 
-Objects are the pixels that the main decoder gives a class other than the background's.
+Y. Ouali et al., CVPR 2020, https://arxiv.org/abs/2003.09005; behaviour checked against
+https://github.com/yassouali/CCT (65d4e5b). Objects are the pixels whose predicted class is not a
+background class.
 """
 
 from collections.abc import Sequence
@@ -20,25 +22,33 @@ class Boxes(NamedTuple):
     """Bounding boxes of objects, on the host."""
 
     corner: Tensor
-    """(B, 2) int64: top and left, in pixels."""
+    """(B, 2) int64, top and left in pixels."""
     extent: Tensor
-    """(B, 2) int64: y_max - y_min and x_max - x_min of the outline's vertices, without + 1."""
+    """(B, 2) int64, y_max - y_min and x_max - x_min of the outline's vertices, without + 1."""
     image: Tensor
-    """(B,) int64: which image of the batch."""
+    """(B,) int64, index of the image in the batch."""
 
 
 def object_boxes(foreground: Tensor, min_vertices: int = 50) -> Boxes:
-    """Boxes of the connected objects whose outline has more than ``min_vertices`` vertices.
+    """Find the boxes of connected objects whose outline has many vertices.
 
-    Outlines are external contours with straight runs taken together (OpenCV's RETR_EXTERNAL, CHAIN_APPROX_SIMPLE). It is a
-    count of vertices, not an area: a rectangle has 4 and is never cut, a disc has more than 50 from a radius of 15 to 20.
-    Touching objects of different classes are one.
+    Outlines are external contours without the inner points of straight runs (OpenCV's RETR_EXTERNAL
+    and CHAIN_APPROX_SIMPLE). The number of vertices is no area: a rectangle has 4 and is never cut.
+    A disc has more than 50 from a radius between 15 and 20. Touching objects of different classes
+    are one object.
 
     Args:
-        foreground: (N, H, W) bool.
+        foreground: (N, H, W) bool, pixels of objects.
+        min_vertices: An object counts if its outline has more vertices than this (50).
+
+    Example:
+        >>> y, x = torch.arange(64)[:, None], torch.arange(64)
+        >>> disc = (y - 31) ** 2 + (x - 31) ** 2 <= 25**2
+        >>> object_boxes(disc[None])
+        Boxes(corner=tensor([[6, 6]]), extent=tensor([[50, 50]]), image=tensor([0]))
     """
     found = []
-    # the one look of the host at the prediction
+    # here alone the host waits for the prediction
     for image, mask in enumerate(foreground.cpu().to(torch.uint8).numpy()):
         contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         for contour in contours:
@@ -58,18 +68,28 @@ def cut_boxes(
     erase_side: float = 0.4,
     device: torch.device | None = None,
 ) -> SpatialMask:
-    """G-Cutout: out of each object's box a rectangle of ``erase_side`` times its sides is erased, at a random place in it.
+    """Draw G-Cutout: erase a rectangle at a random place in each object's box.
 
-    That is erase_side^2 = 16 % of the box's area. Offsets are uniform integers in {0, ..., floor(b (1 - erase_side))}, anew
-    for each decoder and box; all objects of an image are cut at once. A cell is erased where the pixel at its corner is.
+    The rectangle's sides are ``erase_side`` times the box's, so 0.4 erases 16 % of the box's area.
+    The released code's README calls this 40 % of the area. For a side b, offsets are uniform
+    integers in {0, ..., floor(b (1 - erase_side))}, drawn for each decoder and box. One mask cuts
+    all objects of an image. A cell is erased if the pixel at its top left corner is.
 
     Args:
-        boxes: Of all images.
-        count: K.
-        image_size: (H, W) that the boxes are in.
+        boxes: Boxes of all images.
+        count: Number of decoders K.
+        image_size: (H, W), the size to which the boxes refer.
         shape: (N, h, w) of the features.
         generator: CPU generator.
-        device: Of the mask.
+        erase_side: Side of the rectangle over that of the box, in [0, 1] (0.4).
+        device: Device of the mask.
+
+    Example:
+        >>> corner, extent = torch.tensor([[6, 6]]), torch.tensor([[50, 50]])
+        >>> boxes = Boxes(corner, extent, image=torch.tensor([0]))
+        >>> mask = cut_boxes(boxes, 6, (64, 64), (1, 64, 64), torch.Generator())
+        >>> mask.keep.shape, (~mask.keep[0, 0]).sum().item()  # 20 x 20 pixels are erased
+        (torch.Size([1, 6, 64, 64]), 400)
     """
     number, height, width = shape
     side = boxes.extent.double()
@@ -77,27 +97,35 @@ def cut_boxes(
     offset = (torch.rand(count, *free.shape, generator=generator).double() * free).long()
     first = boxes.corner + torch.minimum(offset, free.long() - 1)  # (K, B, 2)
     last = first + (side * erase_side).floor().long()
-    inside = []  # for each axis (K, B, cells): the cell's pixel lies in the rectangle's rows or columns
+    inside = []  # per axis (K, B, cells): whether the cell's pixel lies inside the rectangle
     for axis, cells in enumerate((height, width)):
         pixel = torch.arange(cells) * image_size[axis] // cells
         inside.append((first[..., axis, None] <= pixel) & (pixel < last[..., axis, None]))
     rows, columns = (part.to(device, torch.float32, non_blocking=True) for part in inside)
-    own = torch.arange(number)[:, None] == boxes.image  # (N, B)
-    own = own.to(device, torch.float32, non_blocking=True)
-    # how many of its image's rectangles lie on a cell, as one product a decoder and image: no (B, h, w) tensor
-    hits = (rows.transpose(1, 2)[None] * own[:, None, None]) @ columns
+    of_image = torch.arange(number)[:, None] == boxes.image  # (N, B)
+    of_image = of_image.to(device, torch.float32, non_blocking=True)
+    # number of its image's rectangles on each cell: one product per decoder and image, no (B, h, w)
+    hits = (rows.transpose(1, 2)[None] * of_image[:, None, None]) @ columns
     return SpatialMask(hits == 0)
 
 
 class Guidance:
-    """What the perturbations of one step share: the main decoder's prediction, computed once, and the random streams.
+    """Hold what the perturbations of one step share: the prediction and the random generator.
+
+    The objects and their boxes are computed once, at the first use.
 
     Args:
-        logits: (N, K, H', W') scores on the clean features; used without their graph.
+        logits: (N, K, H', W') the main decoder's logits on the clean features; used without graph.
         generator: CPU generator of the step.
-        image_size: (H, W) of the images; objects are outlined at this size where the scores are smaller.
-        background_classes: What counts as no object.
-        decode: z -> scores, for perturbations that ask the decoder which they are to disturb; None where nobody does.
+        image_size: (H, W) of the images. Objects are outlined at this size if the logits are
+            smaller; None means the size of the logits.
+        background_classes: Classes that are no objects ((0,)).
+        decode: Maps z to logits, for perturbations that need the decoder; None if none does.
+
+    Example:
+        >>> guidance = Guidance(torch.randn(2, 3, 32, 32), torch.Generator(), image_size=(64, 64))
+        >>> guidance.foreground.shape, guidance.foreground_cells(8, 8).shape
+        (torch.Size([2, 64, 64]), torch.Size([2, 8, 8]))
     """
 
     def __init__(
@@ -119,14 +147,17 @@ class Guidance:
 
     @cached_property
     def foreground(self) -> Tensor:
-        """(N, H, W) bool: objects, at the size of the scores or of the images, whichever is larger."""
+        """(N, H, W) bool, pixels of objects, at the larger size of logits and images."""
         logits = self.logits
         if self.image_size is not None and logits.shape[2] < self.image_size[0]:
             logits = F.interpolate(logits, tuple(self.image_size), mode='bilinear')
         return self._is_object[logits.argmax(dim=1)]
 
     def foreground_cells(self, height: int, width: int) -> Tensor:
-        """(N, h, w) bool: the nearest pixel of each cell, without an argmax at full size."""
+        """Return (N, h, w) bool: whether the nearest pixel of each cell belongs to an object.
+
+        No argmax at full size is needed.
+        """
         size = self.logits.shape[2:]
         rows, columns = (
             torch.arange(cells, device=self.logits.device) * extent // cells
@@ -135,7 +166,7 @@ class Guidance:
         return self._is_object[self.logits[:, :, rows[:, None], columns].argmax(dim=1)]
 
     def boxes(self, min_vertices: int = 50) -> Boxes:
-        """:func:`object_boxes` of :attr:`foreground`, found once for all that ask."""
+        """Return :func:`object_boxes` of :attr:`foreground`, found at the first call."""
         if min_vertices not in self._boxes:
             self._boxes[min_vertices] = object_boxes(self.foreground, min_vertices)
         return self._boxes[min_vertices]

@@ -16,10 +16,7 @@ model = dict(
         ),
     ],
 )
-unlabeled_pipeline = [
-    *_base_.unlabeled_pipeline[:-1],
-    dict(type='MultiBranch', branch_field=_base_.views, weak=_base_.weak_view),
-]
+unlabeled_pipeline = [*_base_.unlabeled_pipeline[:-1], _base_.to_weak]
 train_dataloader = dict(dataset=dict(unlabeled=dict(pipeline=unlabeled_pipeline)))
 optim_wrapper = dict(
     type='OptimWrapper',

@@ -6,10 +6,7 @@ _base_ = [
 ]
 model = dict(
     iters_per_epoch=500,
-    student=dict(
-        backbone=dict(depth=50, init_cfg=dict(checkpoint='open-mmlab://resnet50_v1c')),
-        decode_head=dict(num_classes=37),
-    ),
+    student=dict(backbone=_base_.resnet50, decode_head=dict(num_classes=37)),
     objectives=[
         dict(type='SupervisedObjective'),
         dict(
@@ -20,8 +17,7 @@ model = dict(
         ),
     ],
 )
-unlabeled_pipeline = [
-    *_base_.unlabeled_pipeline[:-1],
-    dict(type='MultiBranch', branch_field=_base_.views, weak=_base_.weak_view),
-]
-train_dataloader = dict(dataset=dict(unlabeled=dict(pipeline=unlabeled_pipeline)))
+unlabeled_pipeline = [*_base_.unlabeled_pipeline[:-1], _base_.to_weak]
+train_dataloader = dict(
+    dataset=dict(split='sunrgbd 1500', unlabeled=dict(pipeline=unlabeled_pipeline))
+)

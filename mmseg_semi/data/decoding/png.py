@@ -1,10 +1,12 @@
 """Decoding the part of a PNG file that a crop shows.
 
-The rows of a PNG are one compressed stream, and each pixel is coded as its difference from pixels to
-the left and above. What lies below a crop need not be inflated, therefore, and what lies below or to
-the right of it need not be put together. Pixels are those of the whole decoded file, bit for bit.
+The rows of a PNG are one compressed stream, and each pixel is coded as its difference from pixels
+to the left and above. A decoder therefore need not inflate the rows below a crop, nor compute the
+pixels below or to the right of it. The pixels equal those of the completely decoded file, bit for
+bit.
 
-The library isal inflates in less than half of zlib's time; it is used where it is installed.
+The library isal inflates in less than half of zlib's time; this module uses it where it is
+installed.
 """
 
 from __future__ import annotations
@@ -21,16 +23,23 @@ except ImportError:  # an optional dependency
     fast_zlib = zlib
 
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'
-# chunks that do not change what OpenCV makes of the pixels
+# chunks that do not change the pixels that OpenCV decodes
 _PLAIN = {b'IHDR', b'IDAT', b'IEND', b'gAMA', b'cHRM', b'sRGB', b'iCCP', b'pHYs', b'tIME', b'tEXt'}
 
 
 class PlainPNG:
-    """A PNG of 8-bit colours, neither interlaced nor transparent nor turned by a tag.
+    """A PNG of 8-bit colours, neither interlaced nor transparent nor turned by an orientation tag.
 
     Args:
-        height, width: In pixels.
+        height: In pixels.
+        width: In pixels.
         data: The compressed rows.
+
+    Example:
+        >>> img = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+        >>> png = PlainPNG.of(cv2.imencode('.png', img)[1].tobytes())
+        >>> png.corner(1, 2).tolist()
+        [[[0, 1, 2], [3, 4, 5]]]
     """
 
     def __init__(self, height: int, width: int, data: bytes) -> None:
@@ -39,7 +48,13 @@ class PlainPNG:
 
     @classmethod
     def of(cls, content: bytes) -> PlainPNG | None:
-        """Open a file; None if it is another kind of file, or damaged (by its checksums)."""
+        """Open a file's bytes.
+
+        Returns:
+            PlainPNG: The file, not yet decoded; None if it is another kind of file, or its
+                checksums
+            are wrong.
+        """
         if content[:8] != _SIGNATURE:
             return None
         place, parts, last = 8, [], b''
@@ -58,25 +73,26 @@ class PlainPNG:
             elif last == b'IDAT':
                 parts.append(view[place + 8 : end])
             place = end + 4
-        # 8 bits, colours without alpha, and the only compression and filter there are; one pass
+        # 8 bits, colours without alpha, the only defined compression and filter method, one pass
         if header is None or header[2:] != (8, 2, 0, 0, 0) or last != b'IEND':
             return None
         return cls(header[1], header[0], b''.join(parts))
 
     def corner(self, height: int, width: int) -> np.ndarray | None:
-        """The upper left part of the image.
+        """Decode the upper left part of the image.
 
         Args:
-            height, width: Of the part, at most the image's.
+            height: Of the part in pixels, at most the image's.
+            width: Likewise.
 
         Returns:
-            np.ndarray: (height, width, 3) uint8 BGR; None where decoding the whole file takes no
-            longer, or fails.
+            np.ndarray: (height, width, 3) uint8 BGR; None if the complete file decodes as fast, or
+            if the compressed rows are damaged.
         """
-        # what zlib leaves to be gained is less than what the part costs
+        # with zlib, a part of more than three quarters costs more than it saves
         if fast_zlib is zlib and 4 * height * width > 3 * self.height * self.width:
             return None
-        stride = 1 + 3 * self.width  # of a coded row: its filter, then its pixels
+        stride = 1 + 3 * self.width  # bytes of a coded row: its filter, then its pixels
         try:
             rows = fast_zlib.decompressobj().decompress(self._data, height * stride)
         except fast_zlib.error:

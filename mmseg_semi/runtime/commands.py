@@ -1,0 +1,71 @@
+"""How a command ends: a mistake of the user is one line, and process groups are closed."""
+
+import functools
+import gc
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch.distributed as dist
+
+from mmseg_semi.errors import SetupError
+from mmseg_semi.runtime.devices import end_workers
+
+
+def tool(main: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command's ``main``: a mistake of the user ends it with one line and exit status 2.
+
+    Such mistakes are :class:`SetupError`, a loss that is not finite, a missing file, and what the
+    registries refuse: a type that is not registered, an argument that a type does not have. Any
+    other exception passes. ``MMSEG_SEMI_TRACEBACK=1`` shows the traceback of these, too.
+    """
+
+    @functools.wraps(main)
+    def run(*args, **kwargs):
+        try:
+            return main(*args, **kwargs)
+        except Exception as error:
+            sentence = describe_error(error)
+            if sentence is None or os.environ.get('MMSEG_SEMI_TRACEBACK') == '1':
+                raise
+            rank = os.environ.get('RANK', '0')
+            print(
+                f'error: {sentence}' if rank == '0' else f'error (rank {rank}): {sentence}',
+                file=sys.stderr,
+            )
+            sys.exit(2)
+        finally:
+            if dist.is_available() and dist.is_initialized():
+                # Runner, hooks and DistributedDataParallel refer to each other and hold the group.
+                # If it outlived this, one of its threads could free a tensor while Python shuts
+                # down and abort the process; torchrun then ends the ranks that are still saving.
+                end_workers()
+                gc.collect()
+                dist.destroy_process_group()
+
+    return run
+
+
+def describe_error(error: Exception) -> str | None:
+    """The sentence to print for a mistake of the user; None for any other error."""
+    text = str(error)
+    if isinstance(error, SetupError) or type(error).__name__ == 'NonFiniteLossError':
+        # A data loader's worker sends its traceback along as the message.
+        return text.strip().rpartition(f'{type(error).__name__}: ')[2]
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return f"'{error.filename}' does not exist; fix the config key or the option that names it"
+    if isinstance(error, KeyError) and 'is not in the' in text and 'registry' in text:
+        name = re.match(r'\W*([\w.]+) is not in the ([\w:. ]+?) registry', text)
+        if name:
+            return (
+                f"config: type='{name[1]}' is not registered ({name[2]}); fix the name, or import "
+                'what defines it with custom_imports=dict(imports=[...])'
+            )
+    unknown = re.match(
+        r'(\w+)\.__init__\(\) (got an unexpected keyword argument .*|missing .*)', text
+    )
+    if isinstance(error, TypeError) and unknown:
+        return f"config: type='{unknown[1]}' {unknown[2]}; fix the keys of that dict"
+    return None

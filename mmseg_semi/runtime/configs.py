@@ -1,0 +1,266 @@
+"""From a config file to a runner: load it, override keys, choose the work folder, resume."""
+
+import difflib
+import inspect
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.runner import Runner
+from mmseg.registry import RUNNERS
+
+from mmseg_semi.errors import SetupError
+from mmseg_semi.runtime import stack
+from mmseg_semi.runtime.checkpoints import is_whole, latest_checkpoint
+
+# Top-level keys that Runner or the tools read. --cfg-options may add them to a config.
+_RUNNER_KEYS = set(inspect.signature(Runner.__init__).parameters) | {
+    'auto_scale_lr',
+    'compile',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'runner_type',
+    'sync_bn',
+    'tta_model',
+    'tta_pipeline',
+}
+
+# MMEngine's own default hooks. Runner itself understands None for these.
+_MMENGINE_HOOKS = (
+    'timer',
+    'sampler_seed',
+    'logger',
+    'param_scheduler',
+    'checkpoint',
+    'runtime_info',
+)
+
+
+# -- loading -----------------------------------------------------------------------------------
+
+
+def find_projects(config: Path | None = None) -> None:
+    """Make ``custom_imports = dict(imports=['projects.<name>'])`` work from any working directory.
+
+    Args:
+        config: A config file. If it stands below a folder ``projects``, that folder can be imported
+            too, also where the package is installed elsewhere.
+    """
+    folders = [Path(__file__).resolve().parents[2] / 'projects']
+    if config is not None:
+        folders += [folder for folder in config.resolve().parents if folder.name == 'projects'][:1]
+    for folder in folders:
+        if folder.is_dir() and str(folder.parent) not in sys.path:
+            sys.path.append(str(folder.parent))
+
+
+def load_config(
+    path: str | Path, options: Mapping[str, Any] | None = None, with_model: bool = True
+) -> Config:
+    """Read a config and override keys of it.
+
+    Args:
+        path: A config file.
+        options: Values by dotted key, as ``--cfg-options`` gives them.
+        with_model: Whether the caller will build the model; the check for mmpretrain needs it.
+
+    Returns:
+        The config.
+
+    Raises:
+        SetupError: If the file is missing or wrong, if an option has no place in the config, or if
+            the model needs mmpretrain and mmpretrain cannot be imported.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SetupError(f"config '{path}' does not exist; {_similar_config(path)}")
+    stack.import_yapf()
+    find_projects(path)
+    try:
+        cfg = Config.fromfile(path)
+    except SetupError:
+        raise
+    except Exception as error:
+        if 'mmpretrain' in str(error):
+            _require_mmpretrain(f"config '{path}'")
+        text = str(error).strip().partition('\n')[0]
+        raise SetupError(
+            f"config '{path}' cannot be read: {type(error).__name__}: {text}; fix that line"
+        ) from error
+    if options:
+        _check_options(cfg, options)
+        cfg.merge_from_dict(dict(options))
+    borrowed = next(
+        (name for name in config_types(cfg.get('model')) if name.startswith('mmpretrain.')), None
+    )
+    if borrowed and with_model:
+        _require_mmpretrain(f"config '{path}': type='{borrowed}'")
+    return cfg
+
+
+def _similar_config(path: Path) -> str:
+    """A hint for a config that does not exist: the file beside it with the most similar name."""
+    beside = (
+        sorted(str(other) for other in path.parent.glob('*.py')) if path.parent.is_dir() else []
+    )
+    near = difflib.get_close_matches(str(path), beside, n=1)
+    return f'did you mean {near[0]}?' if near else 'configs stand in configs/<method>/'
+
+
+def config_types(node: Any) -> Iterator[str]:
+    """Yield all ``type`` strings in a part of a config."""
+    if isinstance(node, Mapping):
+        if isinstance(node.get('type'), str):
+            yield node['type']
+        node = node.values()
+    elif not isinstance(node, list | tuple):
+        return
+    for child in node:
+        yield from config_types(child)
+
+
+def _require_mmpretrain(where: str) -> None:
+    try:
+        with stack.quiet_imports():
+            import mmpretrain.models  # noqa: F401
+    except Exception as error:  # a torchvision of another torch raises RuntimeError
+        reason = str(error).strip().partition('\n')[0]
+        raise SetupError(
+            f'{where} needs mmpretrain, which cannot be imported ({reason}); install it together '
+            f'with the torchvision that belongs to torch {torch.__version__}, see '
+            'docs/installation.md'
+        ) from error
+
+
+# -- options -----------------------------------------------------------------------------------
+
+
+def _check_options(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Refuse an option that would add a key which nothing reads."""
+    for option in options:
+        parts = option.split('.')
+        node = cfg._cfg_dict
+        for depth, part in enumerate(parts):
+            above = '.'.join(parts[:depth])
+            last = depth == len(parts) - 1
+            if isinstance(node, list | tuple):
+                if not part.isdigit() or int(part) >= len(node):
+                    raise SetupError(
+                        f"--cfg-options {option}: '{above}' is a list of {len(node)}, "
+                        f"'{part}' is no index of it; give 0 to {len(node) - 1}"
+                    )
+                node = node[int(part)]
+            elif isinstance(node, dict):
+                known = part in node or (last and (depth > 0 or part in _RUNNER_KEYS))
+                if not known:
+                    place = '.'.join(parts[: depth + 1])
+                    raise SetupError(
+                        f"--cfg-options {option}: the config has no key '{place}'; "
+                        f'{_similar_key(cfg, node, part)}'
+                    )
+                if not last and node[part] is None:  # such as clip_grad=None
+                    node[part] = ConfigDict()
+                node = node.get(part)
+            else:
+                raise SetupError(
+                    f"--cfg-options {option}: '{above}' is the value {node!r} and has no key "
+                    f"'{part}'; override '{above}' itself"
+                )
+
+
+def _similar_key(cfg: Config, node: Mapping, part: str) -> str:
+    """A hint for an unknown key: a similar key beside it, or the same key elsewhere."""
+    near = difflib.get_close_matches(part, [str(key) for key in node], n=1)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    elsewhere = [key for key in _dotted_keys(cfg._cfg_dict) if key.rpartition('.')[2] == part]
+    if elsewhere:
+        return f"did you mean '{min(elsewhere, key=len)}'?"
+    return f'its keys are {", ".join(map(str, node))}'
+
+
+def _dotted_keys(node: Any, prefix: str = '') -> Iterator[str]:
+    """Yield all dotted keys of a config."""
+    for key, child in node.items() if isinstance(node, Mapping) else enumerate(node):
+        yield f'{prefix}{key}'
+        if isinstance(child, Mapping | list | tuple):
+            yield from _dotted_keys(child, f'{prefix}{key}.')
+
+
+# -- work folder and resuming ------------------------------------------------------------------
+
+
+def set_work_dir(cfg: Config, work_dir: str | None, config: str | Path) -> None:
+    """Set ``cfg.work_dir``: the option, else the config's own, else ``work_dirs/<method>/<name>``.
+
+    Config names repeat over the methods (``ddfp/voc_732.py``, ``fixmatch/voc_732.py``), so the
+    default keeps the path below ``configs/``, not only the last name.
+
+    Args:
+        cfg: Changed in place.
+        work_dir: The option ``--work-dir``.
+        config: Path of the config file.
+    """
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get('work_dir') is None:
+        parts = Path(config).resolve().with_suffix('').parts
+        below = len(parts) - parts[::-1].index('configs') if 'configs' in parts else len(parts) - 1
+        cfg.work_dir = str(Path('work_dirs', *parts[below:]))
+
+
+def set_resume(cfg: Config, resume: str | None) -> None:
+    """Let the run resume from a checkpoint.
+
+    Args:
+        cfg: With its final ``work_dir``; changed in place.
+        resume: A checkpoint; or 'auto' for the newest complete one in the work_dir (a run without
+            one starts anew and logs this); or None to keep what the config says.
+
+    Raises:
+        SetupError: If the named checkpoint is missing or damaged.
+    """
+    if resume is None:
+        return
+    if resume == 'auto':
+        latest = latest_checkpoint(cfg.work_dir)
+        if latest is None:
+            print_once(f'--resume: no checkpoint in {cfg.work_dir}, the run starts anew')
+            cfg.resume = False
+            return
+        print_once(f'--resume: resuming from {latest}')
+    else:
+        latest = Path(resume)
+        if not is_whole(latest):
+            state = 'is cut short or no checkpoint' if latest.is_file() else 'does not exist'
+            raise SetupError(
+                f"--resume: '{latest}' {state}; give a complete checkpoint, or --resume alone for "
+                'the '
+                f'newest one in {cfg.work_dir}'
+            )
+    cfg.load_from, cfg.resume = str(latest), True
+
+
+def print_once(text: str) -> None:
+    """Print a line on the first process, for messages before the runner's log exists."""
+    if os.environ.get('RANK', '0') == '0':
+        print(text, flush=True)
+
+
+# -- runner ------------------------------------------------------------------------------------
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build MMEngine's runner for a config, or the one that its ``runner_type`` names.
+
+    ``default_hooks.<name>=None`` switches off any hook, as MMEngine allows for its own hooks.
+    """
+    hooks = cfg.get('default_hooks') or {}
+    for name in [name for name, hook in hooks.items() if hook is None]:
+        if name not in _MMENGINE_HOOKS:
+            del hooks[name]
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

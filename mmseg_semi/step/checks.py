@@ -1,0 +1,178 @@
+"""What a run is refused for before its first iteration, and which checkpoints are refused."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmseg.datasets import BaseSegDataset
+from torch import Tensor, nn
+
+from mmseg_semi.data.checks import check_files, check_label_values
+from mmseg_semi.errors import SetupError
+from mmseg_semi.heads.two_stage import two_stage
+from mmseg_semi.step.segmentor import SemiSegmentor
+
+
+def check_hooks(hooks: Iterable[Hook], segmentor: SemiSegmentor) -> None:
+    """Checks that the hooks are there that the recipe needs.
+
+    Without its hook a teacher or a density would stay as it was initialised, and no loss would show it.
+
+    Raises:
+        SetupError: A hook is missing.
+    """
+    present = {base.__name__ for hook in hooks for base in type(hook).__mro__}
+    recipe = segmentor.recipe
+    if recipe is not None and recipe.follows and 'MeanTeacherHook' not in present:
+        raise SetupError(
+            f"model.teacher has weights='{recipe.weights}', buffers='{recipe.buffers}', but no hook updates it: add "
+            "teacher=dict(type='MeanTeacherHook', momentum=0.001) to default_hooks"
+        )
+    for objective in segmentor.objectives:
+        if objective.get_estimator() is not None and 'FlowEstimatorHook' not in present:
+            raise SetupError(
+                f"objective '{objective.name}' has a density, but no hook fits it: add "
+                "flow=dict(type='FlowEstimatorHook', epochs=...) to default_hooks"
+            )
+
+
+def check_sources(sampler: Any, segmentor: SemiSegmentor) -> None:
+    """Checks that the training data have what the objectives need in any phase.
+
+    Raises:
+        SetupError: They have no unlabelled images, or what ``Objective.check_data`` raises.
+    """
+    has_unlabeled = len(getattr(sampler, 'source_sizes', (None, None))) > 1
+    for objective in segmentor.objectives:
+        if objective.all_needs.unlabeled and not has_unlabeled:
+            raise SetupError(
+                f"objective '{objective.name}' needs unlabelled images, but train_dataloader.dataset has none: give "
+                'train_dataloader.dataset.unlabeled and a sampler.source_ratio with two entries, or remove the '
+                'objective'
+            )
+        objective.check_data(getattr(sampler, 'dataset', None))
+
+
+def check_classes(key: str, dataset: Any, segmentor: SemiSegmentor) -> None:
+    """Checks that data and model have the same number of classes, and keeps the classes' names for messages.
+
+    Args:
+        key: Config key of the loader, named in the error.
+
+    Raises:
+        SetupError: The numbers differ.
+    """
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    if not classes:
+        return
+    if len(classes) != segmentor.num_classes:
+        raise SetupError(
+            f'{key}.dataset has {len(classes)} classes, but model.student.decode_head.num_classes='
+            f'{segmentor.num_classes}: set them equal'
+        )
+    segmentor.bound.class_names = classes
+
+
+def check_validation(dataset: Any, segmentor: SemiSegmentor, masks: int = 100) -> None:
+    """Finds missing or unfit validation files now, not after the first thousand iterations.
+
+    Args:
+        masks: Number of masks whose values are checked.
+
+    Raises:
+        SetupError: Another number of classes, a missing file, or a label out of range.
+    """
+    check_classes('val_dataloader', dataset, segmentor)
+    if not isinstance(dataset, BaseSegDataset):
+        return
+    check_files(dataset, 'val_dataloader.dataset')
+    check_files(dataset, 'val_dataloader.dataset', 'seg_map_path')
+    check_label_values(dataset, len(dataset.metainfo['classes']), masks)
+
+
+@torch.no_grad()
+def check_networks(segmentor: SemiSegmentor, size: int = 128) -> None:
+    """Passes one small image through student and teacher in evaluation mode; changes no statistics.
+
+    Args:
+        size: Side of the image in pixels.
+
+    Raises:
+        SetupError: A head does not fit the backbone, cannot serve, or has not one channel a class.
+    """
+    device = next(segmentor.student.parameters()).device
+    image = torch.zeros(1, 3, size, size, device=device)
+    training = segmentor.training
+    segmentor.eval()
+    for name, network in segmentor.networks.items():
+        head = two_stage(network.decode_head)
+        auxiliary = network.auxiliary_head if network.with_auxiliary_head else []
+        try:
+            levels = network.extract_feat(image)
+            logits = head.finish(head.lift(head.embed(levels))).logits
+            for other in auxiliary if isinstance(auxiliary, list | nn.ModuleList) else [auxiliary]:
+                other(levels)
+        except SetupError:
+            raise
+        except (RuntimeError, IndexError, ValueError, AssertionError) as error:
+            reason = str(error).partition('\n')[0] or type(error).__name__
+            raise SetupError(
+                f'model.student: the {name} cannot pass a {size} x {size} image ({reason}): make in_channels and in_index of '
+                'the heads match the backbone, or, for a network of one input size, set default_hooks.step.probe_size'
+            ) from error
+        if logits.shape[1] != segmentor.num_classes:
+            raise SetupError(
+                f'model.student.decode_head gives {logits.shape[1]} channels for num_classes='
+                f'{segmentor.num_classes}: semi-supervised training needs one channel a class (leave out_channels unset)'
+            )
+    segmentor.train(training)
+
+
+def adapt_checkpoint(state: dict[str, Tensor], segmentor: SemiSegmentor) -> dict[str, Tensor]:
+    """Makes of a plain segmentor's weights those of student and teacher; returns a semi-segmentor's as they are.
+
+    Objectives and counts start fresh from a plain checkpoint.
+    """
+    if any(key.startswith('student.') for key in state):
+        return state
+    adapted = {
+        f'{name}.{key}': value for name in segmentor.networks for key, value in state.items()
+    }
+    return adapted | {
+        key: value
+        for key, value in segmentor.state_dict().items()
+        if key.startswith(('objectives.', 'pseudo_label.'))
+    }
+
+
+def check_checkpoint(state: dict[str, Tensor], model: nn.Module, path: str | None = None) -> None:
+    """Checks that a checkpoint has the model's tensors, in name and shape.
+
+    Args:
+        path: File of the checkpoint, for the error.
+
+    Raises:
+        SetupError: Missing or unknown tensors, or tensors of another shape.
+
+    Example:
+        >>> layer = nn.Linear(2, 1)
+        >>> check_checkpoint(layer.state_dict(), layer)
+    """
+    own = model.state_dict()
+    found = {
+        'missing': own.keys() - state.keys(),
+        'unknown': state.keys() - own.keys(),
+        'of another shape': {
+            key for key in own.keys() & state.keys() if own[key].shape != state[key].shape
+        },
+    }
+    if any(found.values()):
+        problems = '; '.join(
+            f'{len(keys)} {problem} (first: {min(keys)})' for problem, keys in found.items() if keys
+        )
+        raise SetupError(
+            (f"checkpoint '{path}'" if path else 'the checkpoint')
+            + f' is of another architecture than the config: {problems}; use the config that made it, or '
+            'load what fits with --cfg-options default_hooks.step.strict_load=False'
+        )
