@@ -79,7 +79,7 @@ def from_masks(args: argparse.Namespace) -> dict:
 
 
 def of_demo(data: Path, out: Path) -> dict:
-    """Image labels of the demo; its scenes are drawn again, because unlabelled masks are not stored."""
+    """Image labels of the demo's scenes, drawn again because unlabelled masks are not stored."""
     generate(data)
     manifest = json.loads((data / MANIFEST).read_text())
     count = manifest['num_labeled'] + manifest['num_unlabeled']
