@@ -1,11 +1,11 @@
-"""The one exception for what a user can mend."""
+"""The one exception for what a user can fix."""
 
 
 class SetupError(ValueError):
     """A mistake in a configuration, a path, a list or a checkpoint.
 
     The message is one sentence that names the file or key, what was found, what was expected, and the edit or command
-    that mends it. The tools print it without a traceback and exit with status 2.
+    that fixes it. The tools print it without a traceback and exit with status 2.
     """
 
 

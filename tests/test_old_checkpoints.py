@@ -136,7 +136,7 @@ def test_an_old_checkpoint_resumes(tmp_path, name):
 
 
 def test_the_record_holds_what_has_to_last():
-    """Nobody made the record smaller."""
+    """The record covers every method."""
     assert tuple(recorded()) == NAMES
     for name, run in recorded().items():
         keys = flatten(run['start'])
@@ -209,7 +209,7 @@ def fill(key: str, tensor: torch.Tensor) -> torch.Tensor:
     """Values of a float tensor that has any: numbers of its own for each name, of a size that trains.
 
     The raw words of a PCG64 are the same with every NumPy and on every machine. A teacher is like its student,
-    as it is in a run: the average of two networks that have nothing in common would answer the same everywhere.
+    as it is in a run: the average of two networks that have nothing in common would predict the same everywhere.
     """
     if not tensor.is_floating_point() or not tensor.ndim:
         return tensor  # the recorded values

@@ -323,5 +323,5 @@ def test_dinov2_trains_and_answers_at_any_size():
     with torch.no_grad():
         data = inner({'inputs': [image], 'data_samples': [sample]}, training=False)
         assert data['inputs'].shape[-2:] == (84, 70)
-        (answer,) = model.predict(data['inputs'], data['data_samples'])
-    assert answer.pred_sem_seg.data.shape == (1, 75, 61)
+        (prediction,) = model.predict(data['inputs'], data['data_samples'])
+    assert prediction.pred_sem_seg.data.shape == (1, 75, 61)

@@ -147,7 +147,7 @@ def tiny_recipe(
     elif head is None and method.startswith('mllc'):
         head = 'MLLCHead' if method == 'mllc_reference' else 'MLLCPlusHead'
         own = dict(embedding_channels=8, rounds=2, graph=dict(top_k=5))
-        if method == 'mllc':  # else corrected answers begin uniform, and weigh nothing
+        if method == 'mllc':  # else corrected predictions begin uniform, and weigh nothing
             own['class_layer'] = 'identity'
     head = head or 'DeepLabV3PlusHead'
     reference = method.endswith('reference')
@@ -181,7 +181,7 @@ def tiny_recipe(
             model['teacher'] = dict(weights='shared', mode='train', buffers='own')
         if method == 'dgcl_reference':
             model['teacher'] |= dict(mode='train', buffers='own', copy_until=2)
-        # untrained networks are not sure of anything
+        # untrained networks are not confident anywhere
         model['pseudo_label'] = dict(type='ConfidenceThreshold', threshold=1.05 / num_classes)
         if method.startswith('dgcl'):
             falling = dict(type='Line', values=(20.0, 0.0), times=(1, 4))

@@ -16,7 +16,7 @@ default_hooks = dict(
         by_epoch=False,
         interval=2000,
         max_keep_ckpts=2,
-        save_best='mIoU',  # of the network that answers
+        save_best='mIoU',  # of the network that predicts
         rule='greater',
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),

@@ -7,7 +7,7 @@ model = dict(
             type='MLLCPlusHead',
             embedding_channels=64,
             rounds=2,
-            class_layer='identity',  # 'factored' needs most of such a run before a corrected answer is certain
+            class_layer='identity',  # 'factored' needs most of such a run before a corrected prediction is confident
             graph_pool=1,  # nodes at stride 4: at 8, a pole is a quarter of a node wide
             graph=dict(top_k=20),
         )

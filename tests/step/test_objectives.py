@@ -92,7 +92,7 @@ def test_self_training(divisor):
     model.pseudo_label.threshold = confidence.median().item()
     losses = tiny_losses(model, 5)
     seen = model.last_views
-    assert seen.student.labeled is None  # nobody asked for labelled rows
+    assert seen.student.labeled is None  # no objective asked for labelled rows
     size = seen.teacher.mixed.valid_m.shape[1:]
     upsample = lambda x: F.interpolate(x, size, mode='bilinear', align_corners=True)  # noqa: E731
     logits = upsample(seen.student.mixed.logits.double())
@@ -112,12 +112,12 @@ def test_self_training(divisor):
     assert losses['selftrain.loss'].item() == pytest.approx(0.7 * (total / count).item(), rel=1e-5)
     expected = confident.sum() / seen.teacher.mixed.valid_m.sum()
     assert losses['selftrain.confident'].item() == pytest.approx(expected.item())
-    answer = logits.argmax(dim=1)
-    expected = (answer == labels)[confident].double().mean()
+    prediction = logits.argmax(dim=1)
+    expected = (prediction == labels)[confident].double().mean()
     assert losses['selftrain.agreement'].item() == pytest.approx(expected.item(), abs=1e-3)
-    answer = upsample(seen.teacher.labeled.logits).argmax(dim=1)
+    prediction = upsample(seen.teacher.labeled.logits).argmax(dim=1)
     known = seen.batch.label_l != IGNORE
-    expected = (answer == seen.batch.label_l)[known].double().mean()
+    expected = (prediction == seen.batch.label_l)[known].double().mean()
     assert losses['selftrain.accuracy'].item() == pytest.approx(expected.item(), abs=1e-3)
 
 
@@ -129,7 +129,7 @@ def test_accuracy_needs_labelled_teacher_rows():
 
 @MODELS.register_module()
 class _Projects(Objective):
-    """Asks for a projection that nobody declares."""
+    """Asks for a projection that no objective declares."""
 
     all_needs = Needs(labeled=True, projection=True)
 

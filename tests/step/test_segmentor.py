@@ -79,7 +79,7 @@ class _WeakObjective(Objective):
 
 @MODELS.register_module()
 class _WeakFeaturesObjective(Objective):
-    """Learns from features of the weak view, against the head's own answer."""
+    """Learns from features of the weak view, against the head's own prediction."""
 
     all_needs = Needs(weak_features=True)
 
@@ -87,7 +87,7 @@ class _WeakFeaturesObjective(Objective):
         return {'loss': views.student.weak.fused.square().mean()}
 
 
-# -- what nobody asks for is not computed --------------------------------------------------------
+# -- what no objective asks for is not computed --------------------------------------------------------
 
 
 def test_supervised_only_is_the_plain_segmentor():
@@ -210,7 +210,7 @@ def test_features_may_be_learned_from_while_the_answer_is_not(head, forward, als
     assert len(weak.fused) == len(weak.lifted) == len(weak.logits) == 3
     assert weak.fused.requires_grad and labelled.logits.requires_grad and len(labelled.logits) == 2
     assert weak.logits.requires_grad == also_weak
-    # the answer is the same function of the features, norms apart
+    # the prediction is the same function of the features, norms apart
     if head == 'SegformerHead':
         assert torch.equal(model.stages.finish(weak.lifted).logits, weak.logits)
     classifier = model.student.decode_head.conv_seg.weight
@@ -444,11 +444,11 @@ def test_a_student_that_teaches_itself(mode):
 
 
 def test_predicting_network_and_networks():
-    answers = {'supervised': 'student', 'fixmatch': 'teacher', 'ddfp_reference': 'student'}
-    for method, answer in answers.items():
+    predictions = {'supervised': 'student', 'fixmatch': 'teacher', 'ddfp_reference': 'student'}
+    for method, prediction in predictions.items():
         model = tiny_model(method)
-        assert model.predicting_network == answer
-        assert model.network() is model.network(answer) is getattr(model, answer)
+        assert model.predicting_network == prediction
+        assert model.network() is model.network(prediction) is getattr(model, prediction)
         names = ['student'] if method == 'supervised' else ['teacher', 'student']
         assert list(model.networks) == names
         with pytest.raises(SetupError, match="network 'ema'"):
@@ -499,12 +499,14 @@ def test_predict_with_ends_with_its_block():
     nn.init.constant_(model.teacher.decode_head.conv_seg.bias, 1.0)
     image = torch.randn(1, 3, CROP, CROP)
     with torch.no_grad():
-        answer = model(image)
+        prediction = model(image)
         with pytest.raises(ZeroDivisionError), model.predict_with('student'):
             assert torch.equal(model(image), model.student(image))
             raise ZeroDivisionError
-        assert torch.equal(model(image), answer) and not torch.equal(answer, model.student(image))
-    with pytest.raises(SetupError), model.predict_with('nobody'):
+        assert torch.equal(model(image), prediction) and not torch.equal(
+            prediction, model.student(image)
+        )
+    with pytest.raises(SetupError), model.predict_with('neither'):
         pass
 
 

@@ -40,14 +40,14 @@ def build(dtype=torch.float64, head: str = 'CCTHead', **changes) -> tuple[nn.Mod
 
 
 def step(model: nn.Module, size=(32, 32), cell: int = 8, seed: int = 0) -> StepViews:
-    """Views of a step: features with a graph down to themselves, the answer to them without one."""
+    """Views of a step: features with a graph down to themselves, the prediction to them without one."""
     draw = torch.Generator().manual_seed(seed)
     grid = [-(-extent // cell) for extent in size]
     dtype = next(model.parameters()).dtype
     fused = torch.rand(2, FEATURES, *grid, generator=draw, dtype=dtype).requires_grad_()
     with torch.no_grad():
         logits = model.stages.finish(fused).logits
-        # without training the answer is nearly uniform
+        # without training the prediction is nearly uniform
         logits = 3 * torch.randn(logits.shape, generator=draw, dtype=dtype) + logits
     valid = torch.ones(2, *size, dtype=torch.bool)
     valid[0, :, size[1] - 5 :] = False
@@ -181,10 +181,10 @@ def test_the_published_thirty():
 def test_the_share_of_confident_pixels():
     model, cct = build(confidence=0.6)
     views = step(model)
-    sure = (
+    confident = (
         views.student.weak.logits.softmax(dim=1).amax(dim=1) > 0.6
     ) & views.batch.unlabeled.valid_u
-    share = (sure.sum() / views.batch.unlabeled.valid_u.sum()).item()
+    share = (confident.sum() / views.batch.unlabeled.valid_u.sum()).item()
     assert 0.2 < share < 0.95
     assert cct.compute(views)['confident'].item() == pytest.approx(share)
 

@@ -489,7 +489,7 @@ def test_with_a_head_that_is_not_ours(head):
     loop = TinyLoop(model)
     for _ in range(7):
         log = loop.step()
-    # the maps of three of them have few pixels, not every class comes often; the last one answers at eight times their size
+    # the maps of three of them have few pixels, not every class comes often; the last one predicts at eight times their size
     assert log['dgcl.loss'] > 0 and log['dgcl.full'] >= 1
 
 
@@ -519,7 +519,7 @@ def test_bfloat16_banks_train():
     assert losses['dgcl.loss'].dtype == torch.float32 and losses['dgcl.loss'] > 0
 
 
-# -- values for people ---------------------------------------------------------------------------
+# -- metrics for logging ---------------------------------------------------------------------------
 
 
 def test_watched_values_are_what_they_say():
@@ -528,13 +528,13 @@ def test_watched_values_are_what_they_say():
     labels = objective.label_map(views).tolist()
     features, bank = as_rows('features', views), objective.bank
     sparse, dense, errors = [], [], []
-    answers = views.teacher.labeled.logits.argmax(dim=1).flatten().tolist()
+    predictions = views.teacher.labeled.logits.argmax(dim=1).flatten().tolist()
     for c, order in ranked(objective, views, labels).items():
         stored = bank.features[c].double().tolist()
         values = [density_of(features[i], stored, bank.scales) for i in order]
         sparse += values[:8]
         dense += values[-4:]
-        errors += [answers[i] != c for i in order[:8] if i < 2 * SIDE * SIDE]
+        errors += [predictions[i] != c for i in order[:8] if i < 2 * SIDE * SIDE]
     values = objective.compute(views)
     assert values['density_anchor'].item() == pytest.approx(sum(sparse) / len(sparse), abs=1e-5)
     assert values['density_positive'].item() == pytest.approx(sum(dense) / len(dense), abs=1e-5)

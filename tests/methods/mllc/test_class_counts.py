@@ -8,7 +8,7 @@ from mmseg_semi.methods.mllc.class_counts import ClassCountThreshold
 
 
 def logits_of(confidence, labels, classes=3):
-    """(1, K, 1, W) logits with the given confidences at the given labels."""
+    """(1, K, 1, W) logits with the given confidences at these labels."""
     p = torch.full((len(labels), classes), 0.0, dtype=torch.float64)
     for row, (c, label) in enumerate(zip(confidence, labels, strict=True)):
         p[row] = (1 - c) / (classes - 1)

@@ -12,16 +12,16 @@ def example():
     generator = torch.Generator().manual_seed(0)
     truth = torch.randint(0, 4, (2, 5, 6), generator=generator)
     truth[0, 0] = IGNORE
-    answers = [torch.randint(0, 4, (2, 5, 6), generator=generator) for _ in range(3)]
-    return answers, truth
+    predictions = [torch.randint(0, 4, (2, 5, 6), generator=generator) for _ in range(3)]
+    return predictions, truth
 
 
 def test_counts_equal_a_loop():
-    answers, truth = example()
-    quality = correction_quality(answers, truth, 4)
+    predictions, truth = example()
+    quality = correction_quality(predictions, truth, 4)
     pixels = [
         (int(t), [int(a) for a in rows])
-        for t, *rows in zip(truth.flatten(), *(a.flatten() for a in answers), strict=True)
+        for t, *rows in zip(truth.flatten(), *(a.flatten() for a in predictions), strict=True)
         if t != IGNORE
     ]
     for c in range(4):
@@ -48,12 +48,12 @@ def test_counts_equal_a_loop():
 
 
 def test_sums_and_text():
-    answers, truth = example()
-    one = correction_quality(answers, truth, 4)
+    predictions, truth = example()
+    one = correction_quality(predictions, truth, 4)
     both = one + one
     assert torch.equal(both.right, 2 * one.right)
     assert describe_quality('mllc', both) == describe_quality('mllc', one)
-    none = correction_quality(answers, torch.full_like(truth, IGNORE), 4)
+    none = correction_quality(predictions, torch.full_like(truth, IGNORE), 4)
     assert not any(none.values().values()) and 'no labelled pixel' in describe_quality('x', none)
 
 

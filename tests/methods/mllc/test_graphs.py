@@ -209,8 +209,8 @@ def test_sure_nodes_keep_four_fifths_of_their_own():
 
 def test_sureness_is_by_class():
     logits = torch.log(torch.tensor([[[0.7, 0.2, 0.1], [0.2, 0.7, 0.1], [0.1, 0.2, 0.7]]]))
-    sure, classes = graphs.sure_nodes(logits, torch.tensor([0.95, 0.475, 0.0]).double())
-    assert sure.tolist() == [[False, True, True]] and classes.tolist() == [[0, 1, 2]]
+    confident, classes = graphs.sure_nodes(logits, torch.tensor([0.95, 0.475, 0.0]).double())
+    assert confident.tolist() == [[False, True, True]] and classes.tolist() == [[0, 1, 2]]
 
 
 def test_one_hot_classes_give_their_mean_feature():
@@ -297,8 +297,8 @@ def test_a_flipped_node_among_look_alikes_is_corrected_unless_it_is_sure():
         out = GraphRound()(Level(logits, features), torch.full((2,), eta, dtype=torch.float64))
         return int(out.logits.flatten(2)[0, :, 3].argmax())
 
-    assert outcome(2.0, eta=1.1) == 0  # not sure: the neighbours have four fifths
-    assert outcome(2.0, eta=0.0) == 1  # sure: 0.8 * 2 against 0.2 * 1.81
+    assert outcome(2.0, eta=1.1) == 0  # not confident: the neighbours have four fifths
+    assert outcome(2.0, eta=0.0) == 1  # confident: 0.8 * 2 against 0.2 * 1.81
     mean = (20 * 2.0 - 0.4) / 21
     assert outcome(0.24 * mean, eta=0.0) == 0
     assert outcome(0.27 * mean, eta=0.0) == 1

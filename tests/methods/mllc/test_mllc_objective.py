@@ -119,7 +119,7 @@ def test_without_certain_pixels_the_strong_view_teaches_nothing(model):
 
 
 def test_a_fresh_network_teaches_itself_nothing():
-    """Class layers that begin near 0 make corrected answers uniform: none is certain, at the published threshold."""
+    """Class layers that begin near 0 make corrected predictions uniform: none is certain, at the published threshold."""
     model = tiny_model('mllc_reference', dropout=0.0)
     objective_of(model).tau_omega = 0.968
     losses, seen = watched(model, 0)
@@ -484,10 +484,10 @@ def test_correction_without_layers_labels_for_other_methods(method):
     levels = run_rounds(
         model.pseudo_label.rounds, Level(rows.logits, features), eta, valid, last_features=False
     )
-    answer = up(levels[2].logits, (32, 32)).argmax(dim=1)
+    prediction = up(levels[2].logits, (32, 32)).argmax(dim=1)
     assert torch.equal(
         views.teacher.pseudo_u.labels[views.batch.unlabeled.valid_u],
-        answer[views.batch.unlabeled.valid_u],
+        prediction[views.batch.unlabeled.valid_u],
     )
     assert (views.teacher.pseudo_u.labels[~views.batch.unlabeled.valid_u] == IGNORE).all()
     assert float(losses['selftrain.loss']) > 0
@@ -502,7 +502,7 @@ def test_correction_without_layers_labels_for_other_methods(method):
 
 
 def test_answers_finer_than_their_features_are_averaged_to_the_nodes():
-    """CCT's decoder answers at every pixel, on features at stride 8."""
+    """CCT's decoder predicts every pixel, on features at stride 8."""
     labeler = dict(type='GraphCorrection', num_classes=K, stride=8, graph=dict(top_k=3))
     model = tiny_model('fixmatch', head='CCTHead', pseudo_label=labeler, dropout=0.0)
     tiny_losses(model, LATE)
@@ -528,10 +528,12 @@ def test_coarse_graphs_add_what_they_change():
     tiny_losses(model, LATE)
     rows, correction = model.last_views.teacher.weak, model.pseudo_label
     levels = model.last_views.teacher.levels
-    answers = correction.corrected(rows, levels)
-    assert answers[0] is rows.logits and levels[1].logits.shape[2:] == (2, 2)
+    predictions = correction.corrected(rows, levels)
+    assert predictions[0] is rows.logits and levels[1].logits.shape[2:] == (2, 2)
     change = levels[1].logits - levels[0].logits
-    assert torch.allclose(answers[1] - rows.logits, up(change, rows.logits.shape[2:]), atol=1e-6)
+    assert torch.allclose(
+        predictions[1] - rows.logits, up(change, rows.logits.shape[2:]), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize('method', ['mllc', 'mllc_reference'])

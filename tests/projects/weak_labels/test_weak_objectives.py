@@ -136,7 +136,7 @@ def test_no_map_of_scores_is_larger_than_a_chunk_nor_outlives_it():
 
 @pytest.mark.parametrize('images', [1, 2])
 def test_weak_loss_is_the_decoders_mean_cross_entropy(images):
-    """(1/K) sum_k CE(g_k(perturbed z), y): each decoder by itself, its answer shuffled to full size."""
+    """(1/K) sum_k CE(g_k(perturbed z), y): each decoder by itself, its prediction shuffled to full size."""
     model = cct_model(weight=0.0, weak_weight=1.0)
     batch = weak_batch(images)
     losses = tiny_losses(model, 0, batch)
@@ -151,8 +151,10 @@ def test_weak_loss_is_the_decoders_mean_cross_entropy(images):
     values = []
     for mask, stack in zip((foreground, 1 - foreground), objective.decoders, strict=True):
         for k in range(len(stack)):
-            answer = stack.single(k)(mask * z)[..., :32, :32]
-            values.append(F.cross_entropy(answer, views.batch.unlabeled.noisy_u, ignore_index=255))
+            prediction = stack.single(k)(mask * z)[..., :32, :32]
+            values.append(
+                F.cross_entropy(prediction, views.batch.unlabeled.noisy_u, ignore_index=255)
+            )
     assert len(values) == 3
     torch.testing.assert_close(losses['cct.loss_weak'], torch.stack(values).mean())
     assert losses['cct.loss'] == 0
