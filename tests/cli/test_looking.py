@@ -102,8 +102,8 @@ def test_the_generator_is_that_of_the_step(tmp_path):
 @pytest.mark.parametrize(
     ('kind', 'erased', 'words'),
     [
-        (lambda: mixing.CutMix(prob=1.0), False, 'no pseudo-labels'),
-        (lambda: mixing.CutOut(prob=1.0), True, 'no pseudo-labels'),
+        (lambda: mixing.CutMix(prob=1.0), False, 'pseudo-labels move'),
+        (lambda: mixing.CutOut(prob=1.0), True, 'pseudo-labels move'),
         (lambda: mixing.ClassMix(11), False, 'squares'),
         (lambda: mixing.CutMix(prob=0.0), False, 'leaves this batch unmixed'),
     ],

@@ -24,6 +24,7 @@ from raw_data import (
     write_voc,
 )
 
+from mmseg_semi import cli
 from mmseg_semi.data.splits import split_folder
 from mmseg_semi.preparing.converters import camvid as camvid_converter
 from mmseg_semi.preparing.converters import cityscapes as cityscapes_converter
@@ -279,9 +280,8 @@ def test_compare_takes_any_lists(voc, monkeypatch, capsys):
 
     def train_here(command, **kwargs):
         commands.append(command)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, 'argv', command[1:])
-            runpy.run_path(command[1], run_name='__main__')
+        assert command[:3] == [sys.executable, '-m', 'mmseg_semi.cli']
+        assert not cli.main(command[3:])
         return subprocess.CompletedProcess(command, 0)
 
     here = SimpleNamespace(run=train_here, STDOUT=subprocess.STDOUT)
