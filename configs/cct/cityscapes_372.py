@@ -2,6 +2,7 @@
 _base_ = [
     '../_base_/models/cct_r101.py',
     '../_base_/datasets/cityscapes_512x1024.py',
+    '../_base_/schedules/cct.py',
     '../_base_/default_runtime.py',
 ]
 train_dataloader = dict(dataset=dict(split='cityscapes cps 372'))
@@ -25,12 +26,6 @@ model = dict(
 
 # No recipe of CCT for Cityscapes alone was published: as many iterations as the other methods here have, the learning
 # rates of VOC.
-optim_wrapper = dict(
-    type='OptimWrapper',
-    constructor='StudentOptimWrapperConstructor',
-    optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4),
-    paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.1)}),
-)
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=240 * iters, val_interval=4 * iters)
 param_scheduler = [
     dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=240 * iters, by_epoch=False)

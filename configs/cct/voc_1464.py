@@ -2,6 +2,7 @@
 _base_ = [
     '../_base_/models/cct_r101.py',
     '../_base_/datasets/voc_320.py',
+    '../_base_/schedules/cct.py',
     '../_base_/default_runtime.py',
 ]
 train_dataloader = dict(dataset=dict(split='voc classic 1464'))
@@ -17,12 +18,6 @@ model = dict(
 )
 
 # 50 epochs, as in the paper; the released configuration has 80 (configs/cct/reference)
-optim_wrapper = dict(
-    type='OptimWrapper',
-    constructor='StudentOptimWrapperConstructor',
-    optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4),
-    paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.1)}),
-)
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=50 * iters, val_interval=5 * iters)
 param_scheduler = [
     dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=50 * iters, by_epoch=False)

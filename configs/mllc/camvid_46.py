@@ -3,8 +3,8 @@ _base_ = '../fixmatch/camvid_46.py'
 model = dict(
     student=dict(decode_head=dict(type='MLLCPlusHead', embedding_channels=256, rounds=2)),
     teacher=dict(rows='weak', start=0),
-    pseudo_label=dict(_delete_=True, type='TrainedGraphCorrection', num_classes=11),
-    mixing=dict(_delete_=True, type='ClassMix', num_classes=11),
+    pseudo_label=dict(_delete_=True, type='TrainedGraphCorrection'),
+    mixing=dict(_delete_=True, type='ClassMix'),
     forward='stream',
     objectives=[
         dict(type='SupervisedObjective'),

@@ -12,8 +12,8 @@ model = dict(
             graph=dict(top_k=20),
         )
     ),
-    pseudo_label=dict(_delete_=True, type='TrainedGraphCorrection', num_classes=11),
-    mixing=dict(_delete_=True, type='ClassMix', num_classes=11),
+    pseudo_label=dict(_delete_=True, type='TrainedGraphCorrection'),
+    mixing=dict(_delete_=True, type='ClassMix'),
     objectives=[
         dict(type='SupervisedObjective'),
         # labels only up to there, as in every small config: from scratch, strong views in the first epochs cost more than

@@ -4,8 +4,8 @@ _base_ = '../fixmatch/voc_732.py'
 model = dict(
     student=dict(decode_head=dict(type='MLLCPlusHead', embedding_channels=256, rounds=2)),
     teacher=dict(rows='weak', start=0),
-    pseudo_label=dict(_delete_=True, type='TrainedGraphCorrection', num_classes=21),
-    mixing=dict(_delete_=True, type='ClassMix', num_classes=21),
+    pseudo_label=dict(_delete_=True, type='TrainedGraphCorrection'),
+    mixing=dict(_delete_=True, type='ClassMix'),
     forward='stream',
     objectives=[
         dict(type='SupervisedObjective'),

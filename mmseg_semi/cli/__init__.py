@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         'cli.model_converters.deeplab_coco_resnet',
         'convert the COCO-pretrained ResNet of AdvSemiSeg',
     ),
+    'model-zoo': ('cli.model_zoo', 'write the table of all configs (needs a checkout)'),
     'quickstart': ('cli.quickstart', 'train and compare on generated scenes (needs a checkout)'),
 }
 """Command -> its module below ``mmseg_semi`` and one line for ``mmseg-semi --help``."""

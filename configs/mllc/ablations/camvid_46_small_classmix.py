@@ -1,8 +1,8 @@
 # The baseline of MLLC: ClassMix with an averaged teacher, weighted by the share of certain pixels; no graph, no embedding.
 _base_ = '../../fixmatch/camvid_46_small.py'
 model = dict(
-    pseudo_label=dict(_delete_=True, type='TrainedGraphCorrection', num_classes=11),
-    mixing=dict(_delete_=True, type='ClassMix', num_classes=11),
+    pseudo_label=dict(_delete_=True, type='TrainedGraphCorrection'),
+    mixing=dict(_delete_=True, type='ClassMix'),
     objectives=[
         dict(type='SupervisedObjective'),
         dict(

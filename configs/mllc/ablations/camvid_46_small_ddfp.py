@@ -4,7 +4,6 @@ model = dict(
     pseudo_label=dict(
         _delete_=True,
         type='GraphCorrection',
-        num_classes=11,
         rounds=2,
         stride=4,
         graph=dict(top_k=20),
