@@ -5,7 +5,7 @@ MMSegmentation's own registries. The order matters: the stack is checked and ada
 module of ours imports it.
 """
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 
 from mmseg_semi import _moved
 from mmseg_semi.runtime import stack

@@ -16,7 +16,7 @@ _ROOT = 'mmseg_semi'
 
 MOVED: dict[str, tuple[str, ...]] = {
     'batch_colour': ('data.colour.after_mixing', 'data.colour.hsv'),
-    'checkpoints': ('runtime.checkpoints',),
+    'checkpoints': ('runtime.checkpoints', 'files'),
     'datasets': (
         'data.camvid',
         'data.colour.transforms',
@@ -56,6 +56,7 @@ MOVED: dict[str, tuple[str, ...]] = {
         'preparing.image_files',
         'preparing.jobs',
         'preparing.manifest',
+        'labels',
     ),
     'datasets.published_splits': ('preparing.published_splits',),
     'datasets.quickstart': ('preparing.quickstart', 'data.quickstart'),
@@ -132,7 +133,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     'objectives.base': ('step.objective',),
     'objectives.cct': ('methods.cct.objective',),
     'objectives.ddfp': ('methods.ddfp.objective', 'step.pixels'),
-    'objectives.dgcl': ('methods.dgcl.objective',),
+    'objectives.dgcl': ('methods.dgcl.objective', 'step.pixels'),
     'objectives.mllc': ('methods.mllc.objective',),
     'objectives.perturbed_features': ('methods.perturbed_features',),
     'objectives.self_training': ('methods.self_training',),
@@ -175,7 +176,12 @@ MOVED: dict[str, tuple[str, ...]] = {
 }
 """Old module below ``mmseg_semi`` -> the modules that hold its names now."""
 
-RENAMED: dict[str, str] = {'StudentRows': 'StudentOutputs', 'TeacherRows': 'TeacherOutputs'}
+RENAMED: dict[str, str] = {
+    'StudentRows': 'StudentOutputs',
+    'TeacherRows': 'TeacherOutputs',
+    'VOID': 'IGNORE',
+    'settle': 'commit',
+}
 """Old name -> the name that those modules have for it now."""
 
 

@@ -10,7 +10,9 @@ from miniatures import ROOT
 from mmengine.config import Config
 
 FOLDERS = ('configs', 'projects/multi_domain/configs', 'projects/weak_labels/configs')
+# shipped configs stand in a method's folder; a file of configs/ itself is a user's
 FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob('*.py'))
+FILES = [path for path in FILES if path.parent != ROOT / 'configs']
 PATHS = [path for path in FILES if '_base_' not in path.parts]
 
 _read = Config._file2dict

@@ -265,7 +265,7 @@ def background_class_that_is_none(trial):
     trial.configure('cct').model.objectives[1].background_classes = (0, 11)
 
 
-@case(r'CCTHead .*give each device at least 2 images of each kind, or norm_cfg=.*SyncBN')
+@case(r'CCTHead .*give each device at least 2 images of each kind, or set norm_cfg=.*SyncBN')
 def one_image_for_a_norm_of_one_pixel(trial):
     loader = trial.configure('cct').train_dataloader
     loader.batch_size = loader.sampler.batch_size = 2

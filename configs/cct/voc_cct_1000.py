@@ -1,4 +1,4 @@
 _base_ = './voc_1464.py'
-from mmseg_semi.data.splits import row
+from mmseg_semi.data.splits import on_split
 
-globals().update(row(_base_, split='voc cct 1000'))
+globals().update(on_split(_base_, split='voc cct 1000'))

@@ -20,7 +20,7 @@ model = dict(
         # their labels are worth
         dict(
             type='MLLCObjective',
-            tau_omega=0.9,  # mined labels leave few pixels surer than that
+            tau_omega=0.9,  # mined labels leave few pixels more confident than that
             w_inter=0.1,
             w_intra=0.1,
             inter_start=8,

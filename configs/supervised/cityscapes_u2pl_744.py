@@ -1,4 +1,4 @@
 _base_ = './cityscapes_372.py'
-from mmseg_semi.data.splits import row
+from mmseg_semi.data.splits import on_split
 
-globals().update(row(_base_, split='cityscapes u2pl 744'))
+globals().update(on_split(_base_, split='cityscapes u2pl 744'))

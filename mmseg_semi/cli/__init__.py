@@ -1,4 +1,4 @@
-"""The installed command: ``mmseg-semi COMMAND ...`` does what ``python tools/COMMAND.py ...`` does.
+"""The installed command: ``mmseg-semi COMMAND ...`` runs a command of this package; ``tools/`` has a script for each.
 
 A command's module is imported when the command is used. Each module has a ``main`` that takes the
 arguments as a list; the files in ``tools/`` call the same function.

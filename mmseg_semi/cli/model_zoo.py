@@ -18,6 +18,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmseg_semi.cli.common import CHECKOUT, tool
+from mmseg_semi.errors import SetupError
 from mmseg_semi.files import write_whole
 from mmseg_semi.runtime import configs as runtime_configs
 
@@ -114,6 +115,9 @@ def model_zoo(root: Path = CHECKOUT, load: Callable[[Path], Config] = Config.fro
     Args:
         root: A checkout.
         load: Reads a config.
+
+    Raises:
+        SetupError: A folder of configs has no title in :data:`SECTIONS`.
     """
     published, sources = read_published()
     rows = defaultdict(list)
@@ -123,6 +127,11 @@ def model_zoo(root: Path = CHECKOUT, load: Callable[[Path], Config] = Config.fro
         if row is not None:
             rows[row.section].append(row)
     parts = [INTRODUCTION]
+    unknown = sorted(rows.keys() - SECTIONS.keys())
+    if unknown:
+        raise SetupError(
+            f'SECTIONS in {Path(__file__).name} has no title for {unknown[0]}: add one'
+        )
     for section, title in SECTIONS.items():
         parts.append(f'## {title}\n\n{table(rows[section])}')
     notes = [f'[{number}]: {source}.' for number, source in enumerate(sources, 1)]
@@ -137,7 +146,8 @@ def config_paths(root: Path) -> list[Path]:
     folders = ['configs', *(path / 'configs' for path in sorted((root / 'projects').glob('*/')))]
     paths = [path for folder in folders for path in (root / folder).rglob('*.py')]
     return sorted(
-        (path for path in paths if '_base_' not in path.parts),
+        # a file of configs/ itself is a user's
+        (p for p in paths if '_base_' not in p.parts and p.parent != root / 'configs'),
         key=lambda path: [int(t) if t.isdigit() else t for t in re.split(r'(\d+)', str(path))],
     )
 

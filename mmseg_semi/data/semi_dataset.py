@@ -30,8 +30,12 @@ from mmseg_semi.data.transforms import LoadSegLabels
 from mmseg_semi.errors import SetupError, UnreadableFileError
 
 KEY = 'train_dataloader.dataset'
+OF_SPLIT = 'that of the split'
+"""Default of ``protocol``: the split's name, if the split is published."""
 MAX_SKIPPED = 10
 """Number of unreadable images in a row that stops a run."""
+OWN_IMAGES = frozenset({'ann_file', 'shards', 'data_file'})
+"""Keys by which a source names its images without a split."""
 _REPLACEMENT = 3  # first part of a derived seed; the sampler has 1 and 2
 
 
@@ -49,13 +53,14 @@ class SemiDataset(ConcatDataset):
     Args:
         labeled: Config of a MMSegmentation data set.
         unlabeled: The same, or a list of them, or None to train on labelled images alone.
-        split: Name of the split that both lists belong to, in place of the sources' ``ann_file`` and of
-            ``protocol``: a published one ('voc classic 732'), a folder of lists, or that folder below
-            ``data/splits`` or ``configs/splits`` ('camvid 46 seed0'). Published lists are compared with
-            their hashes, others with the manifest beside them. See :func:`with_lists`. Defaults to None.
-        protocol: Without a split: name of the protocol that the lists must be, such as 'voc classic 732':
-            they are compared with the published hashes, or with the manifest beside them. None: the
-            manifest beside the labelled list, if there is one, tells the name. Defaults to None.
+        split: Name of the split that both lists belong to: a published one ('voc classic 732'), a folder
+            of lists, or that folder below ``data/splits`` or ``configs/splits`` ('camvid 46 seed0').
+            A source with an ``ann_file`` reads that list instead. See :func:`with_lists`. Defaults to
+            None.
+        protocol: Name of the protocol that the lists must be, such as 'voc classic 732': they are
+            compared with the published hashes, or with the manifest beside them. None compares them
+            with the manifest beside the labelled list, if there is one. Defaults to the split's name
+            if it is a published one, else to None.
         separate: Whether each unlabelled data set is a separate source, with its own entry in the
             sampler's ``source_ratio``: a step then has a fixed number of images of each. Defaults
             to False.
@@ -83,7 +88,7 @@ class SemiDataset(ConcatDataset):
         self,
         labeled: dict,
         unlabeled: dict | Sequence[dict] | None = None,
-        protocol: str | None = None,
+        protocol: str | None = OF_SPLIT,
         separate: bool = False,
         allow_overlap: bool = False,
         check_masks: int = 2000,
@@ -97,8 +102,10 @@ class SemiDataset(ConcatDataset):
             dict(labeled=labeled, unlabeled=unlabeled, protocol=protocol, split=split)
         )
         datasets = build_sources(config['labeled'], config['unlabeled'])
+        named = protocol not in (None, OF_SPLIT)
         protocol = config['protocol']
         self.split = split
+        self._named_by = 'protocol' if split is None or named else 'split'
         self.protocol: str | dict | None = protocol
         self.separate = separate
         self.allow_overlap = allow_overlap
@@ -188,7 +195,7 @@ class SemiDataset(ConcatDataset):
             _list_file(labeled) or image_names(labeled),
             [_list_file(pool) for pool in pools],
             KEY,
-            'protocol' if self.split is None else 'split',
+            self._named_by,
         )
 
     def __getitem__(self, key: int | SampleKey) -> dict:
@@ -286,55 +293,49 @@ def note_skipped(sample: dict, skipped: Sequence[str]) -> None:
 def with_lists(config: dict) -> dict:
     """A :class:`SemiDataset`'s config whose sources name their lists, in place of its ``split``.
 
-    The split gives both lists. An unlabelled source that has images of its own (shards, a data file, or
-    ``ann_file=''`` for the complete folder) keeps them, beside the split's labelled list.
+    The split gives both lists. A source that names images itself keeps them: by an ``ann_file``
+    (``''`` is the complete folder), shards or a data file. So a config that inherits a split from its base
+    may replace one list or both.
 
     Args:
         config: Has ``labeled``, and optionally ``unlabeled``, ``protocol`` and ``split``.
 
     Returns:
-        dict: Copy without ``split``: with an ``ann_file`` in each source, and with the split's name as
-        ``protocol`` if the split is published and nothing but its lists is read. A config without a
-        split as it is.
+        dict: Copy without ``split``, with an ``ann_file`` in each source. ``protocol`` is the one of
+        ``config``; if it has none, the split's name if that is a published one and all unlabelled images
+        come from lists, else None.
 
     Raises:
-        SetupError: If the split does not exist, or a source or ``protocol`` names lists beside it.
+        SetupError: If the split does not exist, or more than one unlabelled source needs its list.
     """
     config = dict(config)
     split = config.pop('split', None)
+    protocol = config.pop('protocol', OF_SPLIT)
     if split is None:
-        return config
+        return dict(config, protocol=None if protocol == OF_SPLIT else protocol)
     labeled, unlabeled = config.get('labeled'), config.get('unlabeled')
     pools = [unlabeled] if isinstance(unlabeled, dict) else list(unlabeled or [])
-    named = [f'protocol={config["protocol"]!r}'] if config.get('protocol') else []
-    for i, source in enumerate([labeled, *pools]):
-        if isinstance(source, dict) and source.get('ann_file'):
-            place = f'{KEY}.labeled' if i == 0 else _pool_key(i - 1, len(pools))
-            named.append(f'{place.removeprefix(KEY + ".")}.ann_file={source["ann_file"]!r}')
-    if named:
-        raise SetupError(
-            f'{KEY} has split={split!r} and {named[0]}, which both name lists; remove one of them '
-            "(split=None keeps the others; split='FOLDER' reads both lists of a folder)"
-        )
     open_pools = [
-        i
-        for i, pool in enumerate(pools)
-        if isinstance(pool, dict) and not pool.keys() & {'ann_file', 'shards', 'data_file'}
+        i for i, pool in enumerate(pools) if isinstance(pool, dict) and not pool.keys() & OWN_IMAGES
     ]
     if len(open_pools) > 1:
         raise SetupError(
             f'{KEY}.split={split!r} names one unlabelled list, but {len(open_pools)} unlabelled data sets '
             "have no images of their own; give the others an ann_file, '' for a complete folder"
         )
-    lists = find_split(split, KEY, unlabeled=bool(open_pools))
-    config['labeled'] = {**labeled, 'ann_file': str(lists[0])} if labeled else labeled
-    for i in open_pools:
-        pools[i] = {**pools[i], 'ann_file': str(lists[1])}
+    open_labeled = isinstance(labeled, dict) and not labeled.keys() & OWN_IMAGES
+    if open_labeled or open_pools:
+        lists = find_split(split, KEY, unlabeled=bool(open_pools))
+        if open_labeled:
+            config['labeled'] = {**labeled, 'ann_file': str(lists[0])}
+        for i in open_pools:
+            pools[i] = {**pools[i], 'ann_file': str(lists[1])}
     if pools:
         config['unlabeled'] = pools[0] if isinstance(unlabeled, dict) else pools
-    published = split in published_protocols() and len(open_pools) == len(pools)
-    config['protocol'] = split if published else None
-    return config
+    if protocol == OF_SPLIT:
+        listed = all(isinstance(pool, dict) and pool.get('ann_file') for pool in pools)
+        protocol = split if split in published_protocols() and listed else None
+    return dict(config, protocol=protocol)
 
 
 def build_sources(labeled: dict, unlabeled: dict | Sequence[dict] | None) -> list[BaseDataset]:

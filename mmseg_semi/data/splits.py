@@ -252,10 +252,10 @@ def identify(
     key: str = 'dataset',
     named_by: str = 'protocol',
 ) -> dict:
-    """Tell which protocol the lists of a run are, and refuse lists that are not.
+    """Find the protocol of a run's lists, and refuse lists that are not those of the named one.
 
     A protocol that the config names is a published one, or the one in the manifest beside the labelled
-    list. Without a name, the manifest tells it. The unlabelled list is hashed only where there is
+    list. Without a name, the manifest gives it. The unlabelled list is hashed only where there is
     something to compare it with, since it may have millions of lines.
 
     Args:
@@ -300,7 +300,7 @@ def identify(
     origin = (
         f'{key}.{named_by} is {name!r}' if protocol else f'{labeled.parent / MANIFEST} is {name!r}'
     )
-    own = f'{key}.split=FOLDER' if named_by == 'split' else f'{key}.protocol=None'
+    own = f'{key}.split=FOLDER, or protocol=None' if named_by == 'split' else f'{key}.protocol=None'
     ending = f'{remedy}; lists of your own: ' + (own if protocol else f'remove {MANIFEST}')
     _compare(
         labeled if is_file else 'the labelled folder', found, expected, 'labeled', origin, ending
@@ -419,16 +419,16 @@ def epoch_length(images: int, batch: int, gpus: int = 1, drop_last: bool = True)
     return share // batch if drop_last else math.ceil(share / batch)
 
 
-def row(base: Mapping[str, Any], split: str) -> dict[str, Any]:
+def on_split(base: Mapping[str, Any], split: str) -> dict[str, Any]:
     """Keys of a config that trains its base on another published split, for as many epochs.
 
     An epoch passes the unlabelled list once, so that its number of iterations follows from the split.
     A config file puts the keys in place::
 
         _base_ = './voc_732.py'
-        from mmseg_semi.data.splits import row
+        from mmseg_semi.data.splits import on_split
 
-        globals().update(row(_base_, split='voc classic 92'))
+        globals().update(on_split(_base_, split='voc classic 92'))
 
     Args:
         base: The base config. Its ``batch_size_unlabeled``, ``gpus`` and ``drop_last`` (default True)
@@ -446,7 +446,7 @@ def row(base: Mapping[str, Any], split: str) -> dict[str, Any]:
     if split not in published:
         near = difflib.get_close_matches(split, published, n=1)
         hint = f'did you mean {near[0]!r}?' if near else f'published are {", ".join(published)}'
-        raise SetupError(f'row(split={split!r}): no published split has this name; {hint}')
+        raise SetupError(f'on_split(split={split!r}): no published split has this name; {hint}')
     before = base['model']['iters_per_epoch']
     after = epoch_length(
         published[split]['unlabeled']['count'],
@@ -459,7 +459,7 @@ def row(base: Mapping[str, Any], split: str) -> dict[str, Any]:
         epochs, rest = divmod(length, before)
         if rest:
             raise SetupError(
-                f'row(split={split!r}): the base has a length of {length} iterations, which is no '
+                f'on_split(split={split!r}): the base has a length of {length} iterations, which is no '
                 f'multiple of its epoch of {before}; write the lengths into the config'
             )
         return epochs * after

@@ -1,7 +1,8 @@
 """Self-training on pseudo-labels, weak to strong: FixMatch (arXiv 2001.07685) for pixels, and the base of DDFP.
 
-With an averaged teacher this is also Mean Teacher with hard labels (arXiv 1703.01780); with a shared one, FixMatch as
-published.
+``configs/fixmatch`` labels by an averaged teacher. FixMatch as published labels by the student itself
+(``teacher=dict(weights='student')``); ``configs/mean_teacher`` has an averaged teacher without threshold and mixing
+(arXiv 1703.01780).
 """
 
 import torch

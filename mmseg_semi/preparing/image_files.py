@@ -18,9 +18,6 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.files import whole_file, write_whole
 from mmseg_semi.labels import IGNORE
 
-VOID = IGNORE
-"""The name of the ignored label in version 0.1."""
-
 
 def place(source: Path, target: Path) -> None:
     """Take a file over unchanged: as a hard link where the disk allows one, else as a copy."""

@@ -8,13 +8,13 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.files import DRAFT, whole_file, write_whole
 from mmseg_semi.runtime.checkpoints import from_plain, is_whole, to_plain
+from mmseg_semi.step.hooks import bare_model
 
 # Drafts of checkpoints and of last_checkpoint; version 0.1 called them NAME.tmp.
 _DRAFTS = re.compile(
@@ -160,8 +160,7 @@ class AtomicCheckpointHook(CheckpointHook):
         if unknown:
             raise SetupError(
                 f"default_hooks.checkpoint.save_best='{unknown[0]}' is no metric of the "
-                'validation; '
-                f'choose among {", ".join(metrics)}'
+                f'validation; choose among {", ".join(metrics)}'
             )
         # The base class removes the old best file before it writes the new one. So it does not get
         # to know the old file, which is removed here after the new one is complete.
@@ -181,7 +180,7 @@ class AtomicCheckpointHook(CheckpointHook):
     # -- state ---------------------------------------------------------------------------------
 
     def _name_metrics(self, runner: Runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner)
         predicting = getattr(model, 'predicting_network', None)
         if not self.save_best or predicting is None:
             return

@@ -15,12 +15,9 @@ import torch
 from mmengine.logging import HistoryBuffer, print_log
 
 from mmseg_semi.errors import SetupError
-from mmseg_semi.files import commit
 
 _ARRAY = '__ndarray__'
 _HISTORY = '__history__'
-
-settle = commit  # its name in version 0.1
 
 
 def to_plain(value: Any, path: str = 'checkpoint') -> Any:

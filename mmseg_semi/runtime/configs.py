@@ -239,8 +239,7 @@ def set_resume(cfg: Config, resume: str | None) -> None:
             state = 'is cut short or no checkpoint' if latest.is_file() else 'does not exist'
             raise SetupError(
                 f"--resume: '{latest}' {state}; give a complete checkpoint, or --resume alone for "
-                'the '
-                f'newest one in {cfg.work_dir}'
+                f'the newest one in {cfg.work_dir}'
             )
     cfg.load_from, cfg.resume = str(latest), True
 

@@ -64,8 +64,7 @@ def check_distributions(installed: Iterable[str] | None = None) -> str:
         raise SetupError(
             f'{DISTRIBUTIONS[0]} and {DISTRIBUTIONS[1]} are both installed and overwrite each '
             "other's files, exactly one may be; fix this with: pip uninstall -y mmsegmentation "
-            'mmcv '
-            f'mmcv-lite mmengine {DISTRIBUTIONS[0]} onedl-mmcv onedl-mmengine && {_INSTALL}'
+            f'mmcv mmcv-lite mmengine {DISTRIBUTIONS[0]} onedl-mmcv onedl-mmengine && {_INSTALL}'
         )
     return found[0]
 
@@ -295,14 +294,12 @@ def _with_known_name(load: Callable) -> Callable:
         except KeyError as error:
             raise SetupError(
                 f"checkpoint '{filename}' is not in MMEngine's table of weights; fix the config "
-                'key '
-                'that names it (load_from, or init_cfg.checkpoint of the model)'
+                'key that names it (load_from, or init_cfg.checkpoint of the model)'
             ) from error
         except ImportError as error:
             raise SetupError(
                 f"checkpoint '{filename}' needs the package {error.name}, which cannot be "
-                'imported; '
-                'install it, or download the file and give its path'
+                'imported; install it, or download the file and give its path'
             ) from error
 
     return load_from_table

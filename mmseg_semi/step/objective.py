@@ -42,11 +42,14 @@ class Needs:
     """Route the last half of the student's images through the head's auxiliary norms (DDFP's released warm-up)."""
 
     @property
+    def any_teacher(self) -> bool:
+        """Whether any of it needs the teacher's outputs."""
+        return self.strong or self.teacher or self.teacher_features
+
+    @property
     def unlabeled(self) -> bool:
         """Whether any of it needs unlabelled images."""
-        return (
-            self.strong or self.weak or self.weak_features or self.teacher or self.teacher_features
-        )
+        return self.any_teacher or self.weak or self.weak_features
 
     def __or__(self, other: 'Needs') -> 'Needs':
         return Needs(

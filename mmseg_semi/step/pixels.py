@@ -1,5 +1,7 @@
 """Pixels of feature maps: labels at their resolution, random samples, rows by position."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -48,3 +50,23 @@ def rows_at(maps: Tensor, index: Tensor) -> Tensor:
     """
     n, c, h, w = maps.shape
     return maps.flatten(2)[index // (h * w), :, index % (h * w)]
+
+
+def rows_of(first: Tensor, second: Tensor) -> Callable[[Tensor], Tensor]:
+    """A function that reads rows of two (N, C, h, w) maps at (n,) flat positions, the second map's behind the first's.
+
+    It makes two gathers of bounded size: joining the maps would copy every feature of the step.
+
+    Example:
+        >>> first, second = torch.zeros(1, 2, 2, 2), torch.ones(1, 2, 2, 2)
+        >>> rows_of(first, second)(torch.tensor([3, 4])).tolist()
+        [[0.0, 0.0], [1.0, 1.0]]
+    """
+    border = first.shape[0] * first.shape[2] * first.shape[3]
+
+    def rows(index: Tensor) -> Tensor:
+        mine = rows_at(first, index.clamp(max=border - 1))
+        theirs = rows_at(second, (index - border).clamp(min=0))
+        return torch.where((index < border)[:, None], mine, theirs)
+
+    return rows

@@ -53,8 +53,8 @@ class SemiSegmentor(StudentAndTeacher):
         teacher: :class:`~mmseg_semi.step.teacher.TeacherRecipe` as a dict, or None.
         pseudo_label: Config of a pseudo-labeller, e.g. ``dict(type='ConfidenceThreshold', threshold=0.95)``.
         mixing: Config of a mixing, e.g. ``dict(type='CutMix')``; None keeps the strong view as it is.
-        forward: 'joint' passes all images of the student in one backbone call, 'stream' labelled and unlabelled images in
-            one call each. The losses differ by the BN batch statistics only.
+        forward: 'joint' passes all images of the student in one backbone call, 'stream' each segment (labelled, mixed,
+            weak) in a separate call. The losses differ by the BN batch statistics only.
         iters_per_epoch: Unit of time of all schedules in ``model``, in iterations. 1 counts iterations; a paper's epoch is
             the constant number of iterations that its loader makes of it.
         monitor_interval: Costly metrics for logging (accuracies, agreements) are computed every so many iterations; the
@@ -101,7 +101,7 @@ class SemiSegmentor(StudentAndTeacher):
                 "model.data_preprocessor=dict(type='SemiDataPreprocessor', data_preprocessor=dict("
                 "type='SegDataPreProcessor', ...))"
             )
-        self.calls = forward
+        self.forward_mode = forward
         self.iters_per_epoch = iters_per_epoch
         self.monitor_interval = monitor_interval
         self.pseudo_label = MODELS.build(pseudo_label) if pseudo_label else None
@@ -141,7 +141,7 @@ class SemiSegmentor(StudentAndTeacher):
     def _check_needs(self) -> None:
         for objective in self.objectives:
             needs = objective.all_needs
-            if (needs.teacher or needs.strong) and self.recipe is None:
+            if needs.any_teacher and self.recipe is None:
                 raise SetupError(
                     f"objective '{objective.name}' needs a teacher, but model.teacher is None: set for instance "
                     "model.teacher=dict(weights='ema')"
@@ -217,7 +217,7 @@ class SemiSegmentor(StudentAndTeacher):
         batch = self._gather(inputs, data_samples)
         needs = self._needs(batch)
         with part('teacher'):
-            teacher = self._label(batch, needs) if needs.teacher or needs.strong else None
+            teacher = self._label(batch, needs) if needs.any_teacher else None
         with part('mixing'):
             teacher = self._mix(batch, teacher) if needs.strong else teacher
         with part('student'):
@@ -268,7 +268,7 @@ class SemiSegmentor(StudentAndTeacher):
     def _check_sizes(self, inputs: dict[str, Tensor]) -> None:
         """Refuses labelled and unlabelled crops of two sizes if they must pass a network in one call."""
         rows = self.recipe is not None and self.recipe.rows
-        if self.calls == 'stream' and rows != 'labeled+weak':
+        if self.forward_mode == 'stream' and rows != 'labeled+weak':
             return
         labeled, weak = (tuple(inputs[name].shape[2:]) for name in ('labeled', 'weak'))
         if labeled != weak:
@@ -350,7 +350,9 @@ class SemiSegmentor(StudentAndTeacher):
         if needs.weak or needs.weak_features:
             wanted.append(('weak', batch.unlabeled.img_u_w))
         segments: dict[str, StudentOutputs] = {}
-        for call in [wanted] if self.calls == 'joint' and wanted else [[one] for one in wanted]:
+        for call in (
+            [wanted] if self.forward_mode == 'joint' and wanted else [[one] for one in wanted]
+        ):
             segments |= self._call_student(dict(call), needs)
         return StudentViews(**segments)
 

@@ -14,13 +14,13 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from mmseg_semi.segmentors.pretrained import check_pretrained, complete_pretraining
 from PIL import Image
 from torch import Tensor, nn
 
 from mmseg_semi.backbones.efficientnet_lite import EfficientNetLite, SameConv2d
 from mmseg_semi.errors import SetupError
 from mmseg_semi.runtime.package_weights import KNOWN, load_from_package
+from mmseg_semi.step.pretrained import check_pretrained, complete_pretraining
 
 ROOT = Path(__file__).resolve().parents[2]
 CAMVID = ROOT / 'data' / 'camvid' / 'images' / 'val'

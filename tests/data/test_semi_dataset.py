@@ -209,19 +209,39 @@ def test_a_split_beside_other_unlabelled_images(tree):
     refused(tree, message, split='lists', labeled=labeled, unlabeled=both)
 
 
-@pytest.mark.parametrize(
-    ('changes', 'found'),
-    [
-        (dict(protocol='voc classic 732'), "protocol='voc classic 732'"),
-        (dict(labeled='labeled'), "labeled.ann_file='labeled.txt'"),
-        (dict(unlabeled='unlabeled'), "unlabeled.ann_file='unlabeled.txt'"),
-    ],
-)
-def test_a_split_and_lists_are_refused(tree, changes, found):
+def test_a_list_of_a_source_replaces_that_of_the_split(tree):
+    """A config that inherits a split from its base may name lists by ``ann_file``."""
     splits.write_split(Path('lists'), ['a0'], ['b1'], dict(protocol='mine'))
-    changes = {k: tree.source(k) if k in splits.KINDS else value for k, value in changes.items()}
-    message = rf"dataset has split='lists' and {found}, which both name lists; remove one"
-    refused(tree, message, **by_split(tree) | dict(split='lists') | changes)
+    Path('other_labeled.txt').write_text('a2\na3\n')
+    Path('other_unlabeled.txt').write_text('b4\n')
+    labeled, unlabeled = by_split(tree).values()
+    labeled = dict(labeled, ann_file='other_labeled.txt')
+    dataset = build(tree, split='lists', labeled=labeled, unlabeled=unlabeled)
+    assert paths(dataset) == ['a2.png', 'a3.png', 'b1.png']
+    unlabeled = dict(unlabeled, ann_file='other_unlabeled.txt')
+    dataset = build(tree, split='nowhere', labeled=labeled, unlabeled=unlabeled)
+    assert paths(dataset) == ['a2.png', 'a3.png', 'b4.png']
+
+
+def test_lists_beside_a_published_split_are_compared_with_it_unless_protocol_is_none(tree):
+    Path('other_labeled.txt').write_text('a2\na3\n')
+    Path('other_unlabeled.txt').write_text('b4\n')
+    sources = {
+        kind: dict(source, ann_file=f'other_{kind}.txt') for kind, source in by_split(tree).items()
+    }
+    message = "split is 'voc classic 732', whose labelled list has 732 names .*, or protocol=None"
+    refused(tree, message, split='voc classic 732', **sources)
+    dataset = build(tree, split='voc classic 732', protocol=None, **sources)
+    assert paths(dataset) == ['a2.png', 'a3.png', 'b4.png']
+    assert dataset.protocol['protocol'] is None
+
+
+def test_a_protocol_beside_a_split_is_compared_with_its_lists(tree):
+    splits.write_split(Path('lists'), ['a0'], ['b1'], dict(protocol='mine'))
+    dataset = build(tree, split='lists', protocol='mine', **by_split(tree))
+    assert dataset.protocol['protocol'] == 'mine'
+    message = "protocol is 'voc classic 732', whose labelled list has 732 names"
+    refused(tree, message, split='lists', protocol='voc classic 732', **by_split(tree))
 
 
 def test_names_of_images_without_a_list(tree):

@@ -748,19 +748,19 @@ def test_a_row_trains_as_many_epochs_as_its_base():
         train_cfg=dict(type='IterBasedTrainLoop', max_iters=80 * 615, val_interval=4 * 615),
         param_scheduler=[dict(type='PolyLR', begin=615, end=80 * 615, by_epoch=False)],
     )
-    assert splits.row(base, split='voc classic 92') == dict(
+    assert splits.on_split(base, split='voc classic 92') == dict(
         model=dict(iters_per_epoch=655),
         train_dataloader=dict(dataset=dict(split='voc classic 92')),
         train_cfg=dict(max_iters=80 * 655, val_interval=4 * 655),
         param_scheduler=[dict(type='PolyLR', begin=655, end=80 * 655, by_epoch=False)],
     )
     with pytest.raises(SetupError, match="split='voc clasic 92'.*did you mean 'voc classic 92'"):
-        splits.row(base, split='voc clasic 92')
+        splits.on_split(base, split='voc clasic 92')
     base['train_cfg']['val_interval'] = 1000
     with pytest.raises(
         SetupError, match='1000 iterations, which is no multiple of its epoch of 615'
     ):
-        splits.row(base, split='voc classic 92')
+        splits.on_split(base, split='voc classic 92')
 
 
 # ----------------------------------------------------------------------------- the lists we ship

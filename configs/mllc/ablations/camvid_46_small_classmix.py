@@ -7,7 +7,7 @@ model = dict(
         dict(type='SupervisedObjective'),
         dict(
             type='MLLCObjective',
-            tau_omega=0.9,  # mined labels leave few pixels surer than that
+            tau_omega=0.9,  # mined labels leave few pixels more confident than that
             w_inter=0.0,
             w_intra=0.0,
             weight=dict(type='Steps', values=[0.0, 1.0], milestones=[8]),

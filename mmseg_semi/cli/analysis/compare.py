@@ -103,8 +103,10 @@ def options_of(config: str, lists: Path, seed: int) -> list[str]:
         raise SetupError(f"{config}: {key}.type is {dataset.get('type')!r}, expected 'SemiDataset'")
     options = [f'randomness.seed={seed}', 'default_hooks.checkpoint.max_keep_ckpts=1']
     by_split = dataset.get('split') is not None
-    # a protocol belongs to the config's own lists
-    options.append(f'{key}.split={lists}' if by_split else f'{key}.protocol=None')
+    if by_split:
+        options.append(f'{key}.split={lists}')
+    if not by_split or 'protocol' in dataset:
+        options.append(f'{key}.protocol=None')  # it belongs to the config's own lists
     for kind in ('labeled', 'unlabeled'):
         source = dataset.get(kind)
         if source is None and kind == 'unlabeled':  # a supervised-only config
@@ -120,7 +122,7 @@ def options_of(config: str, lists: Path, seed: int) -> list[str]:
                 f'--lists {lists} holds no {path.name}; python tools/splits.py make|import writes '
                 'it'
             )
-        if not by_split:
+        if 'ann_file' in source:
             options.append(f'{key}.{kind}.ann_file={path}')
     return options
 

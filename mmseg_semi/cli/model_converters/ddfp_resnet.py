@@ -117,8 +117,7 @@ def _arguments(weights: dict, their_name, name: str) -> dict:
     if not depths:
         raise SetupError(
             f"checkpoint '{name}' has {', '.join(map(str, blocks))} blocks of type {kind} in its "
-            'stages, '
-            f'expected those of a ResNet-{", ".join(map(str, ResNetV1c.arch_settings))}; give '
+            f'stages, expected those of a ResNet-{", ".join(map(str, ResNetV1c.arch_settings))}; give '
             'such a checkpoint'
         )
     return dict(

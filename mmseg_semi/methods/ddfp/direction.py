@@ -139,11 +139,11 @@ def _energy_gradient(
         gather = features.device.type == 'cpu'
     if gather:
         index = inside.nonzero().squeeze(1)
-        score = density.score(pixels.index_select(0, index))
+        score = density.energy_gradient(pixels.index_select(0, index))
         score = score.new_zeros(pixels.shape).index_copy_(0, index, score)
     else:
         # Filled, not multiplied by 0: a feature outside A may have an infinite gradient.
-        score = density.score(pixels).masked_fill_(~inside[:, None], 0)
+        score = density.energy_gradient(pixels).masked_fill_(~inside[:, None], 0)
     return score.view(n, h, w, c).permute(0, 3, 1, 2)
 
 

@@ -6,8 +6,8 @@ https://arxiv.org/abs/2403.06462; behaviour checked against https://github.com/G
 (7956c72). With z = f(x), the mixture has K components of equal weight and unit covariance::
 
     log p(x)    = logsumexp_k log N(z; mu_k, I) - log K + log|det df/dx|
-    log p(x, y) = log N(z; mu_y, I) + log|det df/dx|
-    loss        = - mean over the samples of log p(x, y), or of log p(x) where y is unknown
+    log p(x | y) = log N(z; mu_y, I) + log|det df/dx|
+    loss        = - mean over the samples of log p(x | y), or of log p(x) where y is unknown
 
 The authors' code materialises ``z - mu`` as (M, K, C). Here the squares are multiplied out,
 ``log N(z; mu_k, I) = -C/2 log 2 pi - ||z||^2 / 2 + (z . mu_k - ||mu_k||^2 / 2)``, so one (M, C) x
@@ -64,7 +64,7 @@ class MixtureDensity(nn.Module):
         >>> features, components = torch.randn(5, 8), torch.tensor([0, 2, 1, UNLABELED, UNLABELED])
         >>> with density.trainable():  # an optimiser's step belongs inside, too
         ...     density.nll(features, components).backward()
-        >>> density.log_prob(features).shape, density.score(features).shape
+        >>> density.log_prob(features).shape, density.energy_gradient(features).shape
         (torch.Size([5]), torch.Size([5, 8]))
     """
 
@@ -126,7 +126,7 @@ class MixtureDensity(nn.Module):
             components: (M,) int64 in [0, K).
 
         Returns:
-            (M,) log p(x, y) in nats.
+            (M,) log p(x | y) in nats.
         """
         with full_precision(x):
             common, by_component = self._log_joint(x)
@@ -153,7 +153,7 @@ class MixtureDensity(nn.Module):
             log_prob = common + torch.where(unlabeled, self._mixture(by_component), own)
             return -log_prob.masked_fill(ignored, 0).sum() / (~ignored).sum().clamp(min=1)
 
-    def score(self, x: Tensor, chunk_size: int | None = None) -> Tensor:
+    def energy_gradient(self, x: Tensor, chunk_size: int | None = None) -> Tensor:
         """Compute the gradient of the *negative* log-density with respect to each feature.
 
         The gradient points to where the density falls. The statistical literature calls its
@@ -193,5 +193,5 @@ class MixtureDensity(nn.Module):
 
     @staticmethod
     def _own(by_component: Tensor, components: Tensor) -> Tensor:
-        """(M, K) and (M,) -> (M,), the class's part of log p(x, y)."""
+        """(M, K) and (M,) -> (M,), the class's part of log p(x | y)."""
         return by_component.gather(1, components[:, None]).squeeze(1)

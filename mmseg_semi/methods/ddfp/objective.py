@@ -28,7 +28,7 @@ from mmseg_semi.methods.ddfp.mixture import IGNORED, UNLABELED, MixtureDensity
 from mmseg_semi.step.losses import check_divisor, self_training_loss
 from mmseg_semi.step.networks import Networks
 from mmseg_semi.step.objective import Needs, Objective
-from mmseg_semi.step.pixels import draw_pixels, nearest, rows_at
+from mmseg_semi.step.pixels import draw_pixels, nearest, rows_at, rows_of
 from mmseg_semi.step.views import StepViews
 
 
@@ -62,6 +62,8 @@ class DDFPObjective(Objective):
     Raises:
         SetupError: A value out of range; a head that cannot serve (from :meth:`bind`).
     """
+
+    all_needs = Needs(teacher=True, teacher_features=True, strong=True)
 
     def __init__(
         self,
@@ -124,8 +126,6 @@ class DDFPObjective(Objective):
             if isinstance(head, DDFPHead) and name.startswith('aux_norm')
         ]
         self.register_buffer('nll', torch.zeros(()))
-
-    all_needs = Needs(teacher=True, teacher_features=True, strong=True)
 
     def needs(self, time: float) -> Needs:
         if self.weight(time) > 0:
@@ -217,11 +217,7 @@ class DDFPObjective(Objective):
             ]
         )
         index, _ = draw_pixels(components != IGNORED, self.samples)
-        # two gathers of bounded size; concatenating the maps would copy every feature of the step
-        border = labels_l.numel()
-        from_l = rows_at(features_l, index.clamp(max=border - 1))
-        from_u = rows_at(features_u, (index - border).clamp(min=0))
-        features = torch.where((index < border)[:, None], from_l, from_u)
+        features = rows_of(features_l, features_u)(index)
         self._kept = features.float(), components.flatten()[index]
 
     def estimator_loss(self) -> Tensor | None:

@@ -30,7 +30,7 @@ from mmseg_semi.methods.dgcl.head import Projection
 from mmseg_semi.step.networks import Networks
 from mmseg_semi.step.objective import Needs, Objective, share
 from mmseg_semi.step.parts import part
-from mmseg_semi.step.pixels import nearest, rows_at
+from mmseg_semi.step.pixels import nearest, rows_of
 from mmseg_semi.step.pseudo_labels import build_percentage, most_certain
 from mmseg_semi.step.views import StepViews
 
@@ -71,6 +71,8 @@ class DGCLObjective(Objective):
     Raises:
         SetupError: A value out of range.
     """
+
+    all_needs = Needs(labeled=True, weak=True, teacher=True, projection=True)
 
     def __init__(
         self,
@@ -146,8 +148,6 @@ class DGCLObjective(Objective):
         )
         anchored = [c for c in range(classes) if c not in self.excluded_classes]
         self.register_buffer('anchored', torch.tensor(anchored), persistent=False)
-
-    all_needs = Needs(labeled=True, weak=True, teacher=True, projection=True)
 
     def get_projection(self) -> nn.Module:
         """The head's projection, or this objective's."""
@@ -306,26 +306,6 @@ def at_size(logits: Tensor, size: Sequence[int]) -> Tensor:
         torch.Size([1, 3, 4, 4])
     """
     return logits if logits.shape[2:] == size else F.interpolate(logits, tuple(size))
-
-
-def rows_of(first: Tensor, second: Tensor) -> Callable[[Tensor], Tensor]:
-    """A function that reads rows of two (N, C, h, w) maps at (n,) flat positions, the second map's behind the first's.
-
-    It makes two gathers of bounded size: joining the maps would copy every feature of the step.
-
-    Example:
-        >>> first, second = torch.zeros(1, 2, 2, 2), torch.ones(1, 2, 2, 2)
-        >>> rows_of(first, second)(torch.tensor([3, 4])).tolist()
-        [[0.0, 0.0], [1.0, 1.0]]
-    """
-    border = first.shape[0] * first.shape[2] * first.shape[3]
-
-    def rows(index: Tensor) -> Tensor:
-        mine = rows_at(first, index.clamp(max=border - 1))
-        theirs = rows_at(second, (index - border).clamp(min=0))
-        return torch.where((index < border)[:, None], mine, theirs)
-
-    return rows
 
 
 def take(rows: Callable[[Tensor], Tensor], table: Tensor) -> Tensor:

@@ -12,7 +12,15 @@ from mmseg_semi.labels import IGNORE
 
 @dataclass
 class CorrectionQuality:
-    """Numbers of pixels by true class; ``+`` adds two of them."""
+    """Numbers of pixels by true class; ``+`` adds two of them.
+
+    Example:
+        >>> truth = torch.tensor([[[0, 1, 1]]])
+        >>> before, after = torch.tensor([[[0, 0, 0]]]), torch.tensor([[[0, 1, 0]]])
+        >>> quality = correction_quality([before, after], truth, num_classes=2)
+        >>> quality.right.tolist(), (quality + quality).righted.tolist()
+        ([[1, 0], [1, 1]], [[0, 2]])
+    """
 
     pixels: Tensor
     """(K,) int64."""

@@ -356,7 +356,7 @@ class Level(NamedTuple):
     """(B, D, h, w), or None if they were not needed."""
 
 
-def sure_nodes(logits: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
+def confident_nodes(logits: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
     """Find the confident nodes, and predict the class of each node.
 
     Args:
@@ -367,7 +367,7 @@ def sure_nodes(logits: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
         (B, N) bool, confident nodes, and (B, N) int64, classes.
 
     Example:
-        >>> confident, classes = sure_nodes(torch.randn(2, 35, 3), torch.tensor([0.0, 0.9, 1.1]))
+        >>> confident, classes = confident_nodes(torch.randn(2, 35, 3), torch.tensor([0.0, 0.9, 1.1]))
         >>> confident[classes == 0].all().item(), confident[classes == 2].any().item()
         (True, False)
     """
@@ -442,7 +442,7 @@ class GraphRound(nn.Module):
             valid = valid.flatten(1)
         with exact(level.logits.device):
             logits, old = to_nodes(level.logits), to_nodes(level.features)
-            confident, classes = sure_nodes(logits, thresholds)
+            confident, classes = confident_nodes(logits, thresholds)
             spread = keep_invalid(SemanticGraph(old, self.top_k, valid)(logits), logits, valid)
             more = self.blend_reliable - self.blend_unreliable
             share = self.blend_unreliable + more * confident[..., None].to(logits.dtype)

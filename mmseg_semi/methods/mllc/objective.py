@@ -219,8 +219,8 @@ class MLLCObjective(RoundTrainer):
         total = 0.0
         for level in levels:
             logits = self._upsample(level.logits, labels)
-            entropy = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction='none')
-            total = total + (weight * entropy).sum()
+            loss = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction='none')
+            total = total + (weight * loss).sum()
         return total / used.sum().clamp(min=1)
 
     def _upsample(self, logits: Tensor, labels: Tensor) -> Tensor:

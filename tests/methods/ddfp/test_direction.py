@@ -134,8 +134,8 @@ class ScaledDensity(nn.Module):
         super().__init__()
         self.density, self.factor = density, factor
 
-    def score(self, x):
-        return self.factor * self.density.score(x)
+    def energy_gradient(self, x):
+        return self.factor * self.density.energy_gradient(x)
 
 
 @pytest.mark.parametrize('factor', [1 / 73, 1e-8, 1e6])

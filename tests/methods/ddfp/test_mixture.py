@@ -177,7 +177,7 @@ def test_nll_without_a_row_that_counts_is_a_zero_with_a_graph(rows):
 def test_no_rows_give_no_values():
     density = small_density()
     assert density.log_prob(torch.zeros(0, 6)).shape == (0,)
-    assert density.score(torch.zeros(0, 6)).shape == (0, 6)
+    assert density.energy_gradient(torch.zeros(0, 6)).shape == (0, 6)
 
 
 def test_fitting_raises_the_likelihood_of_held_out_rows():
@@ -220,8 +220,8 @@ def test_score_equals_autograd_of_the_direct_form():
     density = small_density()
     x = torch.randn(11, 6, dtype=torch.float64, generator=seeded(1)).requires_grad_()
     (expected,) = torch.autograd.grad(-direct_mixture(density, x).sum(), x)
-    torch.testing.assert_close(density.score(x), expected)
-    torch.testing.assert_close(density.score(x, chunk_size=4), expected)
+    torch.testing.assert_close(density.energy_gradient(x), expected)
+    torch.testing.assert_close(density.energy_gradient(x, chunk_size=4), expected)
 
 
 def test_score_in_closed_form():
@@ -233,14 +233,14 @@ def test_score_in_closed_form():
     z, _ = density.flow(x)
     rho = direct_log_probs(density, x).softmax(dim=1)
     expected = density.flow.inverse(z - rho @ density.means)
-    torch.testing.assert_close(density.score(x), expected)
+    torch.testing.assert_close(density.energy_gradient(x), expected)
 
 
 def test_score_holds_one_chunk_of_the_graph():
     density = MixtureDensity(8, 3, hidden_channels=24, generator=seeded())
     x = torch.randn(100, 8, generator=seeded(1))
     with LargestTensor() as recorder:
-        density.score(x, chunk_size=30)
+        density.energy_gradient(x, chunk_size=30)
     hidden = {shape[0] for shape in recorder.shapes if shape[1:] == (24,)}
     assert {30, 10} <= hidden and 100 not in hidden
 
@@ -249,9 +249,9 @@ def test_score_leaves_no_graph_and_no_gradient():
     density = small_density()
     x = torch.randn(3, 6, requires_grad=True)
     with torch.no_grad():
-        score = density.score(x)
+        score = density.energy_gradient(x)
     with density.trainable():
-        assert torch.equal(density.score(x), score)
+        assert torch.equal(density.energy_gradient(x), score)
         assert all(p.grad is None for p in density.parameters())
     assert not score.requires_grad and x.grad is None
 
@@ -281,7 +281,7 @@ def test_autocast_and_half_inputs_change_nothing():
             density.log_prob(rows),
             density.log_prob_of(rows, components.clamp(min=0)),
             density.nll(rows, components),
-            density.score(rows),
+            density.energy_gradient(rows),
         )
 
     expected = values(x.float())

@@ -23,7 +23,8 @@ from mmseg_semi.methods.dgcl import class_bank
 from mmseg_semi.methods.dgcl import objective as module
 from mmseg_semi.methods.dgcl.class_bank import UNKNOWN_DENSITY
 from mmseg_semi.methods.dgcl.head import Projection
-from mmseg_semi.methods.dgcl.objective import draw_others, extremes, rows_of
+from mmseg_semi.methods.dgcl.objective import draw_others, extremes
+from mmseg_semi.step.pixels import rows_of
 from mmseg_semi.step.segmentor import NonFiniteLossError
 from mmseg_semi.step.views import (
     Batch,

@@ -197,7 +197,7 @@ def test_ties_at_the_cut_go_to_the_node_itself_then_to_lower_positions():
 # -- blend and class-level graph -------------------------------------------------------------------
 
 
-def test_sure_nodes_keep_four_fifths_of_their_own():
+def test_confident_nodes_keep_four_fifths_of_their_own():
     level = maps(images=1)
     spread = SemanticGraph(nodes(level.features), 20)(nodes(level.logits))
     own = nodes(level.logits)
@@ -209,7 +209,7 @@ def test_sure_nodes_keep_four_fifths_of_their_own():
 
 def test_sureness_is_by_class():
     logits = torch.log(torch.tensor([[[0.7, 0.2, 0.1], [0.2, 0.7, 0.1], [0.1, 0.2, 0.7]]]))
-    confident, classes = graphs.sure_nodes(logits, torch.tensor([0.95, 0.475, 0.0]).double())
+    confident, classes = graphs.confident_nodes(logits, torch.tensor([0.95, 0.475, 0.0]).double())
     assert confident.tolist() == [[False, True, True]] and classes.tolist() == [[0, 1, 2]]
 
 
