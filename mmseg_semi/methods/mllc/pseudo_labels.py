@@ -245,6 +245,12 @@ class TrainedGraphCorrection(_Correction):
 
     Raises:
         SetupError: A value out of range; from :meth:`bind`, rounds that no objective trains.
+
+    Example:
+        >>> labeller = TrainedGraphCorrection()
+        >>> pseudo = labeller(torch.randn(1, 3, 4, 4), torch.ones(1, 4, 4).bool(), time=0)
+        >>> pseudo.labels.shape, pseudo.labels.max().item() < 3
+        (torch.Size([1, 4, 4]), True)
     """
 
     needs = Needs()
