@@ -66,7 +66,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     'datasets.semi_dataset': ('data.semi_dataset',),
     'datasets.shards': ('preparing.shards',),
     'datasets.split_reports': ('preparing.split_reports',),
-    'datasets.splits': ('data.splits',),
+    'datasets.splits': ('data.splits', 'preparing.split_lists', 'files'),
     'datasets.sun_rgbd': ('data.sun_rgbd',),
     'datasets.transforms': ('data.transforms', 'labels'),
     'density': (
@@ -181,6 +181,7 @@ RENAMED: dict[str, str] = {
     'TeacherRows': 'TeacherOutputs',
     'VOID': 'IGNORE',
     'settle': 'commit',
+    'write_text': 'write_whole',
 }
 """Old name -> the name that those modules have for it now."""
 

@@ -7,6 +7,7 @@ from tiny_semi import tiny_data
 from whole_runs import assert_same_checkpoint, train
 
 from mmseg_semi.data import splits
+from mmseg_semi.preparing import split_lists
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_training_with_the_masks_of_unlabelled_images_deleted(tmp_path, cfg):
 def test_results_name_the_protocol_of_the_lists(tmp_path, cfg):
     data = tmp_path / 'data'
     names = {kind: (data / f'{kind}.txt').read_text().split() for kind in splits.KINDS}
-    splits.write_split(data, *names.values(), dict(protocol='tiny 4 seed 0'))
+    split_lists.write_split(data, *names.values(), dict(protocol='tiny 4 seed 0'))
     cfg.train_cfg.max_iters, cfg.train_cfg.val_interval, cfg.log_level = 1, 1, 'INFO'
     train(cfg, tmp_path / 'run')
     results = json.loads((tmp_path / 'run' / 'results.json').read_text())

@@ -8,13 +8,13 @@ only together with its family:
 - ``cct``: the lists of CCT (VOC).
 
 ``protocols.json`` holds what each published list must be (count and SHA-256 of its sorted names), not
-the lists themselves; :mod:`.published_splits` imports them and :mod:`.made_splits` draws own ones. All
+the lists themselves; ``mmseg_semi.preparing`` imports published lists and draws own ones. All
 lists are written in one form: one name a line, ``2007_000032`` for VOC and
 ``aachen/aachen_000000_000019`` for Cityscapes, which MMSegmentation's data sets read. Beside a pair
 stands ``manifest.json`` with protocol, source, seed, counts and hashes.
 
 A config names a pair by its split, such as 'voc classic 732' or 'camvid 46 seed0'; :func:`find_split`
-finds the folder, and :func:`row` derives the length of a run where the paper counts in epochs.
+finds the folder, and :func:`on_split` derives the length of a run where the paper counts in epochs.
 """
 
 from __future__ import annotations
@@ -25,14 +25,11 @@ import json
 import math
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from mmseg_semi.errors import SetupError
-from mmseg_semi.files import write_whole
 
 FAMILIES = ('u2pl', 'cps', 'cct')
 DATASETS = ('voc', 'cityscapes')
@@ -42,89 +39,7 @@ KINDS = dict(labeled='labelled', unlabeled='unlabelled')
 SPLIT_FOLDERS = (Path('data/splits'), Path('configs/splits'))
 """Where named splits stand, relative to the working directory: imported and drawn ones, committed ones."""
 
-_NAMES = {
-    'voc': re.compile(r'\d{4}_\d{6}'),
-    'cityscapes': re.compile(r'(?P<city>[a-z-]+)_\d{6}_\d{6}'),
-}
-
-
-@dataclass
-class Split:
-    """One pair of lists.
-
-    Args:
-        labeled: Names of labelled images.
-        unlabeled: Names of unlabelled images.
-        origin: Files of the labelled and of the unlabelled list.
-        problems: What is wrong with the pair as published.
-    """
-
-    labeled: list[str]
-    unlabeled: list[str]
-    origin: tuple[Path, Path]
-    problems: list[str] = field(default_factory=list)
-
-
 # ------------------------------------------------------------------------------- reading and hashes
-
-
-def normalize_name(token: str, dataset: str) -> str:
-    """Name of an image from any of the ways in which lists write it.
-
-    Args:
-        token: An id or a path of an image or mask, e.g. '/images/train/jena_000078_000019.png'.
-        dataset: 'voc' or 'cityscapes'.
-
-    Raises:
-        ValueError: If the token names no image of this data set.
-
-    Example:
-        >>> normalize_name('leftImg8bit/train/ulm/ulm_000079_000019_leftImg8bit.png', 'cityscapes')
-        'ulm/ulm_000079_000019'
-    """
-    name = PurePosixPath(token.replace('\\', '/')).name
-    name = re.sub(r'\.\w+$', '', name)
-    name = re.sub(r'_(leftImg8bit|gtFine.*|gtCoarse.*)$', '', name)
-    match = _NAMES[dataset].fullmatch(name)
-    if match is None:
-        raise ValueError(f'{token!r} names no {dataset} image')
-    return f'{match["city"]}/{name}' if dataset == 'cityscapes' else name
-
-
-def read_list(path: Path, dataset: str) -> list[str]:
-    """Read a published list in any format in use.
-
-    One image a line, as id or path, optionally followed by its mask after tabs or spaces. Line ends
-    may be those of Windows, the last one may be missing, empty lines are skipped.
-
-    Args:
-        path: List file.
-        dataset: 'voc' or 'cityscapes'.
-
-    Returns:
-        list[str]: Normalised names in the order of the file, repetitions included.
-
-    Raises:
-        SetupError: If a line names no image of this data set, or an image and another one's mask.
-    """
-    names = []
-    text = Path(path).read_text(encoding='utf-8-sig')
-    for number, line in enumerate(text.splitlines(), 1):
-        tokens = line.split()
-        if not tokens:
-            continue
-        try:
-            found = {normalize_name(token, dataset) for token in tokens}
-        except ValueError as error:
-            raise SetupError(
-                f'list {path}, line {number}: {error}; expected an id or a path, or image and mask'
-            ) from error
-        if len(found) > 1:
-            raise SetupError(
-                f'list {path}, line {number}: image and mask differ ({", ".join(sorted(found))})'
-            )
-        names.append(found.pop())
-    return names
 
 
 def hash_names(names: Iterable[str]) -> str:
@@ -135,33 +50,6 @@ def hash_names(names: Iterable[str]) -> str:
 def summarize(names: Sequence[str]) -> dict:
     """Count and hash of a list, as ``protocols.json`` and manifests hold them."""
     return dict(count=len(names), sha256=hash_names(names))
-
-
-def find_problems(
-    labeled: Sequence[str], unlabeled: Sequence[str], val: Sequence[str]
-) -> list[str]:
-    """What is wrong with a pair of lists, in words; an empty list if nothing is.
-
-    Args:
-        labeled: Names of labelled images.
-        unlabeled: Names of unlabelled images.
-        val: Names of validation images, empty if unknown.
-    """
-    problems = []
-    for kind, names in (('labelled', labeled), ('unlabelled', unlabeled)):
-        repeated = sorted(name for name, count in Counter(names).items() if count > 1)
-        if repeated:
-            problems.append(f'{len(repeated)} {kind} names are repeated, e.g. {repeated[0]}')
-        leaked = sorted(set(names) & set(val))
-        if leaked:
-            problems.append(f'{len(leaked)} {kind} images are validation images, e.g. {leaked[0]}')
-    both = sorted(set(labeled) & set(unlabeled))
-    if both:
-        problems.append(
-            f'{len(both)} images are labelled and unlabelled, e.g. {both[0]} (training on it needs '
-            'allow_overlap=True)'
-        )
-    return problems
 
 
 def read_names(path: Path) -> list[str]:
@@ -233,12 +121,12 @@ def read_manifest(folder: Path) -> dict | None:
         manifest = json.loads(path.read_text(encoding='utf-8'))
         if 'protocol' not in manifest:  # of something else
             return None
-        assert isinstance(manifest['protocol'], str)
-        for kind in KINDS:
-            if kind in manifest:
-                assert isinstance(manifest[kind]['sha256'], str) and manifest[kind]['count'] > 0
+        lists = [manifest[kind] for kind in KINDS if kind in manifest]
+        texts = [manifest['protocol'], *(one['sha256'] for one in lists)]
+        if any(one['count'] <= 0 for one in lists) or not all(isinstance(t, str) for t in texts):
+            raise ValueError
         return manifest
-    except (ValueError, KeyError, TypeError, AssertionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise SetupError(
             f'{path} is no manifest of a split (protocol, labeled, unlabeled); write lists and manifest '
             'again (python tools/splits.py make|import), or remove it'
@@ -473,28 +361,3 @@ def on_split(base: Mapping[str, Any], split: str) -> dict[str, Any]:
             for scheduler in base['param_scheduler']
         ],
     )
-
-
-# ------------------------------------------------------------------------------------------ writing
-
-
-def write_split(folder: Path, labeled: list[str], unlabeled: list[str], manifest: dict) -> None:
-    """Write both lists (no unlabelled one if it is empty) and the manifest, with counts and hashes."""
-    manifest = dict(manifest, labeled=summarize(labeled))
-    write_lines(folder / 'labeled.txt', labeled)
-    if unlabeled:
-        manifest['unlabeled'] = summarize(unlabeled)
-        write_lines(folder / 'unlabeled.txt', unlabeled)
-    else:  # of a split that stood here before
-        (folder / 'unlabeled.txt').unlink(missing_ok=True)
-    write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + '\n')
-
-
-def write_lines(path: Path, names: Sequence[str]) -> None:
-    """Write a list, one name a line."""
-    write_text(path, ''.join(f'{name}\n' for name in names))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file completely or not at all; see :func:`mmseg_semi.files.write_whole`."""
-    write_whole(path, text)

@@ -11,10 +11,11 @@ import numpy as np
 
 from mmseg_semi.data.decoding import IMAGE_SUFFIXES
 from mmseg_semi.data.randomness import seeded_permutation
-from mmseg_semi.data.splits import Split, read_names, summarize, write_split
+from mmseg_semi.data.splits import read_names, summarize
 from mmseg_semi.data.transforms import read_labels
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
+from mmseg_semi.preparing.split_lists import Split, write_split
 
 BALANCES = ('classes', 'stratified')
 GROUPINGS = ('whole', 'spread')

@@ -13,17 +13,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from mmseg_semi.data.splits import (
+from mmseg_semi.data.splits import hash_names, load_protocols
+from mmseg_semi.errors import SetupError
+from mmseg_semi.preparing.split_lists import (
     Split,
     find_problems,
-    hash_names,
-    load_protocols,
     normalize_name,
     read_list,
     write_lines,
     write_split,
 )
-from mmseg_semi.errors import SetupError
 
 _ARCHIVES = ('.zip', '.tar', '.tar.gz', '.tgz', '.tar.bz2', '.tar.xz')
 _GITHUB = re.compile(r'(https://github\.com/[^/]+/[^/]+?)(?:\.git)?(?:/tree/([^/]+).*)?/?')

@@ -24,7 +24,6 @@ from mmseg_semi.data.checks import load_class_indices, read_names, resolve_sourc
 from mmseg_semi.data.splits import (
     KINDS,
     MANIFEST,
-    find_problems,
     hash_names,
     published_protocols,
     read_manifest,
@@ -35,6 +34,7 @@ from mmseg_semi.data.transforms import read_labels
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.preparing.made_splits import find_files
+from mmseg_semi.preparing.split_lists import find_problems
 
 
 @dataclass

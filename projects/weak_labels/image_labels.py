@@ -25,9 +25,9 @@ from mmseg_semi.data.checks import check_list
 from mmseg_semi.data.names import NameList
 from mmseg_semi.data.randomness import seeded_rng
 from mmseg_semi.data.samplers import SampleKey
-from mmseg_semi.data.splits import write_text
 from mmseg_semi.data.transforms import read_labels, to_class_indices
 from mmseg_semi.errors import SetupError
+from mmseg_semi.files import write_whole
 
 HEADER = ['image', 'classes']
 KINDS = ('csv', 'voc_xml', 'masks')
@@ -81,7 +81,7 @@ def write_table(path: str | Path, table: Mapping[str, Iterable[str]]) -> None:
         if any(mark in name for mark in ',"\n'):
             raise SetupError(f'image name {name!r} holds a comma or a quote, which a table cannot')
         lines.append(f'{name},{";".join(sorted(found))}')
-    write_text(Path(path), '\n'.join(lines) + '\n')
+    write_whole(Path(path), '\n'.join(lines) + '\n')
 
 
 def read_voc_xml(path: str | Path, classes: Sequence[str]) -> frozenset[str]:

@@ -15,6 +15,7 @@ from mmseg_semi.data import semi_dataset, splits
 from mmseg_semi.data.samplers import SampleKey
 from mmseg_semi.data.semi_dataset import SemiDataset
 from mmseg_semi.errors import SetupError
+from mmseg_semi.preparing import split_lists
 
 
 def build(tree, **changes) -> SemiDataset:
@@ -132,7 +133,7 @@ def test_lists_are_named_and_hashed(tree, monkeypatch):
     )
     assert 'lists of no named protocol; labelled SHA-256' in said[-1]
     lists = tree.root / 'lists'
-    splits.write_split(lists, tree.labeled, tree.unlabeled, dict(protocol='mine 4'))
+    split_lists.write_split(lists, tree.labeled, tree.unlabeled, dict(protocol='mine 4'))
     sources = {
         kind: tree.source(kind, ann_file=f'lists/{kind}.txt') for kind in ('labeled', 'unlabeled')
     }
@@ -155,7 +156,7 @@ def by_split(tree, *kinds: str) -> dict:
 
 
 def test_a_split_gives_both_lists(tree):
-    splits.write_split(
+    split_lists.write_split(
         Path('data/splits/mine/4/seed0'), ['a0', 'a2'], ['b1'], dict(protocol='mine')
     )
     for split in ('mine 4 seed0', 'mine 4 seed 0', 'data/splits/mine/4/seed0'):
@@ -182,12 +183,12 @@ def test_a_published_split_is_compared_with_its_hashes(tree, monkeypatch):
         tree, 'dataset.split is .*u2pl/voc/1/labeled.txt does not exist.* --family u2pl', **options
     )
     folder = Path('data/splits/u2pl/voc/1')
-    splits.write_lines(folder / 'labeled.txt', ['a0'])
-    splits.write_lines(folder / 'unlabeled.txt', ['b1', 'b0'])
+    split_lists.write_lines(folder / 'labeled.txt', ['a0'])
+    split_lists.write_lines(folder / 'unlabeled.txt', ['b1', 'b0'])
     assert build(tree, **options).protocol == dict(
         protocol='voc classic 1', **{kind: pair[kind] for kind in splits.KINDS}
     )
-    splits.write_lines(folder / 'unlabeled.txt', ['b1', 'b2'])
+    split_lists.write_lines(folder / 'unlabeled.txt', ['b1', 'b2'])
     refused(tree, 'dataset.split is .*, whose unlabelled .*dataset.split=FOLDER', **options)
     # its folder is a list of one's own
     own = build(tree, **options | dict(split=str(folder)))
@@ -196,7 +197,7 @@ def test_a_published_split_is_compared_with_its_hashes(tree, monkeypatch):
 
 def test_a_split_beside_other_unlabelled_images(tree):
     write_image(tree.root / 'more/c0.png', 0)
-    splits.write_split(Path('lists'), ['a0'], ['b1'], dict(protocol='mine'))
+    split_lists.write_split(Path('lists'), ['a0'], ['b1'], dict(protocol='mine'))
     labeled, unlabeled = by_split(tree).values()
     folder = tree.source('unlabeled', data_prefix=dict(img_path='more'), ann_file='')
     dataset = build(tree, split='lists', labeled=labeled, unlabeled=folder)
@@ -211,7 +212,7 @@ def test_a_split_beside_other_unlabelled_images(tree):
 
 def test_a_list_of_a_source_replaces_that_of_the_split(tree):
     """A config that inherits a split from its base may name lists by ``ann_file``."""
-    splits.write_split(Path('lists'), ['a0'], ['b1'], dict(protocol='mine'))
+    split_lists.write_split(Path('lists'), ['a0'], ['b1'], dict(protocol='mine'))
     Path('other_labeled.txt').write_text('a2\na3\n')
     Path('other_unlabeled.txt').write_text('b4\n')
     labeled, unlabeled = by_split(tree).values()
@@ -237,7 +238,7 @@ def test_lists_beside_a_published_split_are_compared_with_it_unless_protocol_is_
 
 
 def test_a_protocol_beside_a_split_is_compared_with_its_lists(tree):
-    splits.write_split(Path('lists'), ['a0'], ['b1'], dict(protocol='mine'))
+    split_lists.write_split(Path('lists'), ['a0'], ['b1'], dict(protocol='mine'))
     dataset = build(tree, split='lists', protocol='mine', **by_split(tree))
     assert dataset.protocol['protocol'] == 'mine'
     message = "protocol is 'voc classic 732', whose labelled list has 732 names"

@@ -14,7 +14,7 @@ from shipped import shipped
 
 from mmseg_semi.data import splits
 from mmseg_semi.errors import SetupError
-from mmseg_semi.preparing import made_splits, published_splits
+from mmseg_semi.preparing import made_splits, published_splits, split_lists
 
 REAL = ROOT / 'data/splits_src'
 CAMVID = ROOT / 'data/camvid'
@@ -58,7 +58,7 @@ CITIES = [f'ulm/ulm_{i:06d}_000019' for i in range(6)] + [
 )
 def test_every_line_format_in_use(tmp_path, line, dataset, name):
     (tmp_path / 'list.txt').write_text(line)
-    assert splits.read_list(tmp_path / 'list.txt', dataset) == [name]
+    assert split_lists.read_list(tmp_path / 'list.txt', dataset) == [name]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_every_line_format_in_use(tmp_path, line, dataset, name):
 )
 def test_line_ends_blank_lines_and_byte_order_marks(tmp_path, content):
     (tmp_path / 'list.txt').write_bytes(content)
-    assert splits.read_list(tmp_path / 'list.txt', 'voc') == ['2007_000001', '2007_000000']
+    assert split_lists.read_list(tmp_path / 'list.txt', 'voc') == ['2007_000001', '2007_000000']
 
 
 def test_lines_that_name_nothing_are_refused(tmp_path):
@@ -82,10 +82,10 @@ def test_lines_that_name_nothing_are_refused(tmp_path):
     with pytest.raises(
         SetupError, match="list.txt, line 2: 'ulm_000079_000019' names no voc image"
     ):
-        splits.read_list(path, 'voc')
+        split_lists.read_list(path, 'voc')
     path.write_text('2007_000001.jpg 2007_000002.png\n')
     with pytest.raises(SetupError, match='line 1: image and mask differ'):
-        splits.read_list(path, 'voc')
+        split_lists.read_list(path, 'voc')
 
 
 def test_hash_is_of_the_set_of_names():
@@ -95,8 +95,8 @@ def test_hash_is_of_the_set_of_names():
 
 
 def test_problems_are_named():
-    assert splits.find_problems(['a', 'b'], ['c'], ['d']) == []
-    found = splits.find_problems(['a', 'b', 'b'], ['c', 'a'], ['c', 'x'])
+    assert split_lists.find_problems(['a', 'b'], ['c'], ['d']) == []
+    found = split_lists.find_problems(['a', 'b', 'b'], ['c', 'a'], ['c', 'x'])
     assert found == [
         '1 labelled names are repeated, e.g. b',
         '1 unlabelled images are validation images, e.g. c',
@@ -596,7 +596,7 @@ def known(tmp_path, monkeypatch) -> dict:
 
 
 def lists(folder: Path, labeled='ab', unlabeled='cde', name=None) -> tuple[Path, Path]:
-    splits.write_split(folder, list(labeled), list(unlabeled), dict(protocol=name or 'own'))
+    split_lists.write_split(folder, list(labeled), list(unlabeled), dict(protocol=name or 'own'))
     if name is None:
         (folder / 'manifest.json').unlink()
     return folder / 'labeled.txt', folder / 'unlabeled.txt'

@@ -9,7 +9,7 @@ from PIL import Image
 
 from mmseg_semi.data import splits
 from mmseg_semi.errors import SetupError
-from mmseg_semi.preparing import made_splits, split_reports
+from mmseg_semi.preparing import made_splits, split_lists, split_reports
 
 
 @pytest.fixture
@@ -138,14 +138,14 @@ def test_a_published_overlap_is_reported_as_published(tmp_path, monkeypatch):
     )
     for module in (splits, split_reports):
         monkeypatch.setattr(module, 'published_protocols', lambda: {'voc classic (cps) 2': known})
-    splits.write_split(tmp_path, labeled, unlabeled, dict(protocol='voc classic (cps) 2'))
+    split_lists.write_split(tmp_path, labeled, unlabeled, dict(protocol='voc classic (cps) 2'))
     found = split_reports.check(split_reports.of_folder(tmp_path))
     assert not found.problems
     assert found.published == [
         '1 images are labelled and unlabelled, e.g. b (training on it needs allow_overlap=True)'
     ]
     # the same overlap in a list of one's own is a problem
-    splits.write_split(tmp_path, ['a', 'b'], ['b', 'd'], dict(protocol='own 2'))
+    split_lists.write_split(tmp_path, ['a', 'b'], ['b', 'd'], dict(protocol='own 2'))
     assert len(problems(tmp_path)) == 1
 
 

@@ -25,10 +25,10 @@ from rich.progress import track
 
 from mmseg_semi.data.checks import check_list
 from mmseg_semi.data.names import NameList
-from mmseg_semi.data.splits import write_lines
 from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.quickstart import MANIFEST, generate
 from mmseg_semi.preparing.quickstart_scenes import CLASSES, OPTIONAL, draw_scene
+from mmseg_semi.preparing.split_lists import write_lines
 from projects.weak_labels.image_labels import classes_of_mask, dataset_classes, write_table
 from projects.weak_labels.weak_masks import save_mask
 

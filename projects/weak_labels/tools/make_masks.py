@@ -36,9 +36,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
-from mmseg_semi.data.splits import write_text
 from mmseg_semi.data.transforms import read_labels, to_class_indices
 from mmseg_semi.errors import SetupError
+from mmseg_semi.files import write_whole
 from projects.weak_labels.masks import MaskSettings, make_mask, make_refinement
 from projects.weak_labels.weak_masks import save_mask, score_masks
 
@@ -143,7 +143,7 @@ def begin(out: Path, record: dict, overwrite: bool) -> None:
         console.print(f'made anew, because their image labels have changed: {len(stale)} masks')
     # labels of images on other lists stay in the record
     record = {**record, 'image_labels': {**known, **labels}}
-    write_text(path, json.dumps(record, indent=1) + '\n')
+    write_whole(path, json.dumps(record, indent=1) + '\n')
 
 
 def score(dataset, out: Path, truth: Path) -> dict:
@@ -224,7 +224,7 @@ def main() -> None:
         if not args.truth.is_dir():
             raise SetupError(f'--truth {args.truth} is no folder')
         scores = score(dataset, args.out, args.truth)
-        write_text(args.out / 'scores.json', json.dumps(scores, indent=1) + '\n')
+        write_whole(args.out / 'scores.json', json.dumps(scores, indent=1) + '\n')
         show(scores, dataset.all_classes)
 
 
