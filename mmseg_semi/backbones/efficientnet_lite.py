@@ -110,7 +110,7 @@ class SameConv2d(nn.Conv2d):
         return super().forward(x)
 
     def _zeros(self, n: int) -> tuple[int, int]:
-        """Zeros before and behind a side of n pixels."""
+        """Zeros before and after a side of n pixels."""
         stride, reach = self.stride[0], (self.kernel_size[0] - 1) * self.dilation[0]
         total = ((n + stride - 1) // stride - 1) * stride + reach + 1 - n
         return total // 2, total - total // 2
@@ -120,7 +120,7 @@ class InvertedBottleneck(nn.Module):
     """1x1 expansion, depthwise convolution, linear 1x1 projection, and the identity where shapes
     allow it.
 
-    Norms behind all three, ReLU6 behind the first two. An expansion of 1 has no expanding
+    Norms after all three, ReLU6 after the first two. An expansion of 1 has no expanding
     convolution.
 
     Args:
@@ -185,7 +185,7 @@ class EfficientNetLite(BaseModule):
 
     Weights and padding: see the module. A network of a smaller ``output_stride`` takes the same
     weights: a stage that would exceed the stride keeps its resolution, and the depthwise
-    convolutions behind it are dilated. Its last map then holds every value of the map of stride 32,
+    convolutions after it are dilated. Its last map then holds every value of the map of stride 32,
     s = 32 / output_stride apart in each direction. With
 
         n8 = ceil(n / 8), n16 = ceil(n / 16) for a side of n pixels,
@@ -210,7 +210,7 @@ class EfficientNetLite(BaseModule):
             for, in each direction.
         out_indices: Stages whose outputs are returned, ascending, each in 0..6. The default is the
             last stage of each stride 4, 8, 16, 32; a DeepLabV3+ head takes the first and the last
-            of them: ``in_index=(0, 3)``, ``in_channels=(24, 320)``. Stages behind the last one that
+            of them: ``in_index=(0, 3)``, ``in_channels=(24, 320)``. Stages after the last one that
             is returned are not built.
         frozen_stages: Nothing for -1, the stem for 0, the stem and the first i stages for i: their
             parameters get no gradient and their norms stay in evaluation mode.

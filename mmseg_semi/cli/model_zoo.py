@@ -227,7 +227,7 @@ def _each(values) -> str:
 
 
 def _published(values: list[str]) -> str:
-    """Numbers of a group; a source that all share stands once behind them."""
+    """Numbers of a group; a source that all share stands once after them."""
     marks = {value.partition(' [')[2] for value in values if value}
     if not marks:
         return ''

@@ -347,7 +347,7 @@ def header_size(path: str) -> tuple[int, int] | None:
     """
     try:
         with Image.open(path) as img:
-            # getexif() would decode a PNG to look for a tag behind the pixels
+            # getexif() would decode a PNG to look for a tag after the pixels
             tagged = img.format != 'PNG' or 'exif' in img.info
             turned = tagged and img.getexif().get(0x0112, 1) >= 5  # by 90 degrees
             # some releases of Pillow swap the size of a TIFF already

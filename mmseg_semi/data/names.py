@@ -42,7 +42,7 @@ class NameList(Sequence[str]):
         for start in range(0, end, _CHUNK):
             chunk = np.frombuffer(buffer[start : start + _CHUNK], np.uint8)
             found = np.flatnonzero(chunk == 10)
-            first = -(newlines + 1) % _STRIDE  # newline j stands in front of line j + 1
+            first = -(newlines + 1) % _STRIDE  # newline j stands before line j + 1
             places.append(found[first::_STRIDE] + (start + 1))
             newlines += len(found)
         self._places = np.concatenate(places)

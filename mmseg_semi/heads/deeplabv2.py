@@ -103,7 +103,7 @@ class DeepLabV2Head(NoFirstLayer, BaseDecodeHead):
         in_index: Index of the backbone output (3, the last).
         dilations: Dilations of the 3x3 branches (6, 12, 18, 24).
         groups: Number of groups of each GroupNorm (32).
-        dropout_ratio: Channel dropout in front of the classifier (0.1).
+        dropout_ratio: Channel dropout before the classifier (0.1).
         align_corners: ``align_corners`` of every bilinear resize.
         kwargs: Arguments of ``BaseDecodeHead``: ``loss_decode``, ``ignore_index``, ...
 

@@ -68,7 +68,7 @@ def load_from_package(filename: str, map_location: Any = None) -> Any:
     """Load a checkpoint from an installed package; MMEngine calls it for every ``package://`` name.
 
     Args:
-        filename: ``package://<import name>/<path>``, with ``#sha256=<hex>`` behind it for a file
+        filename: ``package://<import name>/<path>``, with ``#sha256=<hex>`` after it for a file
             that is not in :data:`KNOWN` (for one that is, the hash in the name counts).
         map_location: As for ``torch.load``.
 
@@ -93,7 +93,7 @@ def _parse(filename: str) -> tuple[str, str, str | None]:
     if not match or any(part in ('', '.', '..') for part in match[2].split('/')):
         raise SetupError(
             f"checkpoint '{filename}' is no name of a file in a package, expected "
-            f'{PREFIX}<import name>/<path inside it>, with #sha256=<64 hexadecimal digits> behind '
+            f'{PREFIX}<import name>/<path inside it>, with #sha256=<64 hexadecimal digits> after '
             f'it where the file is not a known one; fix {_CONFIG_KEY}'
         )
     return match[1], match[2], match[3] and match[3].lower()

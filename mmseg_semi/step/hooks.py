@@ -72,7 +72,7 @@ class SemiStepHook(Hook):
     sampler, hooks, classes of data and model, validation files, and a small image through student and teacher. Before each
     iteration it gives the segmentor the iteration and seeds its random streams, and logs images that were skipped because
     they cannot be read. After the iteration it averages running statistics over ranks and lets objectives update banks and
-    counts, behind ``FlowEstimatorHook`` and in front of ``MeanTeacherHook``. It refuses checkpoints of another architecture.
+    counts, after ``FlowEstimatorHook`` and before ``MeanTeacherHook``. It refuses checkpoints of another architecture.
 
     Args:
         strict_load: Refuse a checkpoint with missing or mismatching tensors. False loads what fits, for instance when
@@ -159,7 +159,7 @@ class MeanTeacherHook(Hook):
         skip_buffer: mmdetection's argument: True does not update buffers; None follows ``model.teacher.buffers``.
     """
 
-    # behind the objectives' after_step (NORMAL), in front of the checkpoint (VERY_LOW)
+    # after the objectives' after_step (NORMAL), before the checkpoint (VERY_LOW)
     priority = 'BELOW_NORMAL'
 
     def __init__(

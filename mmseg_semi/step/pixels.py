@@ -53,7 +53,7 @@ def rows_at(maps: Tensor, index: Tensor) -> Tensor:
 
 
 def rows_of(first: Tensor, second: Tensor) -> Callable[[Tensor], Tensor]:
-    """A function that reads rows of two (N, C, h, w) maps at (n,) flat positions, the second map's behind the first's.
+    """A function that reads rows of two (N, C, h, w) maps at (n,) flat positions, the second map's after the first's.
 
     It makes two gathers of bounded size: joining the maps would copy every feature of the step.
 

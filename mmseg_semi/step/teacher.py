@@ -32,7 +32,7 @@ class TeacherRecipe:
             with the parameters' momentum (integer buffers are copied), or its 'own', which only its train-mode forward
             passes change.
         rows: Images that pass the teacher: 'weak', the weak views of unlabelled images; 'labeled+weak', the labelled
-            images in front of them.
+            images before them.
         start: Time, in ``model.iters_per_epoch``, at which averaging starts. Earlier steps do not change an 'ema' teacher;
             the first update copies.
         copy_until: Up to this time (exclusive) an 'ema' teacher is copied from the student after every step.
@@ -98,7 +98,7 @@ class MovingAverage:
     """Updates a teacher from its student: theta_T <- d theta_T + (1 - d) theta_S, d = min(1 - 1/(n + 1), 1 - momentum).
 
     n counts iterations from ``start``, so the first update copies, and d reaches 0.999 at n = 999. With a later ``start``
-    the teacher is also copied after the iteration in front of it, so that its first pseudo-labels come from a trained
+    the teacher is also copied after the iteration before it, so that its first pseudo-labels come from a trained
     network. Before ``copy_until`` every update copies.
 
     Args:

@@ -43,7 +43,7 @@ def convert(weights: dict, name: str = '(none)') -> tuple[dict[str, torch.Tensor
     """Rename the tensors of a deep-stem ResNet to those of ``ResNetV1c``.
 
     Args:
-        weights: Tensors by name, in either layout; ``module.`` in front of the names is removed.
+        weights: Tensors by name, in either layout; ``module.`` before the names is removed.
         name: The file's name, for errors.
 
     Returns:

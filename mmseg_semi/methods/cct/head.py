@@ -39,7 +39,7 @@ class CCTHead(NoFirstLayer, PSPHead):
         bias_init: Initialisation of the decoder's biases, 'replicate' or 'uniform' (the released
             code).
         pool_scales: Sides of the pyramid's pooled maps (1, 2, 3, 6).
-        dropout_ratio: Dropout in front of the decoder (0).
+        dropout_ratio: Dropout before the decoder (0).
         kwargs: Arguments of ``BaseDecodeHead``: ``norm_cfg``, ``in_index``, ``loss_decode``, ...
 
     Raises:

@@ -48,7 +48,7 @@ class PixelShuffleDecoder(nn.Module):
     are not negative, as in the released code. A class whose logit is 0 everywhere then has no
     gradient any more. ``final_act=None`` leaves the last ReLU out.
 
-    A convolution in front of a shuffle makes four pixels of one. It starts with equal weights for
+    A convolution before a shuffle makes four pixels of one. It starts with equal weights for
     the four (ICNR, https://arxiv.org/abs/1707.02937). With ``bias_init='replicate'`` their biases
     are equal, too, so a new decoder makes no checkerboard. The released code keeps torch's biases
     ('uniform'), which differ.
@@ -165,7 +165,7 @@ class DecoderStack(nn.Module):
         return decoder
 
     def tail(self, lifted: Tensor, *levels: Tensor) -> Tensor:
-        """Apply all layers behind the first convolution, without moving a pixel.
+        """Apply all layers after the first convolution, without moving a pixel.
 
         Args:
             lifted: (K, C, P), the projected features of P cells.

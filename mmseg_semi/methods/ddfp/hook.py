@@ -31,7 +31,7 @@ class FlowEstimatorHook(Hook):
     State: the optimisers' state dicts, under the checkpoint key ``flow_optimizers``.
     """
 
-    # behind the optimiser (train_step), in front of the objectives' after_step (NORMAL)
+    # after the optimiser (train_step), before the objectives' after_step (NORMAL)
     priority = 'ABOVE_NORMAL'
 
     def __init__(

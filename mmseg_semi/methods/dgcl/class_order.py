@@ -30,7 +30,7 @@ class ClassOrder(NamedTuple):
         """Sample at most ``count`` pixels of each class, uniformly without replacement.
 
         Returns:
-            places: (K, min(count, P)) int64 positions in ``order``. Those behind a class's count
+            places: (K, min(count, P)) int64 positions in ``order``. Those after a class's count
                 are arbitrary.
             counts: (K,) int64, number of places of a class that count, from the front.
         """

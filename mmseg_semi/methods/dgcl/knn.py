@@ -60,7 +60,7 @@ def knn_density(
         queries: (N, C) features of any floating dtype and any length.
         bank: (M, C), L2-normalised rows, M >= W.
         scales: Neighbourhood sizes (8, 16, 32).
-        filled: (1,) int64, number of rows of the bank that count, from the front; the rows behind
+        filled: (1,) int64, number of rows of the bank that count, from the front; the rows after
             them are zero. None counts all rows. If fewer than W rows count, the missing neighbours
             enter with the lowest cosine, -1.
         chunk: Number of queries at one time; bounds memory and changes nothing else.

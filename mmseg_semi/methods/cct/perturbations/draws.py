@@ -2,7 +2,7 @@
 
 A draw can be applied in two ways, which give the same numbers. ``apply`` perturbs the features.
 ``project`` computes K 1x1 convolutions of the perturbed features without making those features: it
-applies spatial masks behind the convolution, folds factors of channels into its weights, and adds a
+applies spatial masks after the convolution, folds factors of channels into its weights, and adds a
 direction from the row space of its weights in the space of its outputs. In CCT
 (https://arxiv.org/abs/2003.09005) this saves K copies of the encoder's output.
 
