@@ -446,3 +446,24 @@ def test_the_config_of_the_small_student_steps():
     assert all(p.grad is not None for p in network.parameters())
     with torch.no_grad():
         assert network.eval()(images(180, 240).float(), mode='tensor').shape == (1, 11, 45, 60)
+
+
+@pytest.mark.parametrize(('size', 'kernel', 'dilation'), [((11, 11), 5, 2), ((7, 10), 3, 4)])
+def test_a_dilated_depthwise_convolution_in_parts(size, kernel, dilation):
+    """What is computed for training on a CPU equals torch's own convolution, gradients included."""
+    torch.manual_seed(0)
+    conv = SameConv2d(6, 6, kernel, dilation=dilation, groups=6).double()
+    x = torch.randn(3, 6, *size, dtype=torch.float64, requires_grad=True)
+    out = torch.randn(3, 6, *size, dtype=torch.float64)
+    with torch.no_grad():
+        plain = conv(x)  # without gradients it is torch's own
+    expected = F.conv2d(
+        x, conv.weight, padding=dilation * (kernel // 2), dilation=dilation, groups=6
+    )
+    torch.testing.assert_close(plain, expected)
+    torch.testing.assert_close(conv(x), expected)
+    wanted = torch.autograd.grad(expected, (x, conv.weight), out)
+    for found, gradient in zip(
+        torch.autograd.grad(conv(x), (x, conv.weight), out), wanted, strict=True
+    ):
+        torch.testing.assert_close(found, gradient)
