@@ -250,7 +250,9 @@ def _lists(dataset: Any) -> tuple[str, str]:
 def _network(student: Any) -> str:
     backbone = student.backbone
     name = BACKBONES.get(backbone.type)
-    if name is None:
+    if backbone.type == 'EfficientNetLite':
+        name = f'EfficientNet-{backbone.arch.capitalize()}'
+    elif name is None:
         width = {64: '', 32: ', half width'}[backbone.get('base_channels', 64)]
         stem = ', 128-channel stem' if backbone.get('stem_channels') == 128 else ''
         kind = ', Caffe' if backbone.get('style') == 'caffe' else ''

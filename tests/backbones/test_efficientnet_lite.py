@@ -442,7 +442,7 @@ def test_the_config_of_the_small_student_steps():
     data = SegDataSample()
     data.gt_sem_seg = PixelData(data=torch.randint(11, (1, 45, 60)))
     losses = network.loss(images(45, 60, 2).float(), [data, data])
-    losses['decode.loss_ce'].backward()
+    losses['decode.loss_ohem'].backward()
     assert all(p.grad is not None for p in network.parameters())
     with torch.no_grad():
         assert network.eval()(images(180, 240).float(), mode='tensor').shape == (1, 11, 45, 60)

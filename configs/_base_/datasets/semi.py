@@ -27,6 +27,13 @@ small_strong_view = [
     dict(type='PackSemiInputs'),
 ]
 
+# the same for images of about 250 pixels
+lite_strong_view = [
+    *small_strong_view[:2],
+    dict(type='PILGaussianBlur', prob=0.5, radius=(0.1, 1.0)),
+    small_strong_view[-1],
+]
+
 # a training pipeline is: load, then labels or valid, the data set's crop, flip, and the views of labelled images, of unlabelled
 # ones in the weak view, in both views, or in both views of small images
 load = dict(type='LoadImage')
@@ -38,6 +45,7 @@ to_both = dict(type='MultiBranch', branch_field=views, weak=weak_view, strong=st
 to_both_small = dict(
     type='MultiBranch', branch_field=views, weak=weak_view, strong=small_strong_view
 )
+to_both_lite = dict(type='MultiBranch', branch_field=views, weak=weak_view, strong=lite_strong_view)
 
 # complete images, for evaluation and inference; MMSegmentation's own transforms alone
 test_pipeline = [
@@ -79,6 +87,12 @@ train_dataloader = dict(
         source_ratio=[batch_size_labeled, batch_size_unlabeled],
     ),
     dataset=dict(type='SemiDataset'),
+)
+# for train_dataloader of a run on labelled images alone, which opens no unlabelled image
+labeled_only = dict(
+    batch_size=batch_size_labeled,
+    sampler=dict(batch_size=batch_size_labeled, source_ratio=[1]),
+    dataset=dict(unlabeled=None),
 )
 val_dataloader = dict(
     batch_size=1,

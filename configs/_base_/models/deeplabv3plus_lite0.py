@@ -32,7 +32,8 @@ model = dict(
             num_classes=11,
             norm_cfg=norm_cfg,
             align_corners=True,
-            loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
+            # averages over the hardest pixels, among which rare classes are frequent
+            loss_decode=dict(type='OHEMCrossEntropyLoss', threshold=0.7, min_kept=5000),
         ),
     ),
 )

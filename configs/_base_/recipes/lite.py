@@ -1,0 +1,16 @@
+# How all *_lite0 configs learn from unlabelled images; a method adds its own part.
+unlabeled_weight = 0.5
+lite = dict(
+    # the teacher: averaged weights and running statistics, no dropout
+    teacher=dict(weights='ema', mode='eval', buffers='average', rows='weak', start=0),
+    pseudo_label=dict(type='ConfidenceThreshold', threshold=0.0),
+    mixing=dict(type='CutMix', prob=1.0),
+    # labelled and mixed images have batch statistics of their own
+    forward='stream',
+)
+# epoch 0: labels only
+self_training = dict(
+    type='SelfTrainingObjective',
+    divisor='valid',
+    weight=dict(type='Steps', values=[0.0, unlabeled_weight], milestones=[1]),
+)
