@@ -3,7 +3,14 @@
 from mmseg_semi.step.data_preprocessor import SemiDataPreprocessor
 from mmseg_semi.step.hooks import MeanTeacherHook, SemiStepHook
 from mmseg_semi.step.losses import OHEMCrossEntropyLoss
-from mmseg_semi.step.mixing import ClassMix, ColourAfterMixing, CutMix, CutOut, Mixing
+from mmseg_semi.step.mixing import (
+    ClassMix,
+    ColourAfterMixing,
+    CutMix,
+    CutOut,
+    Mixing,
+    MixingChoice,
+)
 from mmseg_semi.step.networks import Networks
 from mmseg_semi.step.objective import Needs, Objective
 from mmseg_semi.step.pseudo_labels import ConfidenceThreshold, EntropyPercentile, PseudoLabeller
@@ -19,6 +26,7 @@ __all__ = [
     'EntropyPercentile',
     'MeanTeacherHook',
     'Mixing',
+    'MixingChoice',
     'MovingAverage',
     'Needs',
     'Networks',
