@@ -1,5 +1,6 @@
 """The training step of every method."""
 
+from mmseg_semi.step.adaptive_thresholds import DistributionAlignment, FreeMatchThreshold
 from mmseg_semi.step.data_preprocessor import SemiDataPreprocessor
 from mmseg_semi.step.hooks import MeanTeacherHook, SemiStepHook
 from mmseg_semi.step.losses import OHEMCrossEntropyLoss
@@ -23,7 +24,9 @@ __all__ = [
     'ConfidenceThreshold',
     'CutMix',
     'CutOut',
+    'DistributionAlignment',
     'EntropyPercentile',
+    'FreeMatchThreshold',
     'MeanTeacherHook',
     'Mixing',
     'MixingChoice',

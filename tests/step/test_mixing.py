@@ -362,7 +362,7 @@ def test_one_draw_a_batch_chooses_the_mixing():
         before = views(2, 8, 8, seed)
         calls = []
         for index, one in enumerate(mixing.mixings):
-            one.forward = lambda *args, index=index: calls.append(index) or args[:3]
+            one.forward = lambda *args, index=index, calls=calls: calls.append(index) or args[:3]
         mixing(*before)
         assert len(calls) == 1
         counts[calls[0]] += 1
