@@ -318,6 +318,7 @@ class DistributionAlignment(RunningLabeller):
         self.labeller = MODELS.build(labeller or dict(type='ConfidenceThreshold', threshold=0.0))
         check_labeller(self.labeller, 'model.pseudo_label.labeller')
         self.needs = self.labeller.needs
+        self.gives_weights = self.labeller.gives_weights
 
     def resize(self, num_classes: int) -> None:
         self.register_buffer('running', torch.zeros(num_classes, dtype=torch.float64))

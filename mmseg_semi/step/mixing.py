@@ -1,7 +1,7 @@
 """Mixing of unlabelled images: CutMix, ClassMix and CutOut on batches, and ClassMix with labelled images.
 
-One mask says where an image keeps its own pixels; image, pseudo-label, confidence, validity and noisy label move by the same
-mask. The partner of image i is image (i + 1) mod N of the same batch, as in the released DDFP, DGCL and MLLC code. A mixing
+One mask says where an image keeps its own pixels; image, pseudo-label, confidence, weight, validity and noisy label move by the
+same mask. The partner of image i is image (i + 1) mod N of the same batch, as in the released DDFP, DGCL and MLLC code. A mixing
 with labelled images (:func:`paste_labeled`) takes labelled image i mod N_l.
 """
 
@@ -113,7 +113,7 @@ def mix(keep: Tensor, images: Tensor, pseudo: PseudoLabels, valid: Tensor) -> Mi
     Args:
         keep: (N, H, W) bool.
         images: (N, 3, H, W).
-        pseudo: Labels, confidence and noisy labels, (N, H, W).
+        pseudo: Labels, confidence, weights and noisy labels, (N, H, W).
         valid: (N, H, W) bool, False in padding.
 
     Returns:
@@ -134,6 +134,7 @@ def mix(keep: Tensor, images: Tensor, pseudo: PseudoLabels, valid: Tensor) -> Mi
         both(pseudo.labels, keep),
         both(pseudo.confidence, keep),
         None if pseudo.noisy is None else both(pseudo.noisy, keep),
+        None if pseudo.weight is None else both(pseudo.weight, keep),
     )
     return both(images, keep[:, None]), mixed, both(valid, keep)
 
@@ -144,7 +145,7 @@ def cut_out(keep: Tensor, images: Tensor, pseudo: PseudoLabels, valid: Tensor) -
     Args:
         keep: (N, H, W) bool.
         images: (N, 3, H, W), normalised.
-        pseudo: Labels, confidence and noisy labels, (N, H, W).
+        pseudo: Labels, confidence, weights and noisy labels, (N, H, W).
         valid: (N, H, W) bool, False in padding.
 
     Returns:
@@ -161,6 +162,7 @@ def cut_out(keep: Tensor, images: Tensor, pseudo: PseudoLabels, valid: Tensor) -
         pseudo.labels.masked_fill(~keep, IGNORE),
         pseudo.confidence * keep,
         None if pseudo.noisy is None else pseudo.noisy.masked_fill(~keep, IGNORE),
+        None if pseudo.weight is None else pseudo.weight * keep,
     )
     return images * keep[:, None], erased, valid & keep
 
@@ -175,7 +177,7 @@ def paste_labeled(
 ) -> Mixed:
     """Pastes pixels of labelled images with their true labels over unlabelled images.
 
-    A pasted pixel has confidence 1, is valid, and has no noisy label (IGNORE): noisy labels are those of unlabelled images, and
+    A pasted pixel has confidence and weight 1, is valid, and has no noisy label (IGNORE): noisy labels are those of unlabelled images, and
     an objective that learns from them must not count the truth among them.
 
     Args:
@@ -183,7 +185,7 @@ def paste_labeled(
         images_l: (N, 3, H, W), the labelled image of each unlabelled one, normalised.
         labels_l: (N, H, W) int64, their true labels.
         images: (N, 3, H, W), the unlabelled images.
-        pseudo: Labels, confidence and noisy labels, (N, H, W).
+        pseudo: Labels, confidence, weights and noisy labels, (N, H, W).
         valid: (N, H, W) bool, False in padding.
 
     Returns:
@@ -201,6 +203,7 @@ def paste_labeled(
         torch.where(chosen, labels_l, pseudo.labels),
         pseudo.confidence.masked_fill(chosen, 1.0),
         None if pseudo.noisy is None else pseudo.noisy.masked_fill(chosen, IGNORE),
+        None if pseudo.weight is None else pseudo.weight.masked_fill(chosen, 1.0),
     )
     return torch.where(chosen[:, None], images_l.to(images.dtype), images), mixed, valid | chosen
 

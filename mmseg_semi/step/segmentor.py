@@ -24,7 +24,6 @@ from mmseg_semi.step.pseudo_labels import check_labeller
 from mmseg_semi.step.views import (
     Batch,
     MixedView,
-    PseudoLabels,
     StepViews,
     StudentOutputs,
     StudentViews,
@@ -333,7 +332,12 @@ class SemiSegmentor(StudentAndTeacher):
         corrected, levels = self.pseudo_label.correct(weak, valid)
         torch.clear_autocast_cache()  # a correction may pass layers of the student's head
         pseudo = self.pseudo_label(self.upsample(corrected, valid.shape[1:]), valid, batch.time)
-        pseudo = PseudoLabels(pseudo.labels, pseudo.confidence, unlabeled.noisy_u)
+        if pseudo.weight is not None and not self.pseudo_label.gives_weights:
+            raise SetupError(
+                f'model.pseudo_label: {type(self.pseudo_label).__name__} gives weights without gives_weights=True, from which '
+                'objectives know of them: set this attribute of the class'
+            )
+        pseudo = replace(pseudo, noisy=unlabeled.noisy_u)
         return TeacherViews(weak, labeled, pseudo, levels)
 
     @torch.no_grad()
@@ -343,6 +347,11 @@ class SemiSegmentor(StudentAndTeacher):
         if self.mixing is not None:
             extra = labeled_keyword(self.mixing, (batch.img_l, batch.label_l))
             strong = self.mixing(*strong, batch.generator, **extra)
+            if teacher.pseudo_u.weight is not None and strong[1].weight is None:
+                raise SetupError(
+                    f'model.mixing: {type(self.mixing).__name__} dropped the weights of the pseudo-labels: let it move '
+                    'PseudoLabels.weight with the pixels, as mmseg_semi.step.mixing.mix does'
+                )
         return replace(teacher, mixed=MixedView(*strong))
 
     def _pass_student(

@@ -45,7 +45,9 @@ def views(count: int, height: int = 24, width: int = 24, seed: int = 0) -> Stron
     valid[:, :, -3:] = False
     return Strong(
         torch.stack([pixels, -pixels, 2 * pixels], dim=1),
-        PseudoLabels(labels, pixels / pixels.numel() + labels, (pixels % 19).long()),
+        PseudoLabels(
+            labels, pixels / pixels.numel() + labels, (pixels % 19).long(), (pixels % 23) / 23
+        ),
         valid,
         torch.Generator().manual_seed(seed),
     )
@@ -68,6 +70,7 @@ def check_moved_together(before: Strong, mixed) -> torch.Tensor:
         (pseudo.labels, before.pseudo.labels),
         (pseudo.confidence, before.pseudo.confidence),
         (pseudo.noisy, before.pseudo.noisy),
+        (pseudo.weight, before.pseudo.weight),
         (valid, before.valid),
     ):
         assert torch.equal(moved, original.gather(0, source))
@@ -248,17 +251,19 @@ def test_classmix_pastes_true_labels_over_unlabelled_images(count, count_l):
                 truth = int(labels_l[j, y, x])
                 if image[i, 0, y, x] < 0:
                     pasted.add(truth)
-                    expected = (images_l[j, :, y, x].tolist(), truth, 1.0, IGNORE, True)
+                    expected = (images_l[j, :, y, x].tolist(), truth, 1.0, 1.0, IGNORE, True)
                 else:
                     expected = (
                         before.images[i, :, y, x].tolist(),
                         int(before.pseudo.labels[i, y, x]),
                         float(before.pseudo.confidence[i, y, x]),
+                        float(before.pseudo.weight[i, y, x]),
                         int(before.pseudo.noisy[i, y, x]),
                         bool(before.valid[i, y, x]),
                     )
                 found = (image[i, :, y, x].tolist(), int(pseudo.labels[i, y, x]))
-                found += (float(pseudo.confidence[i, y, x]), int(pseudo.noisy[i, y, x]))
+                found += (float(pseudo.confidence[i, y, x]), float(pseudo.weight[i, y, x]))
+                found += (int(pseudo.noisy[i, y, x]),)
                 assert (*found, bool(valid[i, y, x])) == expected
         assert IGNORE not in pasted and len(pasted) == len(present) // 2
         # whole classes, in padding of the unlabelled image too
@@ -407,6 +412,7 @@ def test_cutout_erases_a_box_of_every_image():
             (image[index].sum(0), before.images[index].sum(0), 0),
             (pseudo.labels[index], before.pseudo.labels[index], IGNORE),
             (pseudo.confidence[index], before.pseudo.confidence[index], 0),
+            (pseudo.weight[index], before.pseudo.weight[index], 0),
             (valid[index], before.valid[index], False),
         ):
             assert (moved[erased] == filler).all()

@@ -60,6 +60,7 @@ class _Correction(PseudoLabeller):
         self.thresholds = ClassCountThreshold(num_classes or 0, tau, eta_min, count_momentum)
         self.label = MODELS.build(label or dict(type='ConfidenceThreshold', threshold=0.0))
         check_labeller(self.label, 'model.pseudo_label.label')
+        self.gives_weights = self.label.gives_weights
         self.pad_mask = pad_mask
         self.label_grid = label_grid
         self._trainers: tuple[RoundTrainer, ...] = ()
