@@ -67,3 +67,10 @@ def test_values_of_label_correction():
     found = {key for model in models for key in tiny_losses(model, 5)}
     found = {re.sub(r'_\d$', '_k', key) for key in found if key.startswith(('mllc.', 'pseudo.'))}
     assert found == documented('## Values of label correction')
+
+
+def test_values_of_adaptive_thresholds():
+    labellers = ('FreeMatchThreshold', 'DistributionAlignment')
+    models = [tiny_model('fixmatch', pseudo_label=dict(type=kind)) for kind in labellers]
+    found = {key for model in models for key in tiny_losses(model, 5) if key.startswith('pseudo.')}
+    assert found == documented('## Values of adaptive thresholds')

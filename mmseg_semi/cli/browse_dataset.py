@@ -30,7 +30,7 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.runtime import configs
 from mmseg_semi.runtime import pictures as draw
-from mmseg_semi.step.mixing import Mixing, RandomMixing
+from mmseg_semi.step.mixing import Mixing, RandomMixing, labeled_keyword
 from mmseg_semi.step.views import Batch, MixedView, PseudoLabels, UnlabeledBatch
 
 SIDE = 320  # pixels of a picture's longer side
@@ -101,28 +101,32 @@ def mix(mixing: Mixing, batch: Batch) -> tuple[MixedView, Tensor, str]:
     unmixed is mixed all the same, and the note says so.
 
     Returns:
-        The mixed view; (N, H, W) int64, the index of the image that a pixel comes from, -1 where it
-        was erased; and a note about the mixing.
+        The mixed view; (N, H, W) int64, the index of the image that a pixel comes from, N if it was
+        pasted from a labelled image, -1 where it was erased; and a note about the mixing.
     """
     images, valid = batch.unlabeled.img_u_s, batch.unlabeled.valid_u
     count, _, height, width = images.shape
     note = f'Mixed by {type(mixing).__name__}'
+    extra = labeled_keyword(mixing, (batch.img_l, batch.label_l))
     if getattr(mixing, 'num_classes', None):
         rows, columns = (torch.arange(side) * 3 // side for side in (height, width))
         labels = ((3 * rows[:, None] + columns) % mixing.num_classes).repeat(count, 1, 1)
+        if mixing.needs_labeled:
+            note += ', labelled images along their labels, others'
         note += ' along squares, in place of the pseudo-labels of training.'
     else:
         labels = torch.full((count, height, width), IGNORE)
         note += '; in training the pseudo-labels move with the pixels.'
     own = torch.arange(count).view(-1, 1, 1).expand(count, height, width)
-    # the confidence moves with the image, so it shows which image a pixel comes from
-    pseudo = PseudoLabels(labels, (own + 1) / count)
-    mixed = MixedView(*mixing(images, pseudo, valid, batch.generator))
+    # the confidence moves with the image, so it shows which image a pixel comes from; that of a
+    # pasted labelled pixel is 1
+    pseudo = PseudoLabels(labels, (own + 1) / (count + 1))
+    mixed = MixedView(*mixing(images, pseudo, valid, batch.generator, **extra))
     if torch.equal(mixed.pseudo_m.confidence, pseudo.confidence):
         if isinstance(mixing, RandomMixing):
-            mixed = MixedView(*mixing.apply_to(images, pseudo, valid, batch.generator))
+            mixed = MixedView(*mixing.apply_to(images, pseudo, valid, batch.generator, **extra))
         note += f' Training leaves this batch unmixed (prob={getattr(mixing, "prob", None)}).'
-    return mixed, (mixed.pseudo_m.confidence * count).round().long() - 1, note
+    return mixed, (mixed.pseudo_m.confidence * (count + 1)).round().long() - 1, note
 
 
 # -- pictures ------------------------------------------------------------------------------------
@@ -186,7 +190,8 @@ def unlabeled_part(
             mixed_column.append(draw.outline(draw.mark_padding(picture, v), foreign))
             valid_column.append(draw.outline(draw.mark_padding(plain, v), foreign))
             partners = [n for n in owner.unique().tolist() if n not in (i, -1)]
-            names = ', '.join(Path(samples[n].metainfo['img_path']).name for n in partners)
+            sources = [*samples, batch.samples_l[i % len(batch.samples_l)]]
+            names = ', '.join(Path(sources[n].metainfo['img_path']).name for n in partners)
             captions[i] += f'   + {names}' if names else ''
     rows = list(zip(*columns, strict=True))
     return draw.sheet(rows[:ROWS], titles, captions[:ROWS]), note

@@ -86,10 +86,11 @@ class PerturbedFeaturesObjective(Objective):
             with untracked(networks.student.decode_head):
                 return decode(fused)
 
-        outputs, labels = views.student.weak, views.teacher.pseudo_u.labels
+        outputs, pseudo = views.student.weak, views.teacher.pseudo_u
+        labels, weight = pseudo.labels, pseudo.weight
         size, generator = tuple(labels.shape[1:]), views.batch.generator
         guidance = Guidance(outputs.logits, generator, size, self.background_classes, probe)
         logits = decode(self.perturbation(outputs.fused, guidance))
         logits = networks.upsample(logits, size)
         valid = views.batch.unlabeled.valid_u
-        return {'loss': self_training_loss(logits, labels, valid, self.divisor)}
+        return {'loss': self_training_loss(logits, labels, valid, self.divisor, weight)}

@@ -20,6 +20,8 @@ from mmseg_semi.step.views import StepViews
 class SelfTrainingObjective(Objective):
     """Cross entropy of the student on the mixed strong view against the teacher's pseudo-labels of the weak view.
 
+    If the labeller gives weights, each pixel's cross entropy has its weight.
+
     Logs ``confident`` (share of unpadded pixels that carry a pseudo-label) every iteration, and on the log's iterations
     ``agreement`` (share of the pixels with a pseudo-label where the student, on the mixed view, predicts it)
     and ``accuracy`` (of the teacher's predictions on labelled images, if its outputs include them).
@@ -43,10 +45,10 @@ class SelfTrainingObjective(Objective):
 
     def compute(self, views: StepViews) -> dict[str, Tensor]:
         mixed = views.teacher.mixed
-        labels, valid = mixed.pseudo_m.labels, mixed.valid_m
+        labels, valid, weight = mixed.pseudo_m.labels, mixed.valid_m, mixed.pseudo_m.weight
         logits = self._networks.upsample(views.student.mixed.logits, labels.shape[1:])
         values = {
-            'loss': self_training_loss(logits, labels, valid, self.divisor),
+            'loss': self_training_loss(logits, labels, valid, self.divisor, weight),
             'confident': share(labels != IGNORE, valid),
         }
         if views.batch.monitor:

@@ -1,9 +1,17 @@
 """The training step of every method."""
 
+from mmseg_semi.step.adaptive_thresholds import DistributionAlignment, FreeMatchThreshold
 from mmseg_semi.step.data_preprocessor import SemiDataPreprocessor
 from mmseg_semi.step.hooks import MeanTeacherHook, SemiStepHook
 from mmseg_semi.step.losses import OHEMCrossEntropyLoss
-from mmseg_semi.step.mixing import ClassMix, ColourAfterMixing, CutMix, CutOut, Mixing
+from mmseg_semi.step.mixing import (
+    ClassMix,
+    ColourAfterMixing,
+    CutMix,
+    CutOut,
+    Mixing,
+    MixingChoice,
+)
 from mmseg_semi.step.networks import Networks
 from mmseg_semi.step.objective import Needs, Objective
 from mmseg_semi.step.pseudo_labels import ConfidenceThreshold, EntropyPercentile, PseudoLabeller
@@ -16,9 +24,12 @@ __all__ = [
     'ConfidenceThreshold',
     'CutMix',
     'CutOut',
+    'DistributionAlignment',
     'EntropyPercentile',
+    'FreeMatchThreshold',
     'MeanTeacherHook',
     'Mixing',
+    'MixingChoice',
     'MovingAverage',
     'Needs',
     'Networks',

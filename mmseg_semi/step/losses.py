@@ -33,8 +33,10 @@ def masked_cross_entropy(logits: Tensor, labels: Tensor, count: Tensor | None = 
     return total / count.clamp(min=1)
 
 
-def self_training_loss(logits: Tensor, labels: Tensor, valid: Tensor, divisor: str) -> Tensor:
-    """Cross entropy against pseudo-labels.
+def self_training_loss(
+    logits: Tensor, labels: Tensor, valid: Tensor, divisor: str, weight: Tensor | None = None
+) -> Tensor:
+    """Cross entropy against pseudo-labels, the sum over pixels of weight times cross entropy over a divisor.
 
     Args:
         logits: (N, K, H, W).
@@ -44,6 +46,9 @@ def self_training_loss(logits: Tensor, labels: Tensor, valid: Tensor, divisor: s
             'valid' by all unpadded pixels, so that the loss grows with the teacher's confidence (FixMatch,
             arXiv 2001.07685, Eq. 4); 'inverse' is the mean over the pixels that carry a pseudo-label divided by their
             share of all pixels, so that the loss falls when there are more of them (the released U2PL and DGCL code).
+        weight: (N, H, W) in [0, 1], or None for 1 everywhere. 'valid' then still divides by the number of unpadded pixels, so
+            that low weights give a low loss; in 'confident' and 'inverse' the sum of the weights takes the place of the
+            number of pixels that carry a pseudo-label.
 
     Returns:
         0-dim float32.
@@ -54,10 +59,25 @@ def self_training_loss(logits: Tensor, labels: Tensor, valid: Tensor, divisor: s
         >>> [round(self_training_loss(logits, labels, valid, d).item(), 3) for d in DIVISORS]
         [0.693, 0.347, 1.386]
     """
+    if weight is not None:
+        return _weighted_loss(logits, labels, valid, divisor, weight)
     if divisor == 'inverse':
         share = (labels != IGNORE).sum().clamp(min=1) / labels.numel()
         return masked_cross_entropy(logits, labels) / share
     return masked_cross_entropy(logits, labels, valid.sum() if divisor == 'valid' else None)
+
+
+def _weighted_loss(
+    logits: Tensor, labels: Tensor, valid: Tensor, divisor: str, weight: Tensor
+) -> Tensor:
+    labelled = labels != IGNORE
+    loss = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction='none')
+    total = (weight * loss).sum()
+    if divisor == 'valid':
+        return total / valid.sum().clamp(min=1)
+    # at least one pixel's, as without weights: a mean over weights that are all tiny would undo them
+    count = (weight * labelled).sum().clamp(min=1)
+    return total / count if divisor == 'confident' else total / count / (count / labels.numel())
 
 
 def check_divisor(divisor: str, key: str) -> str:

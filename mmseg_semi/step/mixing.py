@@ -1,9 +1,13 @@
-"""Mixing of unlabelled images: CutMix, ClassMix and CutOut on batches.
+"""Mixing of unlabelled images: CutMix, ClassMix and CutOut on batches, and ClassMix with labelled images.
 
-One mask says where an image keeps its own pixels; image, pseudo-label, confidence, validity and noisy label move by the same
-mask. The partner of image i is image (i + 1) mod N of the same batch, as in the released DDFP, DGCL and MLLC code.
+One mask says where an image keeps its own pixels; image, pseudo-label, confidence, weight, validity and noisy label move by the
+same mask. The partner of image i is image (i + 1) mod N of the same batch, as in the released DDFP, DGCL and MLLC code. A mixing
+with labelled images (:func:`paste_labeled`) takes labelled image i mod N_l.
 """
 
+import bisect
+import itertools
+import math
 from collections.abc import Sequence
 
 import torch
@@ -18,6 +22,9 @@ from mmseg_semi.step.views import PseudoLabels
 
 Mixed = tuple[Tensor, PseudoLabels, Tensor]
 """Images (N, 3, H, W), pseudo-labels and validity (N, H, W) of the mixed strong view."""
+
+Labeled = tuple[Tensor, Tensor]
+"""The labelled images (N_l, 3, H, W), normalised, and their labels (N_l, H, W) int64, of the same batch."""
 
 
 def draw_box(
@@ -106,7 +113,7 @@ def mix(keep: Tensor, images: Tensor, pseudo: PseudoLabels, valid: Tensor) -> Mi
     Args:
         keep: (N, H, W) bool.
         images: (N, 3, H, W).
-        pseudo: Labels, confidence and noisy labels, (N, H, W).
+        pseudo: Labels, confidence, weights and noisy labels, (N, H, W).
         valid: (N, H, W) bool, False in padding.
 
     Returns:
@@ -127,6 +134,7 @@ def mix(keep: Tensor, images: Tensor, pseudo: PseudoLabels, valid: Tensor) -> Mi
         both(pseudo.labels, keep),
         both(pseudo.confidence, keep),
         None if pseudo.noisy is None else both(pseudo.noisy, keep),
+        None if pseudo.weight is None else both(pseudo.weight, keep),
     )
     return both(images, keep[:, None]), mixed, both(valid, keep)
 
@@ -137,7 +145,7 @@ def cut_out(keep: Tensor, images: Tensor, pseudo: PseudoLabels, valid: Tensor) -
     Args:
         keep: (N, H, W) bool.
         images: (N, 3, H, W), normalised.
-        pseudo: Labels, confidence and noisy labels, (N, H, W).
+        pseudo: Labels, confidence, weights and noisy labels, (N, H, W).
         valid: (N, H, W) bool, False in padding.
 
     Returns:
@@ -154,8 +162,50 @@ def cut_out(keep: Tensor, images: Tensor, pseudo: PseudoLabels, valid: Tensor) -
         pseudo.labels.masked_fill(~keep, IGNORE),
         pseudo.confidence * keep,
         None if pseudo.noisy is None else pseudo.noisy.masked_fill(~keep, IGNORE),
+        None if pseudo.weight is None else pseudo.weight * keep,
     )
     return images * keep[:, None], erased, valid & keep
+
+
+def paste_labeled(
+    chosen: Tensor,
+    images_l: Tensor,
+    labels_l: Tensor,
+    images: Tensor,
+    pseudo: PseudoLabels,
+    valid: Tensor,
+) -> Mixed:
+    """Pastes pixels of labelled images with their true labels over unlabelled images.
+
+    A pasted pixel has confidence and weight 1, is valid, and has no noisy label (IGNORE): noisy labels are those of unlabelled images, and
+    an objective that learns from them must not count the truth among them.
+
+    Args:
+        chosen: (N, H, W) bool, the pasted pixels; none of them may be IGNORE in ``labels_l``.
+        images_l: (N, 3, H, W), the labelled image of each unlabelled one, normalised.
+        labels_l: (N, H, W) int64, their true labels.
+        images: (N, 3, H, W), the unlabelled images.
+        pseudo: Labels, confidence, weights and noisy labels, (N, H, W).
+        valid: (N, H, W) bool, False in padding.
+
+    Returns:
+        Images, pseudo-labels and validity after mixing.
+
+    Example:
+        >>> labels = torch.zeros(1, 2, 2, dtype=torch.long)
+        >>> pseudo, valid = PseudoLabels(labels, labels + 0.5), labels > 0
+        >>> image_l, image = torch.ones(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)
+        >>> mixed, moved, _ = paste_labeled(~valid, image_l, labels + 1, image, pseudo, valid)
+        >>> mixed.mean().item(), moved.labels.unique().tolist(), moved.confidence.unique().tolist()
+        (1.0, [1], [1.0])
+    """
+    mixed = PseudoLabels(
+        torch.where(chosen, labels_l, pseudo.labels),
+        pseudo.confidence.masked_fill(chosen, 1.0),
+        None if pseudo.noisy is None else pseudo.noisy.masked_fill(chosen, IGNORE),
+        None if pseudo.weight is None else pseudo.weight.masked_fill(chosen, 1.0),
+    )
+    return torch.where(chosen[:, None], images_l.to(images.dtype), images), mixed, valid | chosen
 
 
 class Mixing(nn.Module):
@@ -163,6 +213,10 @@ class Mixing(nn.Module):
 
     A subclass implements :meth:`forward`, or :meth:`apply_to` if one draw a batch decides whether it mixes.
     """
+
+    needs_labeled = False
+    """If True, a step calls the mixing with the keyword ``labeled``, the labelled images of the batch and their labels
+    (:data:`Labeled`); labelled and unlabelled crops then have equal sizes."""
 
     def bind(self, num_classes: int, key: str = 'model.mixing') -> None:
         """Takes the student's number of classes.
@@ -186,10 +240,32 @@ class Mixing(nn.Module):
             valid: (N, H, W) bool, False in padding.
             generator: CPU generator, for every draw.
 
+        A mixing with ``needs_labeled`` has another argument, ``labeled``: see :data:`Labeled`.
+
         Returns:
             Images, pseudo-labels and validity of the mixed view.
         """
         raise NotImplementedError
+
+
+def labeled_keyword(mixing: Mixing, labeled: Labeled | None) -> dict[str, Labeled]:
+    """The keyword argument ``labeled`` for a mixing that needs it, nothing for the others.
+
+    Raises:
+        SetupError: The mixing needs labelled images, but there are none.
+
+    Example:
+        >>> labeled_keyword(CutMix(), labeled=(torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2)))
+        {}
+    """
+    if not mixing.needs_labeled:
+        return {}
+    if labeled is None:
+        raise SetupError(
+            f'{type(mixing).__name__} mixes with labelled images, but was called without them: a wrapper around it must '
+            'set needs_labeled=True and hand on the keyword `labeled`'
+        )
+    return {'labeled': labeled}
 
 
 def check_mixing(module: nn.Module, key: str) -> None:
@@ -215,17 +291,22 @@ class RandomMixing(Mixing):
         self.prob = prob
 
     def forward(
-        self, images: Tensor, pseudo: PseudoLabels, valid: Tensor, generator: torch.Generator
+        self,
+        images: Tensor,
+        pseudo: PseudoLabels,
+        valid: Tensor,
+        generator: torch.Generator,
+        labeled: Labeled | None = None,
     ) -> Mixed:
         """See :class:`Mixing`."""
         if float(torch.rand((), generator=generator)) >= self.prob:
             return images, pseudo, valid
-        return self.apply_to(images, pseudo, valid, generator)
+        return self.apply_to(images, pseudo, valid, generator, **labeled_keyword(self, labeled))
 
     def apply_to(
         self, images: Tensor, pseudo: PseudoLabels, valid: Tensor, generator: torch.Generator
     ) -> Mixed:
-        """Mixes a batch; arguments and result are those of ``forward``."""
+        """Mixes a batch; arguments and result are those of ``forward``, with ``labeled`` if ``needs_labeled``."""
         raise NotImplementedError
 
 
@@ -263,13 +344,26 @@ class CutMix(RandomMixing):
         return mix(keep, images, pseudo, valid)
 
 
+SOURCES = ('unlabeled', 'labeled')
+
+
 @MODELS.register_module()
 class ClassMix(RandomMixing):
-    """Pastes half of the predicted classes of image i over image (i + 1) mod N (arXiv 2007.07936).
+    """Pastes half of the classes of an image over another one.
+
+    The source 'unlabeled' pastes half of the predicted classes of image i over image (i + 1) mod N (ClassMix,
+    arXiv 2007.07936). The source 'labeled' pastes half of the classes of labelled image i mod N_l over image i, with their true
+    labels (DACS, WACV 2021, arXiv 2007.08702): a class that the teacher never predicts is then part of the strong views all
+    the same. See :func:`paste_labeled` for confidence, validity and noisy labels of these pixels. DACS jitters and blurs after
+    mixing, see :class:`ColourAfterMixing`; without it, pasted pixels keep the colours of the labelled view.
 
     Args:
         num_classes: K; None takes the student's number.
         prob: Probability that the batch is mixed (1).
+        source: 'unlabeled' or 'labeled', the images whose pixels are pasted.
+
+    Raises:
+        SetupError: A value out of range.
 
     Example:
         >>> images, labels = torch.randn(2, 3, 8, 8), torch.randint(0, 5, (2, 8, 8))
@@ -279,20 +373,36 @@ class ClassMix(RandomMixing):
         torch.Size([2, 3, 8, 8])
     """
 
-    def __init__(self, num_classes: int | None = None, prob: float = 1.0) -> None:
+    def __init__(
+        self, num_classes: int | None = None, prob: float = 1.0, source: str = 'unlabeled'
+    ) -> None:
         super().__init__(prob)
         if num_classes is not None and num_classes < 1:
             raise SetupError(f'mixing.num_classes={num_classes}: expected the number of classes')
+        if source not in SOURCES:
+            raise SetupError(f"mixing.source='{source}': expected one of {SOURCES}")
         self.num_classes = num_classes
+        self.needs_labeled = source == 'labeled'
 
     def bind(self, num_classes: int, key: str = 'model.mixing') -> None:
         self.num_classes = agreed_num_classes(self.num_classes, num_classes, key)
 
     def apply_to(
-        self, images: Tensor, pseudo: PseudoLabels, valid: Tensor, generator: torch.Generator
+        self,
+        images: Tensor,
+        pseudo: PseudoLabels,
+        valid: Tensor,
+        generator: torch.Generator,
+        labeled: Labeled | None = None,
     ) -> Mixed:
-        keep = class_masks(pseudo.labels, self.num_classes, generator)
-        return mix(keep, images, pseudo, valid)
+        if not self.needs_labeled:
+            keep = class_masks(pseudo.labels, self.num_classes, generator)
+            return mix(keep, images, pseudo, valid)
+        images_l, labels_l = labeled
+        index = torch.arange(len(images), device=images.device) % len(images_l)
+        images_l, labels_l = images_l[index], labels_l[index]
+        chosen = class_masks(labels_l, self.num_classes, generator)
+        return paste_labeled(chosen, images_l, labels_l, images, pseudo, valid)
 
 
 @MODELS.register_module()
@@ -321,6 +431,69 @@ class CutOut(RandomMixing):
         count, _, height, width = images.shape
         keep = box_masks(count, height, width, self.area, generator).to(images.device)
         return cut_out(keep, images, pseudo, valid)
+
+
+@MODELS.register_module()
+class MixingChoice(Mixing):
+    """Mixes every batch by one of several mixings, which one draw a batch chooses.
+
+    Args:
+        mixings: Configs of mixings.
+        probs: Probability of each, which sum to 1; None: all equal.
+        num_classes: K; None takes the student's number.
+
+    Raises:
+        SetupError: No mixing, or probabilities that do not fit.
+
+    Example:
+        >>> mixing = MixingChoice([dict(type='CutMix', prob=1.0), dict(type='ClassMix')], probs=[0.5, 0.5], num_classes=5)
+        >>> images, labels = torch.randn(2, 3, 8, 8), torch.randint(0, 5, (2, 8, 8))
+        >>> pseudo, valid = PseudoLabels(labels, torch.rand(2, 8, 8)), labels >= 0
+        >>> mixing.bind(num_classes=5)
+        >>> mixing(images, pseudo, valid, torch.Generator().manual_seed(0))[0].shape
+        torch.Size([2, 3, 8, 8])
+    """
+
+    def __init__(
+        self,
+        mixings: Sequence[dict],
+        probs: Sequence[float] | None = None,
+        num_classes: int | None = None,
+    ) -> None:
+        super().__init__()
+        if not mixings:
+            raise SetupError('mixing.mixings=[]: expected at least one config of a mixing')
+        probs = [1 / len(mixings)] * len(mixings) if probs is None else [*probs]
+        if len(probs) != len(mixings) or min(probs) < 0 or not math.isclose(sum(probs), 1):
+            raise SetupError(
+                f'mixing.probs={probs}: expected {len(mixings)} probabilities, one a mixing, that sum to 1'
+            )
+        self.num_classes = num_classes
+        self.mixings = nn.ModuleList(MODELS.build(mixing) for mixing in mixings)
+        for index, mixing in enumerate(self.mixings):
+            check_mixing(mixing, f'model.mixing.mixings[{index}]')
+        self.bounds = [*itertools.accumulate(probs)][:-1]
+        self.needs_labeled = any(mixing.needs_labeled for mixing in self.mixings)
+
+    def bind(self, num_classes: int, key: str = 'model.mixing') -> None:
+        self.num_classes = agreed_num_classes(self.num_classes, num_classes, key)
+        for index, mixing in enumerate(self.mixings):
+            mixing.bind(num_classes, f'{key}.mixings[{index}]')
+
+    def forward(
+        self,
+        images: Tensor,
+        pseudo: PseudoLabels,
+        valid: Tensor,
+        generator: torch.Generator,
+        labeled: Labeled | None = None,
+    ) -> Mixed:
+        """See :class:`Mixing`."""
+        # float64: a draw of float32 is below a bound of 0.1 with another probability than 0.1
+        draw = float(torch.rand((), generator=generator, dtype=torch.float64))
+        mixing = self.mixings[bisect.bisect_right(self.bounds, draw)]
+        extra = labeled_keyword(mixing, labeled)
+        return mixing(images, pseudo, valid, generator, **extra)
 
 
 @MODELS.register_module()
@@ -375,6 +548,7 @@ class ColourAfterMixing(Mixing):
         self.mixing = MODELS.build(mixing) if mixing else None
         if self.mixing is not None:
             check_mixing(self.mixing, 'model.mixing.mixing')
+            self.needs_labeled = self.mixing.needs_labeled
         self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
         self.rgb = bgr_to_rgb
@@ -386,11 +560,17 @@ class ColourAfterMixing(Mixing):
             self.mixing.bind(num_classes, f'{key}.mixing')
 
     def forward(
-        self, images: Tensor, pseudo: PseudoLabels, valid: Tensor, generator: torch.Generator
+        self,
+        images: Tensor,
+        pseudo: PseudoLabels,
+        valid: Tensor,
+        generator: torch.Generator,
+        labeled: Labeled | None = None,
     ) -> Mixed:
         """See :class:`Mixing`."""
         if self.mixing is not None:
-            images, pseudo, valid = self.mixing(images, pseudo, valid, generator)
+            extra = labeled_keyword(self.mixing, labeled)
+            images, pseudo, valid = self.mixing(images, pseudo, valid, generator, **extra)
         # drawn whether used or not, so that later draws of the step do not depend on the coins
         coins = torch.rand(2, generator=generator)
         order = torch.randperm(4, generator=generator).tolist()

@@ -138,6 +138,9 @@ class PseudoLabeller(nn.Module):
     needs = Needs()
     """What it asks of a step besides the teacher's logits, e.g. ``Needs(teacher_features=True)``."""
 
+    gives_weights = False
+    """Whether its labels have weights (``PseudoLabels.weight``); an objective that would drop them refuses it in ``bind``."""
+
     def bind(self, networks: Networks, objectives: Iterable[Objective] = ()) -> None:
         """Takes from the built networks what the pseudo-labeller works with; called after the objectives are bound.
 

@@ -15,7 +15,7 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.heads.two_stage import two_stage
 from mmseg_semi.step.data_preprocessor import SemiDataPreprocessor
 from mmseg_semi.step.log_values import NonFiniteLossError, check_finite, read_values
-from mmseg_semi.step.mixing import check_mixing
+from mmseg_semi.step.mixing import check_mixing, labeled_keyword
 from mmseg_semi.step.networks import Networks, StudentAndTeacher
 from mmseg_semi.step.objective import Needs
 from mmseg_semi.step.parts import part
@@ -24,7 +24,6 @@ from mmseg_semi.step.pseudo_labels import check_labeller
 from mmseg_semi.step.views import (
     Batch,
     MixedView,
-    PseudoLabels,
     StepViews,
     StudentOutputs,
     StudentViews,
@@ -266,12 +265,18 @@ class SemiSegmentor(StudentAndTeacher):
         )
 
     def _check_sizes(self, inputs: dict[str, Tensor]) -> None:
-        """Refuses labelled and unlabelled crops of two sizes if they must pass a network in one call."""
-        rows = self.recipe is not None and self.recipe.rows
-        if self.forward_mode == 'stream' and rows != 'labeled+weak':
-            return
+        """Refuses labelled and unlabelled crops of two sizes if they must pass a network in one call, or are mixed."""
         labeled, weak = (tuple(inputs[name].shape[2:]) for name in ('labeled', 'weak'))
-        if labeled != weak:
+        if labeled == weak:
+            return
+        if self.mixing is not None and self.mixing.needs_labeled:
+            raise SetupError(
+                f'the pipelines give labelled crops of {labeled} and unlabelled ones of {weak} pixels (height, width), but '
+                'model.mixing pastes pixels of the one over the other: set equal crop sizes, or a mixing of unlabelled '
+                'images'
+            )
+        rows = self.recipe is not None and self.recipe.rows
+        if self.forward_mode != 'stream' or rows == 'labeled+weak':
             raise SetupError(
                 f'the pipelines give labelled crops of {labeled} and unlabelled ones of {weak} pixels (height, width), '
                 "which cannot pass a network together: set equal crop sizes (or model.forward='stream' with "
@@ -327,7 +332,12 @@ class SemiSegmentor(StudentAndTeacher):
         corrected, levels = self.pseudo_label.correct(weak, valid)
         torch.clear_autocast_cache()  # a correction may pass layers of the student's head
         pseudo = self.pseudo_label(self.upsample(corrected, valid.shape[1:]), valid, batch.time)
-        pseudo = PseudoLabels(pseudo.labels, pseudo.confidence, unlabeled.noisy_u)
+        if pseudo.weight is not None and not self.pseudo_label.gives_weights:
+            raise SetupError(
+                f'model.pseudo_label: {type(self.pseudo_label).__name__} gives weights without gives_weights=True, from which '
+                'objectives know of them: set this attribute of the class'
+            )
+        pseudo = replace(pseudo, noisy=unlabeled.noisy_u)
         return TeacherViews(weak, labeled, pseudo, levels)
 
     @torch.no_grad()
@@ -335,7 +345,13 @@ class SemiSegmentor(StudentAndTeacher):
         """Completes the teacher's part with the mixed strong view, which the student is trained on."""
         strong = batch.unlabeled.img_u_s, teacher.pseudo_u, batch.unlabeled.valid_u
         if self.mixing is not None:
-            strong = self.mixing(*strong, batch.generator)
+            extra = labeled_keyword(self.mixing, (batch.img_l, batch.label_l))
+            strong = self.mixing(*strong, batch.generator, **extra)
+            if teacher.pseudo_u.weight is not None and strong[1].weight is None:
+                raise SetupError(
+                    f'model.mixing: {type(self.mixing).__name__} dropped the weights of the pseudo-labels: let it move '
+                    'PseudoLabels.weight with the pixels, as mmseg_semi.step.mixing.mix does'
+                )
         return replace(teacher, mixed=MixedView(*strong))
 
     def _pass_student(

@@ -76,6 +76,8 @@ class PseudoLabels:
     """(N, H, W) float32 in [0, 1]: the teacher's highest class probability; 0 in padding."""
     noisy: Tensor | None = None
     """(N, H, W): :attr:`UnlabeledBatch.noisy_u`, which mixing moves with the pixels."""
+    weight: Tensor | None = None
+    """(N, H, W) float32 in [0, 1]: the weight of each pixel's loss, which mixing moves with the pixels; None: 1 everywhere."""
 
 
 @dataclass(frozen=True, eq=False)

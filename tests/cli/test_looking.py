@@ -119,6 +119,23 @@ def test_every_mixing_is_shown(tmp_path, kind, erased, words):
         assert (view.img_u_m[i][:, owner == -1] == 0).all()
 
 
+def test_pixels_of_labelled_images_are_shown_as_such(tmp_path, monkeypatch, call):
+    cfg = tiny_data(
+        tmp_path, 'fixmatch', model=dict(mixing=dict(type='ClassMix', source='labeled'))
+    )
+    init_default_scope('mmseg')
+    batch, *_ = batch_of(cfg, 1)
+    view, owners, text = browse.mix(mixing.ClassMix(11, source='labeled'), batch)
+    assert 'labelled images along their labels' in text
+    for i, owner in enumerate(owners):
+        pasted = owner == len(owners)
+        assert set(owner[~pasted].unique().tolist()) <= {i} and pasted.any()
+        expected = torch.where(pasted, batch.img_l[i], batch.unlabeled.img_u_s[i])
+        assert torch.equal(view.img_u_m[i], expected)
+    monkeypatch.chdir(tmp_path)
+    assert not call(browse, cfg.filename, '--count', '1', '--out', 'sheets')[0]
+
+
 def test_sheets(tmp_path, monkeypatch, call):
     cfg = tiny_data(tmp_path, 'fixmatch')
     monkeypatch.chdir(tmp_path)

@@ -62,6 +62,49 @@ def test_divisors_of_the_self_training_loss():
     assert found == pytest.approx(sum(terms) / len(terms) * labels.numel() / len(terms), rel=1e-5)
 
 
+@pytest.mark.parametrize('divisor', ['confident', 'valid', 'inverse'])
+def test_weights_are_the_sum_over_pixels(divisor):
+    """Value and gradient, from the definition in float64."""
+    logits, labels = maps()
+    valid = torch.ones_like(labels, dtype=torch.bool)
+    valid[:, :, -1] = False
+    labels[~valid] = IGNORE
+    weight = torch.rand(labels.shape, generator=torch.Generator().manual_seed(1))
+    total, weights = 0.0, 0.0
+    gradient = torch.zeros(logits.shape, dtype=torch.float64)
+    for place in (labels != IGNORE).nonzero().tolist():
+        n, y, x = place
+        w, k = float(weight[n, y, x]), int(labels[n, y, x])
+        p = torch.softmax(logits[n, :, y, x].detach().double(), dim=0)
+        total, weights = total - w * math.log(p[k]), weights + w
+        gradient[n, :, y, x] = w * p
+        gradient[n, k, y, x] -= w
+    share = weights / labels.numel()
+    by = {'confident': weights, 'valid': 2 * 6 * 5, 'inverse': weights * share}[divisor]
+    loss = self_training_loss(logits, labels, valid, divisor, weight)
+    loss.backward()
+    assert loss.dtype == torch.float32 and loss.item() == pytest.approx(total / by, rel=1e-5)
+    assert (logits.grad - gradient / by).abs().max() < 1e-6
+    half = self_training_loss(logits.detach().half(), labels, valid, divisor, weight)
+    assert half.dtype == torch.float32 and half.item() == pytest.approx(loss.item(), rel=1e-2)
+
+
+@pytest.mark.parametrize('divisor', ['confident', 'valid', 'inverse'])
+def test_weights_of_one_change_nothing_and_of_zero_leave_a_zero(divisor):
+    logits, labels = maps()
+    valid = torch.ones_like(labels, dtype=torch.bool)
+    plain = self_training_loss(logits, labels, valid, divisor)
+    ones = self_training_loss(logits, labels, valid, divisor, torch.ones(labels.shape))
+    assert ones.item() == pytest.approx(plain.item(), rel=1e-6)
+    zero = self_training_loss(logits, labels, valid, divisor, torch.zeros(labels.shape))
+    assert zero.item() == 0
+    zero.backward()
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
+    # many weights that are all tiny do not become a mean of weight one
+    tiny = self_training_loss(logits, labels, valid, 'confident', torch.full(labels.shape, 1e-4))
+    assert tiny < 0.01 * self_training_loss(logits, labels, valid, 'confident')
+
+
 def test_half_the_labels_double_the_inverse_loss():
     logits = torch.zeros(2, 3, 4, 4)
     labels = torch.zeros(2, 4, 4, dtype=torch.int64)

@@ -4,12 +4,22 @@ from typing import NamedTuple
 import pytest
 import torch
 from mmseg.registry import MODELS
-from tiny_semi import tiny_model
+from tiny_semi import CROP, TinyLoop, tiny_batch, tiny_losses, tiny_model
 from torch import nn
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
-from mmseg_semi.step.mixing import ClassMix, CutMix, CutOut, class_masks, draw_box, mix
+from mmseg_semi.step.mixing import (
+    ClassMix,
+    ColourAfterMixing,
+    CutMix,
+    CutOut,
+    Mixing,
+    MixingChoice,
+    class_masks,
+    draw_box,
+    mix,
+)
 from mmseg_semi.step.views import PseudoLabels
 
 K = 5
@@ -35,7 +45,9 @@ def views(count: int, height: int = 24, width: int = 24, seed: int = 0) -> Stron
     valid[:, :, -3:] = False
     return Strong(
         torch.stack([pixels, -pixels, 2 * pixels], dim=1),
-        PseudoLabels(labels, pixels / pixels.numel() + labels, (pixels % 19).long()),
+        PseudoLabels(
+            labels, pixels / pixels.numel() + labels, (pixels % 19).long(), (pixels % 23) / 23
+        ),
         valid,
         torch.Generator().manual_seed(seed),
     )
@@ -58,6 +70,7 @@ def check_moved_together(before: Strong, mixed) -> torch.Tensor:
         (pseudo.labels, before.pseudo.labels),
         (pseudo.confidence, before.pseudo.confidence),
         (pseudo.noisy, before.pseudo.noisy),
+        (pseudo.weight, before.pseudo.weight),
         (valid, before.valid),
     ):
         assert torch.equal(moved, original.gather(0, source))
@@ -211,6 +224,178 @@ def test_classmix_pastes_over_the_next_image(count):
         assert (source[index][before.pseudo.labels[index] == IGNORE] == (index + 1) % count).all()
 
 
+# -- with labelled images ------------------------------------------------------------------------
+
+
+def labelled(count: int, seed: int = 9) -> tuple[torch.Tensor, torch.Tensor]:
+    """Labelled images whose pixels are numbers below 0, so that their pixels can be told from unlabelled ones."""
+    draw = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, K, (count, 6, 6), generator=draw)
+    labels = labels.repeat_interleave(4, 1).repeat_interleave(4, 2)
+    labels[:, :2] = IGNORE
+    pixels = -1 - torch.arange(count * 24 * 24, dtype=torch.float32).view(count, 1, 24, 24)
+    return pixels.expand(-1, 3, -1, -1), labels
+
+
+@pytest.mark.parametrize(('count', 'count_l'), [(3, 2), (2, 3), (1, 1)])
+def test_classmix_pastes_true_labels_over_unlabelled_images(count, count_l):
+    before = views(count)._replace(images=views(count).images.abs())
+    images_l, labels_l = labelled(count_l)
+    image, pseudo, valid = ClassMix(K, source='labeled')(*before, labeled=(images_l, labels_l))
+    for i in range(count):
+        j = i % count_l
+        present = set(labels_l[j].unique().tolist()) - {IGNORE}
+        pasted = set()
+        for y in range(24):
+            for x in range(24):
+                truth = int(labels_l[j, y, x])
+                if image[i, 0, y, x] < 0:
+                    pasted.add(truth)
+                    expected = (images_l[j, :, y, x].tolist(), truth, 1.0, 1.0, IGNORE, True)
+                else:
+                    expected = (
+                        before.images[i, :, y, x].tolist(),
+                        int(before.pseudo.labels[i, y, x]),
+                        float(before.pseudo.confidence[i, y, x]),
+                        float(before.pseudo.weight[i, y, x]),
+                        int(before.pseudo.noisy[i, y, x]),
+                        bool(before.valid[i, y, x]),
+                    )
+                found = (image[i, :, y, x].tolist(), int(pseudo.labels[i, y, x]))
+                found += (float(pseudo.confidence[i, y, x]), float(pseudo.weight[i, y, x]))
+                found += (int(pseudo.noisy[i, y, x]),)
+                assert (*found, bool(valid[i, y, x])) == expected
+        assert IGNORE not in pasted and len(pasted) == len(present) // 2
+        # whole classes, in padding of the unlabelled image too
+        inside = torch.isin(labels_l[j], torch.tensor(sorted(pasted), dtype=torch.long))
+        assert (
+            torch.equal(image[i, 0] < 0, inside) and valid[i, :, -3:].any() == inside[:, -3:].any()
+        )
+
+
+def test_labelled_images_without_a_label_paste_nothing():
+    before = views(2)
+    images_l, labels_l = labelled(2)
+    nothing = torch.full_like(labels_l, IGNORE)
+    image, pseudo, valid = ClassMix(K, source='labeled')(*before, labeled=(images_l, nothing))
+    assert torch.equal(image, before.images) and torch.equal(valid, before.valid)
+    assert torch.equal(pseudo.labels, before.pseudo.labels)
+
+
+def test_half_precision_images_stay_as_they_are():
+    before = views(2)
+    half = before._replace(images=before.images.half())
+    image, _, _ = ClassMix(K, source='labeled')(*half, labeled=labelled(2))
+    assert image.dtype == torch.float16
+
+
+MIXINGS_WITH_LABELS = {
+    'alone': dict(type='ClassMix', source='labeled'),
+    'coloured': dict(
+        type='ColourAfterMixing',
+        mixing=dict(type='ClassMix', source='labeled'),
+        mean=[0.0] * 3,
+        std=[255.0] * 3,
+        bgr_to_rgb=True,
+    ),
+    'chosen': dict(
+        type='MixingChoice',
+        mixings=[dict(type='ClassMix', source='labeled'), dict(type='CutMix')],
+        probs=[1.0, 0.0],
+    ),
+}
+
+
+@pytest.mark.parametrize('name', MIXINGS_WITH_LABELS)
+def test_a_step_hands_labelled_images_to_the_mixing(name):
+    model = tiny_model('fixmatch', mixing=MIXINGS_WITH_LABELS[name])
+    loop = TinyLoop(model)
+    loop.iter = 2
+    losses = tiny_losses(model, 2)
+    batch, mixed = model.last_views.batch, model.last_views.teacher.mixed
+    pasted = (mixed.pseudo_m.confidence == 1) & (mixed.pseudo_m.labels == batch.label_l)
+    assert 0.1 < pasted.float().mean() < 0.9
+    if name != 'coloured':
+        assert torch.equal(mixed.img_u_m.movedim(1, -1)[pasted], batch.img_l.movedim(1, -1)[pasted])
+    kept = mixed.pseudo_m.labels == model.last_views.teacher.pseudo_u.labels
+    assert (pasted | kept).all()
+    assert losses['selftrain.loss'] > 0
+    assert math.isfinite(loop.step()['loss'])
+
+
+@pytest.mark.parametrize('forward', ['joint', 'stream'])
+def test_labelled_crops_of_another_size_cannot_be_pasted(forward):
+    settings = dict(forward=forward, teacher=dict(rows='weak'))
+    batch, larger = tiny_batch(2, 2), tiny_batch(2, 2, size=2 * CROP)
+    for part in ('inputs', 'data_samples'):
+        batch[part]['labeled'] = larger[part]['labeled']
+    model = tiny_model('fixmatch', mixing=MIXINGS_WITH_LABELS['alone'], **settings)
+    with pytest.raises(SetupError, match=r'\(64, 64\) and .*\(32, 32\).*model.mixing pastes'):
+        tiny_losses(model, 2, batch)
+    if forward == 'stream':
+        tiny_losses(tiny_model('fixmatch', **settings), 2, batch)
+
+
+def test_a_wrapper_that_hides_the_need_for_labels_is_named():
+    with pytest.raises(SetupError, match='ClassMix mixes with labelled images, .*needs_labeled'):
+        ClassMix(K, source='labeled')(*views(2))
+
+
+def test_a_mixing_of_four_arguments_is_called_with_four(monkeypatch):
+    """Subclasses of before there were labelled images."""
+
+    class Old(Mixing):
+        def forward(self, images, pseudo, valid, generator):
+            return images, pseudo, valid
+
+    model = tiny_model('fixmatch')
+    model.mixing = Old()
+    assert tiny_losses(model, 2)['selftrain.loss'] >= 0
+
+
+# -- a choice of mixings -------------------------------------------------------------------------
+
+
+def test_one_draw_a_batch_chooses_the_mixing():
+    mixing = MixingChoice(
+        [dict(type='CutOut', prob=1.0), dict(type='CutMix', prob=1.0), dict(type='ClassMix')],
+        probs=[0.2, 0.5, 0.3],
+    )
+    mixing.bind(K)
+    counts = [0, 0, 0]
+    for seed in range(1500):
+        before = views(2, 8, 8, seed)
+        calls = []
+        for index, one in enumerate(mixing.mixings):
+            one.forward = lambda *args, index=index, calls=calls: calls.append(index) or args[:3]
+        mixing(*before)
+        assert len(calls) == 1
+        counts[calls[0]] += 1
+    for count, prob in zip(counts, (0.2, 0.5, 0.3), strict=True):
+        assert abs(count - 1500 * prob) < 5 * math.sqrt(1500 * prob * (1 - prob))
+
+
+def test_the_chosen_mixing_is_the_mixing_itself():
+    before = views(3)
+    found = MixingChoice([dict(type='CutMix', prob=1.0)])(*before)
+    again = views(3)
+    torch.rand((), generator=again.generator, dtype=torch.float64)  # the choice
+    expected = CutMix(prob=1.0)(*again)
+    assert torch.equal(found[0], expected[0]) and torch.equal(found[2], expected[2])
+
+
+def test_a_choice_asks_for_labels_if_one_of_its_mixings_does():
+    plain, pasting = dict(type='CutMix'), dict(type='ClassMix', source='labeled')
+    assert not MixingChoice([plain, plain]).needs_labeled
+    choice = MixingChoice([plain, pasting])
+    assert choice.needs_labeled and choice.bounds == [0.5]
+    choice.bind(K)
+    assert [m.num_classes for m in (choice, choice.mixings[1])] == [K, K]
+    outer = dict(mean=[0.0] * 3, std=[1.0] * 3, bgr_to_rgb=True)
+    wrapper = ColourAfterMixing(dict(type='MixingChoice', mixings=[plain, pasting]), **outer)
+    assert wrapper.needs_labeled
+
+
 # -- CutOut --------------------------------------------------------------------------------------
 
 
@@ -227,6 +412,7 @@ def test_cutout_erases_a_box_of_every_image():
             (image[index].sum(0), before.images[index].sum(0), 0),
             (pseudo.labels[index], before.pseudo.labels[index], IGNORE),
             (pseudo.confidence[index], before.pseudo.confidence[index], 0),
+            (pseudo.weight[index], before.pseudo.weight[index], 0),
             (valid[index], before.valid[index], False),
         ):
             assert (moved[erased] == filler).all()
@@ -250,6 +436,11 @@ def test_mix_with_oneself_changes_nothing():
         lambda: CutMix(area=1.0),
         lambda: CutOut(area=1.5),
         lambda: ClassMix(0),
+        lambda: ClassMix(source='both'),
+        lambda: MixingChoice([]),
+        lambda: MixingChoice([dict(type='CutMix')] * 2, probs=[1.0]),
+        lambda: MixingChoice([dict(type='CutMix')] * 2, probs=[0.5, 0.6]),
+        lambda: MixingChoice([dict(type='CutMix')] * 2, probs=[1.5, -0.5]),
     ],
 )
 def test_impossible_settings_are_refused(build):

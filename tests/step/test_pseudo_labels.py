@@ -3,11 +3,12 @@ import math
 import pytest
 import torch
 from mmseg.registry import MODELS
-from tiny_semi import TinyLoop, tiny_losses, tiny_model
+from tiny_semi import TinyLoop, tiny_losses, tiny_model, tiny_recipe
 from torch import nn
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
+from mmseg_semi.step.mixing import Mixing
 from mmseg_semi.step.pseudo_labels import (
     ConfidenceThreshold,
     EntropyPercentile,
@@ -16,6 +17,7 @@ from mmseg_semi.step.pseudo_labels import (
     label_and_confidence,
     masked_quantile,
 )
+from mmseg_semi.step.views import PseudoLabels
 
 
 def maps(seed: int = 0, scale: float = 3.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -215,3 +217,64 @@ def test_a_step_calls_a_pseudo_labeller_in_its_order():
     assert loop.step()['pseudo.own'] == 0.25
     assert labeller.calls[1:] == ['correct', 'forward', 'count', 'metrics', 'after_step']
     assert 'pseudo.own' not in tiny_losses(model, 4)  # no log line
+
+
+# -- weights ---------------------------------------------------------------------------------------
+
+
+@MODELS.register_module()
+class _Weighted(PseudoLabeller):
+    """Every valid pixel with a weight."""
+
+    gives_weights = True
+
+    def __init__(self, value=None, **attributes):
+        super().__init__()
+        self.value = value
+        vars(self).update(attributes)
+
+    def forward(self, logits, valid, time):
+        pseudo = label_and_confidence(logits, valid)
+        weight = pseudo.confidence**3 if self.value is None else self.value * valid.float()
+        return PseudoLabels(pseudo.labels, pseudo.confidence, weight=weight)
+
+
+@MODELS.register_module()
+class _DroppingMixing(Mixing):
+    """Knows of no weights."""
+
+    def forward(self, images, pseudo, valid, generator):
+        return images, PseudoLabels(pseudo.labels, pseudo.confidence, pseudo.noisy), valid
+
+
+@pytest.mark.parametrize('divisor', ['valid', 'confident', 'inverse'])
+@pytest.mark.parametrize('name', ['selftrain', 'ddfp', 'perturbed'])
+def test_objectives_multiply_by_the_weights(name, divisor):
+    """Half the weight is half the loss with 'valid', the same mean with 'confident', twice it with 'inverse'."""
+    found = {}
+    for value in (1.0, 0.5, 0.0):
+        recipe = tiny_recipe('ddfp')['objectives'] + [dict(type='PerturbedFeaturesObjective')]
+        recipe[3]['perturbation'] = dict(type='FeatureDropout')
+        for line in recipe[1:]:
+            line['divisor'] = divisor
+        labeller = dict(type='_Weighted', value=value)
+        model = tiny_model('ddfp', objectives=recipe, pseudo_label=labeller, dropout=0.0)
+        found[value] = tiny_losses(model, 4)[f'{name}.loss'].item()
+    factor = {'valid': 0.5, 'confident': 1.0, 'inverse': 2.0}[divisor]
+    assert found[0.5] == pytest.approx(factor * found[1.0], rel=1e-5)
+    assert found[1.0] > 0 == found[0.0]
+
+
+def test_weights_that_would_be_dropped_are_refused():
+    label = dict(type='TrainedGraphCorrection', label=dict(type='_Weighted'))
+    with pytest.raises(
+        SetupError, match="'mllc' .* omega .* _Weighted, whose weights it would drop"
+    ):
+        tiny_model('mllc', pseudo_label=label)
+    unnamed = dict(type='_Weighted', gives_weights=False)
+    with pytest.raises(SetupError, match='_Weighted gives weights without gives_weights=True'):
+        tiny_losses(tiny_model('fixmatch', pseudo_label=unnamed), 2)
+    dropped = dict(pseudo_label=dict(type='_Weighted'), mixing=dict(type='_DroppingMixing'))
+    with pytest.raises(SetupError, match='_DroppingMixing dropped the weights'):
+        tiny_losses(tiny_model('fixmatch', **dropped), 2)
+    assert tiny_losses(tiny_model('fixmatch', mixing=dict(type='_DroppingMixing')), 2)

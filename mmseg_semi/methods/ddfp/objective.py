@@ -154,7 +154,9 @@ class DDFPObjective(Objective):
         moved = outputs.lifted + stages.lift_delta(delta)
         features, logits, _ = stages.finish(moved, (0, len(moved)))
         logits = self._networks.upsample(logits, labels.shape[1:])
-        values = {'loss': self_training_loss(logits, labels, mixed.valid_m, self.divisor)}
+        weight = mixed.pseudo_m.weight
+        loss = self_training_loss(logits, labels, mixed.valid_m, self.divisor, weight)
+        values = {'loss': loss}
         if views.batch.monitor:
             values['density_drop'] = self._density_drop(outputs.lifted, features, confident)
         return values

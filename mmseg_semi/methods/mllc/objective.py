@@ -121,6 +121,12 @@ class MLLCObjective(RoundTrainer):
                 f"objective '{self.name}' learns the labels that its own rounds correct, but model.pseudo_label is "
                 f"{type(labeller).__name__}: use pseudo_label=dict(type='TrainedGraphCorrection')"
             )
+        if labeller.gives_weights:
+            raise SetupError(
+                f"objective '{self.name}' weights pixels by its own omega (omega_mode), but model.pseudo_label.label is "
+                f'{type(labeller.label).__name__}, whose weights it would drop: use a labeller without weights, for instance '
+                "label=dict(type='ConfidenceThreshold', threshold=0.0)"
+            )
         channels = getattr(head, 'embedding_channels', 0)
         if (self.w_inter or self.w_intra) and not channels:
             raise SetupError(

@@ -60,6 +60,7 @@ class _Correction(PseudoLabeller):
         self.thresholds = ClassCountThreshold(num_classes or 0, tau, eta_min, count_momentum)
         self.label = MODELS.build(label or dict(type='ConfidenceThreshold', threshold=0.0))
         check_labeller(self.label, 'model.pseudo_label.label')
+        self.gives_weights = self.label.gives_weights
         self.pad_mask = pad_mask
         self.label_grid = label_grid
         self._trainers: tuple[RoundTrainer, ...] = ()
@@ -112,6 +113,7 @@ class _Correction(PseudoLabeller):
         """Counts the confident pixels of the step: unlabelled ones from the teacher's logits, labelled ones from the
         student's if an objective trains the rounds now, else from the teacher's."""
         batch = views.batch
+        self.label.count(views)
         self._count(views.teacher.weak.logits, batch.unlabeled.valid_u)
         outputs: TeacherOutputs | StudentOutputs | None = views.teacher.labeled
         if self._trainers:
@@ -126,8 +128,10 @@ class _Correction(PseudoLabeller):
 
     @torch.no_grad()
     def metrics(self, views: StepViews) -> dict[str, Tensor]:
-        """The mean threshold, and what correction does to the teacher's predictions on labelled images."""
-        values = {'threshold': self.thresholds().mean().float()}
+        """The mean threshold, and what correction does to the teacher's predictions on labelled images; those of ``label``
+        with this prefix."""
+        values = {f'label_{key}': value for key, value in self.label.metrics(views).items()}
+        values['threshold'] = self.thresholds().mean().float()
         if views.teacher.labeled is None or self._trainers:  # a trainer logs the student's
             return values
         truth = views.batch.label_l
@@ -143,6 +147,7 @@ class _Correction(PseudoLabeller):
     def after_step(self) -> None:
         """Adds the step's counts, over all ranks."""
         self.thresholds.step()
+        self.label.after_step()
 
 
 @MODELS.register_module()

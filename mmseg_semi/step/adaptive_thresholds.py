@@ -1,0 +1,385 @@
+"""Pseudo-labellers whose thresholds follow from running statistics of the teacher's predictions.
+
+A step's sums are taken when the labeller labels. They count from the next step on: :meth:`RunningLabeller.after_step` adds
+them, over all ranks, after the optimiser's step. A step that fails before it changes nothing, and all ranks have one state. The
+papers' code updates first and then labels the same batch; the difference is one step of an average over many.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.dist import all_reduce
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from mmseg_semi.errors import SetupError
+from mmseg_semi.labels import IGNORE
+from mmseg_semi.step.networks import Networks, agreed_num_classes
+from mmseg_semi.step.objective import Objective
+from mmseg_semi.step.pseudo_labels import PseudoLabeller, check_labeller
+from mmseg_semi.step.views import PseudoLabels, StepViews, TeacherOutputs
+
+
+class Prediction(NamedTuple):
+    """The teacher's prediction for every pixel."""
+
+    probabilities: Tensor
+    """(N, K, H, W) float32."""
+    labels: Tensor
+    """(N, H, W) int64, the most probable class."""
+    confidence: Tensor
+    """(N, H, W) float32, its probability."""
+    known: Tensor
+    """(N, H, W) bool: valid, and neither inf nor NaN."""
+
+
+def predict(logits: Tensor, valid: Tensor) -> Prediction:
+    """Probabilities, classes and confidence of logits, and which pixels count.
+
+    Args:
+        logits: (N, K, H, W) class scores.
+        valid: (N, H, W) bool, False where the pixel is padding.
+
+    Example:
+        >>> logits = torch.tensor([[0.0, 30.0], [float('nan'), 0.0]]).view(2, 2, 1, 1)
+        >>> predict(logits, torch.ones(2, 1, 1, dtype=torch.bool)).known.flatten().tolist()
+        [True, False]
+    """
+    probabilities = logits.float().softmax(dim=1)
+    confidence, labels = probabilities.max(dim=1)
+    return Prediction(probabilities, labels, confidence, valid & confidence.isfinite())
+
+
+def probability_sums(prediction: Prediction) -> Tensor:
+    """(K,) float64, each class's probability summed over the known pixels.
+
+    Example:
+        >>> logits = torch.zeros(1, 2, 3, 3)
+        >>> probability_sums(predict(logits, torch.ones(1, 3, 3, dtype=torch.bool))).tolist()
+        [4.5, 4.5]
+    """
+    known = prediction.known[:, None]
+    # not a product with `known`: NaN times 0 is NaN
+    masked = prediction.probabilities.masked_fill(~known, 0.0)
+    return masked.sum(dim=(0, 2, 3), dtype=torch.float64)
+
+
+def class_counts(labels: Tensor, counted: Tensor, num_classes: int) -> Tensor:
+    """(K,) int64, the number of counted pixels of each class.
+
+    Args:
+        labels: (N, H, W) int64 in [0, K) where counted.
+        counted: (N, H, W) bool.
+        num_classes: K.
+
+    Example:
+        >>> labels = torch.tensor([[[0, 1, 1, 255]]])
+        >>> class_counts(labels, labels != 255, num_classes=3).tolist()
+        [1, 2, 0]
+    """
+    counts = torch.zeros(num_classes, dtype=torch.int64, device=labels.device)
+    index = labels.clamp(max=num_classes - 1).flatten()
+    return counts.scatter_add_(0, index, counted.flatten().long())
+
+
+def moving(old: Tensor, new: Tensor, momentum: float, known: Tensor) -> Tensor:
+    """``momentum * old + (1 - momentum) * new`` where ``known``, else ``old``.
+
+    Example:
+        >>> moving(torch.zeros(2), torch.ones(2), 0.75, torch.tensor([True, False])).tolist()
+        [0.25, 0.0]
+    """
+    return torch.where(known, momentum * old + (1 - momentum) * new, old)
+
+
+def keep_confident(prediction: Prediction, thresholds: Tensor) -> PseudoLabels:
+    """Keeps a known pixel if its confidence is **greater** than the threshold of its class.
+
+    Args:
+        prediction: From :func:`predict`.
+        thresholds: (K,) probabilities.
+
+    Example:
+        >>> prediction = predict(torch.zeros(1, 2, 1, 1), torch.ones(1, 1, 1, dtype=torch.bool))
+        >>> keep_confident(prediction, torch.tensor([0.5, 0.0])).labels.item()  # not greater than 0.5
+        255
+    """
+    labels, confidence, known = prediction[1:]
+    kept = known & (confidence > thresholds.to(confidence.dtype)[labels])
+    return PseudoLabels(labels.masked_fill(~kept, IGNORE), confidence.masked_fill(~known, 0.0))
+
+
+def check_momentum(momentum: float, key: str = 'pseudo_label.momentum') -> float:
+    """Returns a share of the old value; raises SetupError unless it is in [0, 1).
+
+    Example:
+        >>> check_momentum(0.99)
+        0.99
+    """
+    if not 0 <= momentum < 1:
+        raise SetupError(f'{key}={momentum}: expected the share of the old value, in [0, 1)')
+    return float(momentum)
+
+
+class RunningLabeller(PseudoLabeller):
+    """Base class of labellers with running statistics.
+
+    A subclass leaves the sums of a batch in ``self.seen`` when it labels, one float64 tensor; they are added over all ranks, and
+    :meth:`update` gets the total after the optimiser's step.
+
+    Args:
+        num_classes: K; None takes the student's number.
+        momentum: Share of the old statistics in an update, in [0, 1).
+    """
+
+    def __init__(self, num_classes: int | None, momentum: float) -> None:
+        super().__init__()
+        self.momentum = check_momentum(momentum)
+        if num_classes is not None and num_classes < 1:
+            raise SetupError(
+                f'pseudo_label.num_classes={num_classes}: expected the number of classes'
+            )
+        self.num_classes = num_classes
+        self.seen: Tensor | None = None
+        self._new: Tensor | None = None
+        self.resize(num_classes or 1)
+
+    def resize(self, num_classes: int) -> None:
+        """Makes the buffers for K classes, as they are before the first step."""
+        raise NotImplementedError
+
+    def update(self, sums: Tensor) -> None:
+        """Updates the buffers by the sums of a step over all ranks."""
+        raise NotImplementedError
+
+    def bind(self, networks: Networks, objectives: Iterable[Objective] = ()) -> None:
+        """Takes the number of classes."""
+        if self.num_classes is None:
+            self.resize(networks.num_classes)
+        self.num_classes = agreed_num_classes(
+            self.num_classes, networks.num_classes, 'model.pseudo_label'
+        )
+
+    def sums(self, views: StepViews) -> Tensor:
+        """The sums of this step on this rank; a subclass adds what :meth:`forward` does not see."""
+        return self.seen
+
+    @torch.no_grad()
+    def count(self, views: StepViews) -> None:
+        """Takes the sums of the labels that this step made."""
+        self._new, self.seen = self.sums(views), None
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Updates the statistics by the step's sums over all ranks."""
+        if self._new is None:
+            return
+        new, self._new = self._new, None
+        all_reduce(new)
+        self.update(new)
+
+
+def threshold_metrics(thresholds: Tensor) -> dict[str, Tensor]:
+    """Mean and smallest threshold over the classes, for the log."""
+    return {'threshold': thresholds.mean(), 'threshold_min': thresholds.min()}
+
+
+@MODELS.register_module()
+class FreeMatchThreshold(RunningLabeller):
+    """Self-adaptive thresholds by class (FreeMatch, ICLR 2023, arXiv 2205.07246, Eq. 5 to 8).
+
+    The global threshold is the running mean of the confidence, tau. The local ones follow the running mean of the class
+    probabilities, p: class c has the threshold tau p_c / max_c' p_c', so that a class that is rarely predicted has a low one.
+    Both begin at 1/K. A pixel is kept if its confidence is greater than the threshold of its class.
+
+    A mean runs over the valid pixels of all ranks, in the paper over images. p is therefore in units of area: a class of small
+    objects has a threshold near 0, and almost all pixels predicted as it are kept. The paper's loss for fairness is left out.
+
+    Args:
+        num_classes: K; None takes the student's number.
+        momentum: Share of the old means in an update, in [0, 1) (0.999).
+        clip: Smallest and largest value of the global threshold in use, or None; the released code has (0, 0.95) as an option.
+
+    State:
+        level: 0-dim float64, tau. shares: (K,) float64, p.
+
+    Raises:
+        SetupError: A value out of range.
+
+    Example:
+        >>> labeller = FreeMatchThreshold(num_classes=2)
+        >>> labeller.thresholds().tolist()
+        [0.5, 0.5]
+        >>> logits, valid = torch.randn(2, 2, 8, 8), torch.ones(2, 8, 8, dtype=torch.bool)
+        >>> labeller(logits, valid, time=0).labels.shape
+        torch.Size([2, 8, 8])
+    """
+
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        momentum: float = 0.999,
+        clip: Sequence[float] | None = None,
+    ) -> None:
+        if clip is not None and not (len(clip) == 2 and 0 <= clip[0] <= clip[1] <= 1):
+            raise SetupError(
+                f'pseudo_label.clip={clip}: expected None, or the smallest and the largest threshold in [0, 1]'
+            )
+        super().__init__(num_classes, momentum)
+        self.clip = None if clip is None else tuple(clip)
+
+    def resize(self, num_classes: int) -> None:
+        start = torch.full((num_classes,), 1 / num_classes, dtype=torch.float64)
+        self.register_buffer('level', start[0].clone())
+        self.register_buffer('shares', start)
+
+    def thresholds(self) -> Tensor:
+        """(K,) float64, the threshold of each class."""
+        level = self.level if self.clip is None else self.level.clamp(*self.clip)
+        return level * self.shares / self.shares.max()
+
+    @torch.no_grad()
+    def forward(self, logits: Tensor, valid: Tensor, time: float) -> PseudoLabels:
+        """See the class; ``time`` is unused."""
+        prediction = predict(logits, valid)
+        by_class = probability_sums(prediction)
+        known, confidence = prediction.known, prediction.confidence
+        total = confidence.masked_fill(~known, 0.0).sum(dtype=torch.float64)
+        self.seen = torch.cat([torch.stack([known.sum().double(), total]), by_class])
+        return keep_confident(prediction, self.thresholds())
+
+    def update(self, sums: Tensor) -> None:
+        count, means = sums[0], sums[1:] / sums[0].clamp(min=1)
+        self.level.copy_(moving(self.level, means[0], self.momentum, count > 0))
+        self.shares.copy_(moving(self.shares, means[1:], self.momentum, count > 0))
+
+    @torch.no_grad()
+    def metrics(self, views: StepViews) -> dict[str, Tensor]:
+        """Mean and smallest threshold."""
+        return threshold_metrics(self.thresholds())
+
+
+TARGETS = ('labels', 'uniform')
+SMALLEST_SHARE = 1e-6
+"""Running shares are at least this where they are divided by, so that a class that is never predicted has a finite factor."""
+
+
+@MODELS.register_module()
+class DistributionAlignment(RunningLabeller):
+    """Aligns the classes of the teacher's predictions with those of the labels, then labels by any labeller.
+
+    The teacher's probabilities are multiplied by (target_c / running_c)^power and normalised (ReMixMatch, ICLR 2020,
+    arXiv 1911.09785, Sec. 3.1), as an offset of the logits. ``running`` is the running mean of the teacher's unaligned
+    probabilities over valid pixels, and the target the share of each class among the labelled pixels of all steps so far.
+    Nothing changes until both are known. A class without a labelled pixel so far has the factor 1: its score is neither raised
+    nor lowered.
+
+    The paper averages over the last 128 batches of images, and its target is that of the labelled set. Here both are shares of
+    area in the training crops, so crops of both kinds should be made alike. Labels must be representative of the unlabelled
+    images: if they come from other scenes, aligned labels are wrong by design.
+
+    Args:
+        labeller: Config of the labeller of the aligned predictions; default: every valid pixel.
+        momentum: Share of the old ``running`` in an update, in [0, 1). The first step sets it.
+        power: Exponent of the factor, >= 0; below 1 it aligns in part.
+        target: 'labels', or 'uniform' (all classes alike, for instance in SoftMatch, arXiv 2301.10921).
+        num_classes: K; None takes the student's number.
+
+    State:
+        running: (K,) float64, 0 before the first step. counts: (K,) int64, labelled pixels of all ranks. ``labeller.*``.
+
+    Raises:
+        SetupError: A value out of range.
+
+    Example:
+        >>> labeller = DistributionAlignment(target='uniform', num_classes=2)
+        >>> labeller.running.copy_(torch.tensor([0.75, 0.25])).tolist()
+        [0.75, 0.25]
+        >>> logits = torch.tensor([0.7, 0.3]).log().view(1, 2, 1, 1)
+        >>> labeller(logits, torch.ones(1, 1, 1, dtype=torch.bool), time=0).labels.item()  # 0.7 / 0.75 < 0.3 / 0.25
+        1
+    """
+
+    def __init__(
+        self,
+        labeller: dict | None = None,
+        momentum: float = 0.99,
+        power: float = 1.0,
+        target: str = 'labels',
+        num_classes: int | None = None,
+    ) -> None:
+        if not power >= 0 or power == float('inf'):
+            raise SetupError(f'pseudo_label.power={power}: expected a finite exponent >= 0')
+        if target not in TARGETS:
+            raise SetupError(f"pseudo_label.target='{target}': expected one of {TARGETS}")
+        super().__init__(num_classes, momentum)
+        self.power, self.target = float(power), target
+        self.labeller = MODELS.build(labeller or dict(type='ConfidenceThreshold', threshold=0.0))
+        check_labeller(self.labeller, 'model.pseudo_label.labeller')
+        self.needs = self.labeller.needs
+        self.gives_weights = self.labeller.gives_weights
+
+    def resize(self, num_classes: int) -> None:
+        self.register_buffer('running', torch.zeros(num_classes, dtype=torch.float64))
+        self.register_buffer('counts', torch.zeros(num_classes, dtype=torch.int64))
+
+    def bind(self, networks: Networks, objectives: Iterable[Objective] = ()) -> None:
+        """Takes the number of classes, and binds the labeller."""
+        super().bind(networks, objectives)
+        self.labeller.bind(networks, objectives)
+
+    def offset(self) -> Tensor:
+        """(K,) float64, what is added to the logits."""
+        if self.target == 'uniform':
+            target = torch.full_like(self.running, 1 / len(self.running))
+        else:
+            target = self.counts.double() / self.counts.sum().clamp(min=1)
+        factor = (
+            target.clamp(min=SMALLEST_SHARE).log() - self.running.clamp(min=SMALLEST_SHARE).log()
+        )
+        # `running` sums to 1 from the first step on
+        aligned = (target > 0) & (self.running.sum() > 0)
+        return torch.where(aligned, self.power * factor, 0.0)
+
+    def correct(
+        self, outputs: TeacherOutputs, valid: Tensor
+    ) -> tuple[Tensor, Sequence[Any] | None]:
+        """That of the labeller."""
+        return self.labeller.correct(outputs, valid)
+
+    @torch.no_grad()
+    def forward(self, logits: Tensor, valid: Tensor, time: float) -> PseudoLabels:
+        """Labels of the aligned logits, by ``labeller``."""
+        logits = logits.float()
+        prediction = predict(logits, valid)
+        self.seen = torch.cat([prediction.known.sum().double()[None], probability_sums(prediction)])
+        offset = self.offset().to(logits.dtype)
+        return self.labeller(logits + offset[:, None, None], valid, time)
+
+    def sums(self, views: StepViews) -> Tensor:
+        label_l = views.batch.label_l
+        labels = class_counts(label_l, label_l != IGNORE, len(self.counts))
+        return torch.cat([self.seen, labels.double()])
+
+    def update(self, sums: Tensor) -> None:
+        count, (total, labels) = sums[0], sums[1:].chunk(2)
+        momentum = torch.where(self.running.sum() > 0, self.momentum, 0.0)
+        self.running.copy_(moving(self.running, total / count.clamp(min=1), momentum, count > 0))
+        self.counts.add_(labels.long())
+
+    @torch.no_grad()
+    def count(self, views: StepViews) -> None:
+        """Takes the step's sums, its own and the labeller's."""
+        super().count(views)
+        self.labeller.count(views)
+
+    @torch.no_grad()
+    def metrics(self, views: StepViews) -> dict[str, Tensor]:
+        """The largest factor, and the metrics of the labeller."""
+        return self.labeller.metrics(views) | {'alignment': self.offset().max().exp()}
+
+    def after_step(self) -> None:
+        """Updates both statistics."""
+        super().after_step()
+        self.labeller.after_step()
