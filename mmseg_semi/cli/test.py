@@ -1,18 +1,38 @@
-"""Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT [--out DIR] [--tta] ..."""
+"""Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT [--pool] [--out DIR] [--tta] ...
+
+The test set of the config is evaluated, or, with --pool, the unlabelled training images that have a
+mask. Masks of unlabelled images are opened here, after training, and never in training. With --pool
+or --by-clip the scores of each clip and class go to the log and to a JSON file in the work folder:
+pool_<checkpoint>.json or test_<checkpoint>.json.
+"""
 
 import argparse
+import json
+import re
+from collections.abc import Sequence
 from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from mmseg.registry import DATASETS
+from torch import nn
 
 from mmseg_semi.cli.common import add_config_arguments, tool
+from mmseg_semi.data.masked_pool import MaskedPool, find_clips
+from mmseg_semi.data.semi_dataset import image_names
 from mmseg_semi.errors import SetupError
-from mmseg_semi.runtime import configs, devices, stack
+from mmseg_semi.files import write_whole
+from mmseg_semi.runtime import clip_scores, configs, devices, stack
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Evaluate a checkpoint.')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('config', help='a config file')
     parser.add_argument('checkpoint', help='a checkpoint file')
     parser.add_argument('--work-dir', help='folder for the log and the metrics as json')
@@ -23,6 +43,20 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--wait-time', type=float, default=2, help='seconds a window stays; default 2'
+    )
+    parser.add_argument(
+        '--pool',
+        action='store_true',
+        help='evaluate the unlabelled training images that have a mask, in place of the test set',
+    )
+    parser.add_argument(
+        '--by-clip', action='store_true', help='scores of each clip and class; --pool implies it'
+    )
+    parser.add_argument(
+        '--clips',
+        metavar='REGEX',
+        help='the clip is what the group of this regex matches in a name; default the folder, or, '
+        'where all frames have one folder, the part before the last underscore; implies --by-clip',
     )
     parser.add_argument('--tta', action='store_true', help='average over scales and flips')
     parser.add_argument(
@@ -82,6 +116,13 @@ def write_predictions(cfg: Config, out: str) -> None:
     )
 
 
+def unwrap(model: nn.Module) -> nn.Module:
+    """The segmentor within test-time augmentation or a distributed wrapper."""
+    while not hasattr(model, 'predict_with') and hasattr(model, 'module'):
+        model = model.module
+    return model
+
+
 def choose_network(runner: Runner, name: str | None, single: bool):
     """Choose the networks to evaluate.
 
@@ -96,9 +137,7 @@ def choose_network(runner: Runner, name: str | None, single: bool):
     Raises:
         SetupError: If the model has no such network, or ``name`` is 'both' and ``single`` is set.
     """
-    model = runner.model
-    while not hasattr(model, 'predict_with') and hasattr(model, 'module'):
-        model = model.module
+    model = unwrap(runner.model)
     if not hasattr(model, 'predict_with'):
         if name:
             raise SetupError(
@@ -116,6 +155,93 @@ def choose_network(runner: Runner, name: str | None, single: bool):
             runner.test_loop.networks = [name]
         return model.predict_with(name)
     return nullcontext()
+
+
+class ClipEvaluation:
+    """Evaluation of a test set, or of the unlabelled images, by clip.
+
+    Args:
+        cfg: The config. Its test pipeline and metrics are used.
+        pool: Whether to evaluate the unlabelled training images.
+        pattern: The option ``--clips``.
+
+    Raises:
+        SetupError: If there are no such images or masks, or a name has no clip.
+    """
+
+    def __init__(self, cfg: Config, pool: bool, pattern: str | None) -> None:
+        init_default_scope(cfg.get('default_scope', 'mmseg'))
+        dataset = cfg.test_dataloader.dataset
+        self.kind = 'pool' if pool else 'test'
+        if pool:
+            sources = (cfg.get('train_dataloader') or {}).get('dataset')
+            if sources is None:
+                raise SetupError(
+                    "--pool: the config has no key 'train_dataloader', so it names no unlabelled "
+                    'images; give the config of the training'
+                )
+            self.dataset = MaskedPool(sources, dataset.pipeline)
+            names = self.dataset.names
+        else:
+            self.dataset = DATASETS.build(dataset)
+            names = image_names(self.dataset)
+        paths = [self.dataset.get_data_info(i)['img_path'] for i in range(len(self.dataset))]
+        self.clips = dict(zip(paths, find_clips(names, pattern), strict=True))
+        self.metrics = clip_scores.areas_by_image(cfg.test_evaluator)
+
+    def prepare(self, runner: Runner, cfg: Config) -> None:
+        """Give a runner the test loop of this evaluation.
+
+        The runner has written its config by now, so that the config in the work folder, which may be that
+        of the training, keeps its own test set.
+        """
+        loader = {**cfg.test_dataloader, 'dataset': self.dataset}
+        loop = {'type': 'TestLoop', **cfg.test_cfg, 'dataloader': loader, 'evaluator': self.metrics}
+        runner._test_loop = runner.build_test_loop(loop)
+
+    def write(self, runner: Runner, checkpoint: str, network: str | None) -> None:
+        """Log the scores and write them as JSON, on the main process.
+
+        Args:
+            runner: The runner, after its test.
+            checkpoint: The option of this name.
+            network: The option ``--network``, for a loop that evaluates one network.
+        """
+        loop = runner.test_loop
+        evaluators = getattr(loop, 'evaluators', {None: loop.evaluator})
+        if not is_main_process():
+            return
+        network = network or getattr(unwrap(runner.model), 'predicting_network', 'network')
+        areas = {
+            name or network: find_areas(evaluator.metrics) for name, evaluator in evaluators.items()
+        }
+        classes = self.dataset.metainfo['classes']
+        found = clip_scores.scores_by_clip(areas, self.clips)
+        without_mask = getattr(self.dataset, 'without_mask', [])
+        stem = Path(checkpoint).stem
+        iteration = re.search(r'iter_(\d+)$', stem)
+        result = dict(
+            images=self.kind,
+            checkpoint=str(checkpoint),
+            iter=int(iteration[1]) if iteration else None,
+            classes=list(classes),
+            mean=clip_scores.MEAN,
+            without_mask=dict(count=len(without_mask), first=without_mask[:10]),
+            **found,
+        )
+        path = Path(runner.work_dir, f'{self.kind}_{stem}.json')
+        write_whole(path, json.dumps(result, indent=1) + '\n')
+        what = 'unlabelled training images' if self.kind == 'pool' else 'test images'
+        missing = f', {len(without_mask)} more have no mask' if without_mask else ''
+        runner.logger.info(
+            f'{len(self.clips)} {what}{missing}, by clip, IoU in percent:\n'
+            f'{clip_scores.describe(found, classes)}\nwritten to {path}'
+        )
+
+
+def find_areas(metrics: Sequence[Any]) -> dict:
+    """Areas by image of the one metric that keeps them."""
+    return next(m.areas for m in metrics if isinstance(m, clip_scores.AreasByImage))
 
 
 @tool
@@ -136,6 +262,14 @@ def main(arguments: list[str] | None = None) -> None:
         augment(cfg, args.config)
     if args.out:
         write_predictions(cfg, args.out)
+    by_clip = None
+    if args.pool or args.by_clip or args.clips:
+        by_clip = ClipEvaluation(cfg, args.pool, args.clips)
     runner = configs.build_runner(cfg)
-    with choose_network(runner, args.network, bool(args.out or args.tta)), stack.complete_weights():
+    if by_clip:
+        by_clip.prepare(runner, cfg)
+    single = bool(args.out or args.tta)
+    with choose_network(runner, args.network, single), stack.complete_weights():
         runner.test()
+    if by_clip:
+        by_clip.write(runner, args.checkpoint, args.network)

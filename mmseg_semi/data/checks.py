@@ -193,7 +193,7 @@ def check_files(dataset: BaseDataset, key: str, file: str = 'img_path') -> Seque
     paths = [info[file] for info in infos]
     if getattr(dataset, 'backend_args', None):
         return paths
-    missing = _missing(paths)
+    missing = missing_paths(paths)
     if missing:
         raise _missing_files(dataset, key, kind, missing[0], len(missing), len(paths))
     return paths
@@ -212,7 +212,7 @@ def _missing_files(
     )
 
 
-def _missing(paths: Iterable[str]) -> list[str]:
+def missing_paths(paths: Iterable[str]) -> list[str]:
     """The paths that do not exist; every folder is listed once."""
     listings: dict[str, set[str]] = {}
     missing = []

@@ -11,7 +11,11 @@ from mmseg_semi.step.hooks import bare_model
 
 
 class _BothNetworks:
-    """Mixin for MMEngine's loops: an evaluator per network, metrics ``<network>/<metric>``."""
+    """Mixin for MMEngine's loops: an evaluator per network, metrics ``<network>/<metric>``.
+
+    Attributes:
+        evaluators: Those of the last evaluation by network; None is the network of a plain segmentor.
+    """
 
     def _score(self, stage: str) -> dict:
         self.runner.call_hook(f'before_{stage}')
@@ -40,6 +44,7 @@ class _BothNetworks:
                 else [model.network(n) and n for n in self.networks]
             )
         evaluators = {name: copy.deepcopy(self.evaluator) for name in names}
+        self.evaluators = evaluators
         for index, batch in enumerate(self.dataloader):
             self._score_batch(stage, index, batch, evaluators)
         metrics = {}

@@ -5,8 +5,8 @@ pass the rounds of correction as in training, with the class thresholds of the c
 command prints, by class, the share of correct pixels before and after every round, and the pixels
 that a round made correct or wrong. It writes them as JSON, and a sheet of pictures.
 
---on val (the default) uses the validation images. --on unlabeled uses the unlabelled training list;
-only this command opens the masks of unlabelled images, if there are any. --rounds measures
+--on val (the default) uses the validation images. --on unlabeled uses the unlabelled training images
+that have a mask; only this command and tools/test.py --pool open these masks. --rounds measures
 correction without trained layers: GraphCorrection with that many rounds, also for checkpoints of
 FixMatch or DDFP.
 
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
@@ -31,7 +31,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from mmseg_semi.cli.common import add_config_arguments, tool
-from mmseg_semi.data.semi_dataset import with_lists
+from mmseg_semi.data.masked_pool import MaskedPool
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads import two_stage
 from mmseg_semi.labels import IGNORE
@@ -110,21 +110,11 @@ def build_images(cfg: Config, on: str):
     """Build a data set whose items have an image for the network and a mask.
 
     Raises:
-        SetupError: If the unlabelled images are no single data set of the labelled one's type.
+        SetupError: If ``on`` is 'unlabeled' and there are no unlabelled images with masks.
     """
-    dataset = dict(cfg.val_dataloader.dataset)
+    dataset = cfg.val_dataloader.dataset
     if on == 'unlabeled':
-        sources = ConfigDict(with_lists(cfg.train_dataloader.dataset))
-        if not sources.get('unlabeled') or isinstance(sources.unlabeled, list | tuple):
-            raise SetupError(
-                '--on unlabeled: train_dataloader.dataset.unlabeled must be one data set of the '
-                'type of the labelled one'
-            )
-        prefix = dict(sources.labeled.data_prefix)
-        # SemiDataset resolves a list's path in the working folder, MMSegmentation in data_root
-        lines = Path(sources.unlabeled.get('ann_file') or '')
-        own = dict(ann_file=str(lines.resolve())) if lines.is_file() else {}
-        dataset = dict(sources.unlabeled, data_prefix=prefix, pipeline=dataset['pipeline']) | own
+        return MaskedPool(cfg.train_dataloader.dataset, dataset.pipeline)
     return DATASETS.build(dataset)
 
 
