@@ -13,7 +13,9 @@ FOLDERS = ('configs', 'projects/multi_domain/configs', 'projects/weak_labels/con
 # shipped configs stand in a method's folder; a file of configs/ itself is a user's
 FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob('*.py'))
 FILES = [path for path in FILES if path.parent != ROOT / 'configs']
-PATHS = [path for path in FILES if '_base_' not in path.parts]
+# a study lists configs and trains nothing itself
+STUDIES = [path for path in FILES if path.parent.name == 'studies']
+PATHS = [path for path in FILES if '_base_' not in path.parts and path not in STUDIES]
 
 _read = Config._file2dict
 _known: dict[str, bytes] = {}

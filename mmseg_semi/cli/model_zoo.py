@@ -146,8 +146,12 @@ def config_paths(root: Path) -> list[Path]:
     folders = ['configs', *(path / 'configs' for path in sorted((root / 'projects').glob('*/')))]
     paths = [path for folder in folders for path in (root / folder).rglob('*.py')]
     return sorted(
-        # a file of configs/ itself is a user's
-        (p for p in paths if '_base_' not in p.parts and p.parent != root / 'configs'),
+        # a file of configs/ itself is a user's, and a study only lists configs
+        (
+            p
+            for p in paths
+            if not {'_base_', 'studies'} & {*p.parts} and p.parent != root / 'configs'
+        ),
         key=lambda path: [int(t) if t.isdigit() else t for t in re.split(r'(\d+)', str(path))],
     )
 
