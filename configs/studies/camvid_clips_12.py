@@ -6,7 +6,6 @@ configs = {method: f'configs/{method}/camvid_clips_12_lite0.py' for method in me
 del methods
 splits = [f'camvid_clips 12 seed{i}' for i in range(3)]
 seeds = [0, 1]
-amp = True
 test = dict(pool=True, by_clip=True)
 reference = ['supervised', 'fixmatch']
 all_labels = dict(config=configs['supervised'], split='camvid_clips all')
