@@ -7,6 +7,7 @@ from mmseg_semi.step.adaptive_thresholds import (
     FreeMatchThreshold,
     SoftMatchWeight,
 )
+from mmseg_semi.step.class_shares import ClassShareHook
 from mmseg_semi.step.data_preprocessor import SemiDataPreprocessor
 from mmseg_semi.step.hooks import MeanTeacherHook, SemiStepHook
 from mmseg_semi.step.losses import OHEMCrossEntropyLoss
@@ -26,6 +27,7 @@ from mmseg_semi.step.teacher import MovingAverage, TeacherRecipe
 
 __all__ = [
     'ClassMix',
+    'ClassShareHook',
     'ClassShareThreshold',
     'ColourAfterMixing',
     'ConfidenceThreshold',
