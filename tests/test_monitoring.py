@@ -70,7 +70,8 @@ def test_values_of_label_correction():
 
 
 def test_values_of_adaptive_thresholds():
-    labellers = ('FreeMatchThreshold', 'DistributionAlignment')
+    labellers = ('FreeMatchThreshold', 'FlexMatchThreshold', 'ClassShareThreshold')
+    labellers += ('SoftMatchWeight', 'DistributionAlignment')
     models = [tiny_model('fixmatch', pseudo_label=dict(type=kind)) for kind in labellers]
     found = {key for model in models for key in tiny_losses(model, 5) if key.startswith('pseudo.')}
     assert found == documented('## Values of adaptive thresholds')

@@ -23,6 +23,7 @@ default_hooks = dict(
     visualization=dict(type='SegVisualizationHook'),
     step=dict(type='SemiStepHook'),  # checks, time and randomness, objectives' updates
     teacher=dict(type='MeanTeacherHook', momentum=0.001),
+    class_shares=dict(type='ClassShareHook'),  # names classes that the pseudo-labels lose
     results=dict(type='ResultsHook'),  # last and best of student and teacher
 )
 val_cfg = dict(type='TeacherStudentValLoop')

@@ -1,6 +1,13 @@
 """The training step of every method."""
 
-from mmseg_semi.step.adaptive_thresholds import DistributionAlignment, FreeMatchThreshold
+from mmseg_semi.step.adaptive_thresholds import (
+    ClassShareThreshold,
+    DistributionAlignment,
+    FlexMatchThreshold,
+    FreeMatchThreshold,
+    SoftMatchWeight,
+)
+from mmseg_semi.step.class_shares import ClassShareHook
 from mmseg_semi.step.data_preprocessor import SemiDataPreprocessor
 from mmseg_semi.step.hooks import MeanTeacherHook, SemiStepHook
 from mmseg_semi.step.losses import OHEMCrossEntropyLoss
@@ -20,12 +27,15 @@ from mmseg_semi.step.teacher import MovingAverage, TeacherRecipe
 
 __all__ = [
     'ClassMix',
+    'ClassShareHook',
+    'ClassShareThreshold',
     'ColourAfterMixing',
     'ConfidenceThreshold',
     'CutMix',
     'CutOut',
     'DistributionAlignment',
     'EntropyPercentile',
+    'FlexMatchThreshold',
     'FreeMatchThreshold',
     'MeanTeacherHook',
     'Mixing',
@@ -40,5 +50,6 @@ __all__ = [
     'SemiDataPreprocessor',
     'SemiSegmentor',
     'SemiStepHook',
+    'SoftMatchWeight',
     'TeacherRecipe',
 ]

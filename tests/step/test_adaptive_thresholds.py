@@ -1,5 +1,6 @@
 """Labellers with running statistics: formulas, what counts when, two ranks, and a state that is saved."""
 
+import itertools
 import math
 from types import SimpleNamespace
 
@@ -12,7 +13,14 @@ from whole_runs import on_ranks
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
-from mmseg_semi.step.adaptive_thresholds import DistributionAlignment, FreeMatchThreshold
+from mmseg_semi.step.adaptive_thresholds import (
+    DECADES,
+    ClassShareThreshold,
+    DistributionAlignment,
+    FlexMatchThreshold,
+    FreeMatchThreshold,
+    SoftMatchWeight,
+)
 
 K = 4
 LABELLERS = {
@@ -29,6 +37,13 @@ LABELLERS = {
         labeller=dict(type='FreeMatchThreshold', momentum=0.5),
         target='uniform',
     ),
+    'softmatch': dict(type='SoftMatchWeight', momentum=0.5),
+    'softmatch by class': dict(type='SoftMatchWeight', momentum=0.9, per_class=True, n_sigma=1),
+    'aligned softmatch': dict(
+        type='DistributionAlignment', labeller=dict(type='SoftMatchWeight', momentum=0.5)
+    ),
+    'flexmatch': dict(type='FlexMatchThreshold', threshold=0.6, momentum=0.5),
+    'class share': dict(type='ClassShareThreshold', keep=0.4, momentum=0.5, bins=32),
 }
 
 
@@ -113,6 +128,166 @@ def test_freematch_begins_at_one_over_k():
     assert labeller.thresholds().tolist() == [1 / K] * K
     uniform = torch.zeros(1, K, 2, 2)
     assert (labeller(uniform, torch.ones(1, 2, 2, dtype=torch.bool), 0.0).labels == IGNORE).all()
+
+
+# -- SoftMatch -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('n_sigma', [1.0, 2.0])
+@pytest.mark.parametrize('per_class', [False, True])
+def test_softmatch_is_its_equations(per_class, n_sigma):
+    labeller = SoftMatchWeight(K, momentum=0.6, n_sigma=n_sigma, per_class=per_class)
+    mean, variance = [1 / K] * K, [1.0] * K
+    for seed in range(4):
+        logits, valid, label_l = batch(seed, scale=1.0 + seed)
+        if seed == 1:  # one pixel of class 2, which has no variance
+            logits[:, 2] = -9
+            logits[0, 2, 0, 0], valid[0, 0, 0] = 9, True
+        pseudo = run(labeller, logits, valid, label_l)
+        values = [[] for _ in range(K)]
+        for place, p in rows(logits, valid):
+            best, x = p.index(max(p)), max(p)
+            c = best if per_class else 0
+            weight = 1.0
+            if x < mean[c]:
+                weight = math.exp(-((x - mean[c]) ** 2) / (2 * variance[c] / n_sigma**2))
+            assert pseudo.labels[place] == best
+            assert pseudo.weight[place].item() == pytest.approx(weight, abs=1e-5)
+            values[c].append(x)
+        for c, x in enumerate(values):
+            if len(x) > 1:
+                m = sum(x) / len(x)
+                v = sum((one - m) ** 2 for one in x) / (len(x) - 1)
+                mean[c] = 0.6 * mean[c] + 0.4 * m
+                variance[c] = 0.6 * variance[c] + 0.4 * v
+        labeller.after_step()
+        assert (pseudo.labels[~valid] == IGNORE).all() and not pseudo.weight[~valid].any()
+        used = slice(None) if per_class else slice(1)
+        assert labeller.mean.view(-1).tolist() == pytest.approx(mean[used], abs=1e-6)
+        assert labeller.variance.view(-1).tolist() == pytest.approx(variance[used], abs=1e-6)
+    assert pseudo.weight.min() == 0 and 0.2 < pseudo.weight[valid].min() < pseudo.weight.max() == 1
+
+
+def test_weights_of_softmatch_reach_the_loss():
+    model = tiny_model('fixmatch', pseudo_label=LABELLERS['softmatch'], dropout=0.0)
+    model.pseudo_label.mean.fill_(0.4)
+    model.pseudo_label.variance.fill_(0.01)
+    losses = tiny_losses(model, 3)
+    mixed = model.last_views.teacher.mixed
+    assert 0.001 < mixed.pseudo_m.weight[mixed.valid_m].mean() < 0.9
+    plain = tiny_model(
+        'fixmatch', pseudo_label=dict(type='ConfidenceThreshold', threshold=0.0), dropout=0.0
+    )
+    expected = tiny_losses(plain, 3)
+    assert losses['selftrain.confident'] == expected['selftrain.confident'] == 1
+    assert losses['selftrain.loss'] < 0.9 * expected['selftrain.loss']
+
+
+# -- FlexMatch -----------------------------------------------------------------------------------
+
+
+def test_flexmatch_is_its_equations():
+    labeller, tau = FlexMatchThreshold(0.7, momentum=0.3, num_classes=K), 0.7
+    shares, shown = [0.0] * K, set()
+    for seed in range(5):
+        logits, valid, label_l = batch(seed, scale=1.0 + seed)
+        pseudo = run(labeller, logits, valid, label_l)
+        unused = 1 - sum(shares)
+        beta = [share / max(*shares, unused) for share in shares]
+        shown.add(max(shares) > unused)
+        thresholds = [tau * b / (2 - b) for b in beta]
+        assert labeller.thresholds().tolist() == pytest.approx(thresholds, abs=1e-9)
+        counts, count = [0] * K, 0
+        for place, p in rows(logits, valid):
+            best, x = p.index(max(p)), max(p)
+            assert pseudo.labels[place] == (best if x > thresholds[best] else IGNORE)
+            counts[best] += x > tau
+            count += 1
+        shares = [0.3 * a + 0.7 * b / count for a, b in zip(shares, counts, strict=True)]
+        labeller.after_step()
+        assert labeller.shares.tolist() == pytest.approx(shares, abs=1e-12)
+    assert shown == {False, True}  # with and without the warm-up
+
+
+def test_flexmatch_of_a_class_that_is_learned_best_is_the_fixed_threshold():
+    labeller = FlexMatchThreshold(0.95, num_classes=2)
+    assert labeller.thresholds().tolist() == [0, 0]
+    labeller.shares.copy_(torch.tensor([0.6, 0.3]))
+    assert labeller.thresholds().tolist() == pytest.approx([0.95, 0.95 / 3])
+
+
+# -- shares by class -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('keep', [0.2, 0.5, 0.85])
+def test_class_shares_are_the_quantile_of_all_pixels_so_far(keep):
+    """Against the weighted quantile of the sorted confidences of all steps, to a bin's width."""
+    bins, momentum = 64, 0.6
+    labeller = ClassShareThreshold(keep, momentum, bins, num_classes=K)
+    steps = []
+    for seed in range(4):
+        logits, valid, label_l = batch(seed, count=6, scale=1.0 + seed)
+        run(labeller, logits, valid, label_l)
+        labeller.after_step()
+        steps.append(
+            [(p.index(max(p)), -math.log10(1 - max(p)) / DECADES) for _, p in rows(logits, valid)]
+        )
+    levels = labeller.levels(keep).tolist()
+    for c in range(K):
+        weighted = []
+        for age, pixels in enumerate(reversed(steps)):
+            weighted += [(u, momentum**age / len(pixels)) for best, u in pixels if best == c]
+        weighted.sort(reverse=True)
+        above = itertools.accumulate(w for _, w in weighted)
+        wanted = keep * sum(w for _, w in weighted)
+        exact = next(u for (u, _), sum_ in zip(weighted, above, strict=True) if sum_ >= wanted)
+        assert levels[c] == pytest.approx(exact, abs=1.01 / bins)
+
+
+def test_class_shares_keep_every_class_alike():
+    labeller = ClassShareThreshold(0.3, momentum=0.0, num_classes=K)
+    logits, valid, label_l = batch(0, count=400)
+    everything = run(labeller, logits, valid, label_l).labels
+    assert torch.equal(everything != IGNORE, valid)  # no histogram yet
+    labeller.after_step()
+    kept = run(labeller, logits, valid, label_l)
+    for c in range(K):
+        share = (kept.labels == c).sum() / (everything == c).sum()
+        assert share.item() == pytest.approx(0.3, abs=0.02)
+        mine = everything == c
+        lowest = kept.confidence[kept.labels == c].min()
+        assert lowest >= kept.confidence[mine & (kept.labels == IGNORE)].max()
+
+
+def test_class_shares_of_none_all_and_a_schedule():
+    logits, valid, label_l = batch(0)
+    for keep, expected in ((0.0, torch.zeros_like(valid)), (1.0, valid)):
+        labeller = ClassShareThreshold(keep, num_classes=K)
+        for seed in range(2):
+            assert torch.equal(
+                run(labeller, logits * (seed + 1), valid, label_l).labels != IGNORE, expected
+            )
+            labeller.after_step()
+    growing = ClassShareThreshold(
+        dict(type='Steps', values=[0.2, 0.5], milestones=[3]), num_classes=K
+    )
+    run(growing, *batch(0, count=50))
+    growing.after_step()
+    logits, valid, _ = batch(0, count=50)
+    shares = [
+        (growing(logits, valid, time).labels != IGNORE).sum() / valid.sum() for time in (2, 3)
+    ]
+    assert [share.item() for share in shares] == pytest.approx([0.2, 0.5], abs=0.04)
+
+
+def test_confidences_of_one_have_a_bin():
+    labeller = ClassShareThreshold(0.5, momentum=0.0, num_classes=2)
+    logits = torch.tensor([100.0, -100.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
+    valid = torch.ones(1, 4, 4, dtype=torch.bool)
+    for _ in range(2):
+        kept = run(labeller, logits, valid, torch.zeros(1, 4, 4, dtype=torch.long)).labels
+        labeller.after_step()
+    assert (kept == 0).all() and labeller.histogram[0, -1] == 1  # equals are kept together
 
 
 # -- alignment -----------------------------------------------------------------------------------
@@ -240,6 +415,8 @@ def test_padding_and_numbers_that_are_none_do_not_count(name):
         found = run(one, noisy, valid, label_l)
         expected = run(other, logits, fewer, label_l)
         assert torch.equal(found.labels, expected.labels)
+        if found.weight is not None:
+            assert torch.allclose(found.weight, expected.weight) and found.weight.isfinite().all()
         one.after_step()
         other.after_step()
     for key, value in one.state_dict().items():
@@ -352,6 +529,13 @@ MISTAKES = {
     r'clip=\(0.0, 1.5\)': dict(type='FreeMatchThreshold', clip=(0.0, 1.5)),
     r'clip=\(0.5,\)': dict(type='FreeMatchThreshold', clip=(0.5,)),
     'num_classes=0': dict(type='FreeMatchThreshold', num_classes=0),
+    'n_sigma=0': dict(type='SoftMatchWeight', n_sigma=0),
+    'n_sigma=inf': dict(type='SoftMatchWeight', n_sigma=math.inf),
+    'threshold=0': dict(type='FlexMatchThreshold', threshold=0),
+    'threshold=1.5': dict(type='FlexMatchThreshold', threshold=1.5),
+    'keep=1.2': dict(type='ClassShareThreshold', keep=1.2),
+    'keep: found': dict(type='ClassShareThreshold', keep=-0.1),
+    'bins=1': dict(type='ClassShareThreshold', bins=1),
     'power=-1': dict(type='DistributionAlignment', power=-1),
     'power=nan': dict(type='DistributionAlignment', power=math.nan),
     "target='prior'": dict(type='DistributionAlignment', target='prior'),
