@@ -1,0 +1,3 @@
+# FixMatch on own folders, with an EfficientNet-Lite0 that knows ImageNet: trains on a CPU.
+_base_ = ['../_base_/datasets/own_data_lite.py', '../_base_/recipes/fixmatch_lite.py']
+model = dict(student=dict(decode_head=dict(num_classes=2)))

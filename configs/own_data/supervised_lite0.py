@@ -1,0 +1,4 @@
+# Labelled images of own folders alone, with an EfficientNet-Lite0 that knows ImageNet: trains on a CPU.
+_base_ = ['../_base_/datasets/own_data_lite.py', '../_base_/recipes/supervised_lite.py']
+model = dict(student=dict(decode_head=dict(num_classes=2)))
+train_dataloader = _base_.labeled_only
