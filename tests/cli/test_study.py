@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 from shipped import STUDIES
 from tiny_semi import tiny_data
@@ -166,6 +167,44 @@ def test_started_runs_end_and_no_others_start(file, monkeypatch):
     with pytest.raises(runs.SetupError, match='supervised on tiny 4 with seed 0 failed'):
         runs.finish_all(found.runs, 1, found.evaluation)
     assert started == ['supervised'] and not ended
+
+
+@pytest.mark.parametrize(
+    ('best', 'tested', 'written'),
+    [
+        (None, ['iter_4'], ['pool_iter_4']),
+        (
+            'best_mIoU_iter_2',
+            ['best_mIoU_iter_2', 'iter_4'],
+            ['pool_best_mIoU_iter_2', 'pool_iter_4'],
+        ),
+        # the same weights are evaluated once
+        ('best_mIoU_iter_4', ['iter_4'], ['pool_best_mIoU_iter_4', 'pool_iter_4']),
+    ],
+)
+def test_last_and_best_checkpoint(tmp_path, monkeypatch, best, tested, written):
+    def start(command, log):
+        assert command[3] == 'test' and '--pool' in command and command[-1] == 'randomness.seed=0'
+        stem = Path(command[5]).stem
+        (tmp_path / f'pool_{stem}.json').write_text(stem)
+        done.append(stem)
+        return 0
+
+    done = []
+    monkeypatch.setattr(runs, 'start', start)
+    monkeypatch.setattr(runs, 'options_of', lambda *_: ['randomness.seed=0'])
+    run = runs.Run('a', 'a.py', 'mine', 0, tmp_path)
+    for stem in ['iter_4', *([best] if best else [])]:
+        torch.save(dict(state_dict={}), tmp_path / f'{stem}.pth')
+    runs.evaluate(run, 'pool', ['--pool'], None)
+    assert sorted(done) == tested
+    assert sorted(path.stem for path in tmp_path.glob('*.json')) == written
+    for path in tmp_path.glob('*.pth'):
+        path.unlink()
+    runs.evaluate(run, 'pool', ['--pool'], None)  # nothing is left to do
+    assert sorted(done) == tested
+    with pytest.raises(runs.SetupError, match='has no checkpoint'):
+        runs.evaluate(run, 'test', ['--by-clip'], None)
 
 
 def test_a_process_has_one_thread_and_its_own_log(tmp_path, monkeypatch):

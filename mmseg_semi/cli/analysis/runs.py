@@ -213,7 +213,9 @@ def finish(run: Run, evaluation: Evaluation, keep: bool = True) -> dict:
 
 def evaluate(run: Run, images: str, options: list[str], clips: str | None) -> None:
     """Evaluate the last and the best checkpoint of a run, if their scores are not there yet."""
-    if all(any(run.folder.glob(f'{images}_{kind}iter_*.json')) for kind in ('', 'best_*')):
+    scored = [any(run.folder.glob(f'{images}_{kind}iter_*.json')) for kind in ('', 'best_*')]
+    # a config without save_best has no best checkpoint; keep=False removes all after the tests
+    if all(scored) or (scored[0] and not any(run.folder.glob('*.pth'))):
         return
     last = latest_checkpoint(run.folder)
     if last is None:
