@@ -3,6 +3,7 @@
 import gc
 import logging
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,8 +12,10 @@ import mmseg_semi  # noqa: F401  (first: it adapts the stack that tests import)
 
 # isort: split
 from miniatures import Tree
+from mmengine.dataset import base_dataset
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
+from mmseg.models.backbones import ResNet
 
 from mmseg_semi.runtime import stack
 
@@ -26,13 +29,14 @@ def _cheap_whole_runs():
     """Spares tiny runs what took most of their time.
 
     MMEngine lays a config out with yapf in every checkpoint, and collects garbage for every data set
-    it builds, which walks through all that the imports have left.
+    it builds, which walks through all that imports and earlier tests have left.
     """
     stack.import_yapf()
     gc.collect()
     gc.freeze()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
+        patch.setattr(base_dataset, 'gc', SimpleNamespace(collect=lambda: 0))
         yield
 
 
@@ -48,6 +52,13 @@ def _loggers_write_to_this_test():
 @pytest.fixture(autouse=True)
 def _scope():
     init_default_scope('mmseg')
+
+
+@pytest.fixture
+def shallow(monkeypatch):
+    """ResNets have one block a stage: for what depth adds only time to. Not seen by processes that a test starts."""
+    one = {depth: (block, (1, 1, 1, 1)) for depth, (block, _) in ResNet.arch_settings.items()}
+    monkeypatch.setattr(ResNet, 'arch_settings', one)
 
 
 @pytest.fixture
