@@ -4,7 +4,13 @@ lite = dict(
     # the teacher: averaged weights and running statistics, no dropout
     teacher=dict(weights='ema', mode='eval', buffers='average', rows='weak', start=0),
     pseudo_label=dict(type='ConfidenceThreshold', threshold=0.0),
-    mixing=dict(type='CutMix', prob=1.0),
+    # every second batch by boxes, the others with half of the classes of a labelled image, which
+    # keeps rare ones in the strong view that the teacher does not predict
+    mixing=dict(
+        type='MixingChoice',
+        mixings=[dict(type='CutMix', prob=1.0), dict(type='ClassMix', source='labeled')],
+        probs=[0.5, 0.5],
+    ),
     # labelled and mixed images have batch statistics of their own
     forward='stream',
 )
