@@ -469,7 +469,7 @@ def main_table(numbers: Mapping[str, Any], images: str) -> tuple[list[str], list
     header += ['rarest third'] * rare
     for reference in numbers['reference']:
         header += [f'over {reference}, last', 'above', 'smallest']
-        header += ['rarest third'] * rare
+        header += [f'rarest third, over {reference}'] * rare
     header += ['of the headroom'] if numbers['all_labels'] else []
     table = []
     for row in rows:
