@@ -10,12 +10,14 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import base_dataset
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from tiny_semi import tiny_runner
@@ -78,11 +80,21 @@ def call_tool(name: str, *arguments: Any) -> None:
 # -- several processes -----------------------------------------------------------------------------
 
 
+# What every run imports sooner or later: two seconds that its processes would spend anew.
+_PRELOAD = [
+    'mmseg_semi',
+    'mmseg.apis',
+    'matplotlib.pyplot',
+    'torch._dynamo',
+    'torch.utils.cpp_extension',
+]
+
+
 @contextlib.contextmanager
 def forkserver() -> Iterator[Any]:
     """A multiprocessing context whose processes are forked from one that has imported the package and computed nothing."""
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['mmseg_semi', 'mmseg.apis'])
+    context.set_forkserver_preload(_PRELOAD)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('CUDA_VISIBLE_DEVICES', '')  # looked at when the package is imported
         patch.setenv('OMP_NUM_THREADS', '1')
@@ -131,6 +143,7 @@ def make_light() -> None:
     torch.set_num_threads(1)
     gc.freeze()
     yapf.yapflib.yapf_api.FormatCode = lambda text, **_: (text, True)
+    base_dataset.gc = SimpleNamespace(collect=lambda: 0)
 
 
 def _rank(queue, function, rank: int, world_size: int, port: int, arguments: tuple) -> None:

@@ -1,11 +1,9 @@
 """train, test, publish and their errors, from the command line, on a run of seconds."""
 
 import itertools
-import os
 import re
 import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -86,20 +84,13 @@ def refuse(capsys, tool: str, *args) -> str:
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory) -> Path:
-    """A folder with a config and a finished run, made by the command itself."""
+    """A folder with a config and a finished run, made by the tool; test_resume.py runs it as a command."""
     folder = tmp_path_factory.mktemp('trained')
     config = write_run(folder)
-    done = run_command(sys.executable, f'{ROOT}/tools/train.py', config.name, cwd=folder)
-    assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        call('train', config.name)
     return folder
-
-
-def run_command(*command, cwd: Path, **variables) -> subprocess.CompletedProcess:
-    path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
-    environment = os.environ | {'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'} | variables
-    return subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
-    )
 
 
 def test_train_writes_its_run(trained):
@@ -139,22 +130,6 @@ def test_resume_with_nothing_there_starts_anew(tmp_path, capfd):
     saved = Config.fromfile(tmp_path / 'work_dir' / config.name)
     assert saved.optim_wrapper.type == 'CPUAmpOptimWrapper'
     assert (tmp_path / 'work_dir' / 'iter_1.pth').is_file()
-
-
-def test_two_gloo_processes(tmp_path):
-    config = write_run(tmp_path, method='supervised')
-    script = f'{ROOT}/tools/dist_train.sh'
-    options = [
-        '--cfg-options',
-        'train_cfg.max_iters=2',
-        'model.student.decode_head.norm_cfg.type=SyncBN',
-    ]
-    port = str(20000 + os.getpid() % 20000)
-    done = run_command(
-        script, config, '2', *options, cwd=tmp_path, PYTHON=sys.executable, PORT=port
-    )
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / 'work_dir' / 'last_checkpoint').read_text() == 'iter_2.pth'
 
 
 @pytest.mark.parametrize('network', ['teacher', 'student'])

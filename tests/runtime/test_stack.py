@@ -17,6 +17,7 @@ from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.model import PretrainedInit
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from torch import nn
+from whole_runs import on_ranks
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.runtime import stack
@@ -243,23 +244,27 @@ def test_yapf_is_imported_although_another_process_is_writing_its_grammar(monkey
         stack.import_yapf(attempts=2)
 
 
+def import_yapf_anew(rank: int) -> tuple[bool, str]:
+    """In a process whose import of yapf fails once; whether it did, and what yapf then does."""
+    for name in [name for name in sys.modules if name.split('.')[0] == 'yapf']:
+        del sys.modules[name]
+
+    class Once:
+        failed = False
+
+        def find_spec(self, name, path=None, target=None):
+            if name == 'yapf.yapflib.yapf_api' and not self.failed:
+                self.failed = True
+                raise EOFError
+
+    finder = Once()
+    sys.meta_path.insert(0, finder)
+    stack.import_yapf()
+    import yapf
+
+    return finder.failed, yapf.yapflib.yapf_api.FormatCode('a=1')[0]
+
+
 def test_yapf_is_whole_after_a_failed_import():
     """Another attempt starts over: a part that an earlier one has left would hang on no package."""
-    code = (
-        'import sys\n'
-        'from mmseg_semi import stack\n'
-        'for name in [n for n in sys.modules if n.split(".")[0] == "yapf"]:\n'
-        '    del sys.modules[name]\n'
-        'class Once:\n'
-        '    failed = False\n'
-        '    def find_spec(self, name, path=None, target=None):\n'
-        '        if name == "yapf.yapflib.yapf_api" and not self.failed:\n'
-        '            self.failed = True\n'
-        '            raise EOFError\n'
-        'finder = Once()\n'
-        'sys.meta_path.insert(0, finder)\n'
-        'stack.import_yapf()\n'
-        'import yapf\n'
-        'assert finder.failed and yapf.yapflib.yapf_api.FormatCode("a=1")[0] == "a = 1\\n"\n'
-    )
-    subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)
+    assert on_ranks(import_yapf_anew, 1) == [(True, 'a = 1\n')]
