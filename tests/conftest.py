@@ -15,6 +15,7 @@ from miniatures import Tree
 from mmengine.dataset import base_dataset
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
+from mmseg.models.backbones import ResNet
 
 from mmseg_semi.runtime import stack
 
@@ -51,6 +52,13 @@ def _loggers_write_to_this_test():
 @pytest.fixture(autouse=True)
 def _scope():
     init_default_scope('mmseg')
+
+
+@pytest.fixture
+def shallow(monkeypatch):
+    """ResNets have one block a stage: for what depth adds only time to. Not seen by processes that a test starts."""
+    one = {depth: (block, (1, 1, 1, 1)) for depth, (block, _) in ResNet.arch_settings.items()}
+    monkeypatch.setattr(ResNet, 'arch_settings', one)
 
 
 @pytest.fixture

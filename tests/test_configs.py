@@ -66,7 +66,7 @@ def test_every_config_says_its_split_and_its_length(configs):
         assert cfg.train_cfg.max_iters % cfg.train_cfg.val_interval == 0, name
 
 
-def test_every_model_builds(configs, monkeypatch):
+def test_every_model_builds(configs, monkeypatch, shallow):
     init_default_scope('mmseg')
     # a transformer reads its rates of dropped paths out of a tensor
     monkeypatch.setattr(torch, 'linspace', functools.partial(torch.linspace, device='cpu'))
@@ -77,8 +77,6 @@ def test_every_model_builds(configs, monkeypatch):
             node['init_cfg'] = None  # nothing is downloaded
         for node in nodes(model, 'iters_per_epoch'):
             node['iters_per_epoch'] = 1  # in which most rows differ, and in nothing else
-        for node in nodes(model, 'depth'):
-            node['depth'] = min(node['depth'], 50)  # the same stages with fewer blocks
         # models of several domains are built by test_multi_domain.py
         if str(model) in seen or 'mmpretrain' in str(model) or 'domains' in model:
             continue

@@ -38,20 +38,27 @@ def samples_before(cfg: Config, iteration: int, ranks: int = 1) -> set[tuple[int
     return {tuple(key) for key in itertools.islice(sampler, count)}
 
 
-@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.usefixtures('shallow')
 @pytest.mark.parametrize('method', METHODS)
-def test_stopped_and_continued(tmp_path, method, workers):
-    cfg = run_config(tmp_path, method, num_workers=workers)
+def test_stopped_and_continued(tmp_path, method):
+    """In the process itself or by workers, both times as an uninterrupted run without workers."""
+    cfg = run_config(tmp_path, method)
     train(cfg, tmp_path / 'whole')
-    train(cfg, tmp_path / 'parts', stop=N)
-    with recorded_samples(tmp_path / 'samples') as loaded:
-        train(cfg, tmp_path / 'parts', resume=True)
+    for workers in (0, 2):
+        cfg.train_dataloader.update(num_workers=workers, persistent_workers=workers > 0)
+        check_parts(cfg, tmp_path / 'whole', tmp_path / f'parts{workers}', method)
+
+
+def check_parts(cfg: Config, whole: Path, parts: Path, method: str) -> None:
+    train(cfg, parts, stop=N)
+    with recorded_samples(parts / 'samples') as loaded:
+        train(cfg, parts, resume=True)
         loaded = set(loaded())
 
     final = f'iter_{2 * N}.pth'
-    state = assert_same_checkpoint(tmp_path / 'whole' / final, tmp_path / 'parts' / final)
+    state = assert_same_checkpoint(whole / final, parts / final)
     # what was compared is there, and all of it moved
-    early = torch.load(tmp_path / 'parts' / f'iter_{N}.pth', weights_only=True)
+    early = torch.load(parts / f'iter_{N}.pth', weights_only=True)
     assert len(logged(state, 'loss')) == 2 * N and len(set(logged(state, 'loss'))) == 2 * N
     prefix = 'student.decode_head.conv_seg.', 'objectives.1.decoders.'
     moved = [name for name in state['state_dict'] if name.startswith(prefix)]
@@ -77,7 +84,8 @@ def test_stopped_and_continued(tmp_path, method, workers):
     assert not loaded & before
     assert loaded >= upto - before
     # beyond the end only what the workers prefetch: two batches each
-    assert len(loaded - upto) <= 2 * workers * cfg.train_dataloader.batch_size
+    loader = cfg.train_dataloader
+    assert len(loaded - upto) <= 2 * loader.num_workers * loader.batch_size
 
 
 @pytest.mark.parametrize(

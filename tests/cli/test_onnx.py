@@ -24,7 +24,7 @@ def run_tool(module, *arguments) -> None:
 
 
 @pytest.fixture
-def published(request, tmp_path):
+def published(request, tmp_path, shallow):
     """Config and checkpoint of a plain network, whose norms and classifier are not those of its first day."""
     method = getattr(request, 'param', 'ddfp')
     model = tiny_model(method, num_classes=11)

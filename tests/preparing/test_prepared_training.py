@@ -36,7 +36,7 @@ KINDS = ('labeled', 'unlabeled')
 CROP = 32
 HEAD = 'model.student.decode_head'
 SMALL = {
-    # a ResNet-18 of an eighth of the width, from scratch
+    # a ResNet-18 of an eighth of the width, from scratch; the fixture shallow halves its depth
     'model.student.backbone.depth': 18,
     'model.student.backbone.base_channels': 8,
     'model.student.backbone.stem_channels': 8,
@@ -212,12 +212,14 @@ def test_looking_at_prepared_data(voc, cityscapes, sun_rgbd, monkeypatch):
         look(config, SMALL | own_lists(config) | options)
 
 
+@pytest.mark.usefixtures('shallow')
 @pytest.mark.parametrize('config', VOC_CONFIGS)
 def test_shipped_voc_configs(voc, monkeypatch, config):
     monkeypatch.chdir(voc)
     train(config, SMALL | own_lists(config) | VOC_CONFIGS[config])
 
 
+@pytest.mark.usefixtures('shallow')
 @pytest.mark.parametrize('config', CITYSCAPES_CONFIGS)
 def test_shipped_cityscapes_configs(cityscapes, monkeypatch, config):
     monkeypatch.chdir(cityscapes)
