@@ -26,7 +26,7 @@ def train(config: str, work_dir: Path) -> None:
 
 @pytest.fixture
 def start(tmp_path):
-    cfg = tiny_data(tmp_path, 'ddfp', iterations=12, checkpoint_interval=1, val_interval=6)
+    cfg = tiny_data(tmp_path, 'ddfp', iterations=8, checkpoint_interval=1, val_interval=4)
 
     def start(work_dir: Path) -> multiprocessing.Process:
         with forkserver() as context:
