@@ -32,7 +32,7 @@ def test_the_run_stops_with_the_name_by_default(tmp_path, workers):
     assert not (tmp_path / 'run' / FILE).exists()
 
 
-def test_skipped_images_are_named_counted_and_replaced_by_the_seed(tmp_path):
+def test_skipped_images_are_named_counted_and_replaced_by_the_seed(tmp_path, shallow):
     cfg = damaged(tmp_path, 'skip')
     cfg.log_level = 'WARNING'
     train(cfg, tmp_path / 'whole')

@@ -55,6 +55,7 @@ CASES = {
 }
 
 
+@pytest.mark.usefixtures('shallow')
 @pytest.mark.parametrize('case', CASES)
 def test_stopped_and_continued(tmp_path, case):
     cfg = tiny_domains(

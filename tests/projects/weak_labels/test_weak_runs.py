@@ -321,6 +321,7 @@ def test_a_weak_mask_moves_with_its_image(tmp_path):
     assert checked > 500
 
 
+@pytest.mark.usefixtures('shallow')
 @pytest.mark.parametrize('method', ['cct', 'ddfp'])
 def test_stopped_and_continued(tmp_path, method):
     cfg = weak_config(tmp_path, method, iterations=6, checkpoint_interval=3)
