@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from miniatures import ROOT
 from mmengine.config import Config
-from shipped import STUDIES
+from shipped import STUDIES, shipped
 from tiny_semi import tiny_data
 
 from mmseg_semi import cli
@@ -247,3 +248,9 @@ def test_shipped_studies(path):
     for split in {run.split for run in found.runs}:
         assert (split_folder(split) / 'labeled.txt').is_file()
     assert len({run.folder for run in found.runs}) == len(found.runs)
+    for run in found.runs:
+        cfg = shipped(ROOT / run.config)
+        for option in run.options:  # each replaces a value that is there
+            node, *keys = [cfg, *option.partition('=')[0].split('.')]
+            for key in keys:
+                node = node[int(key) if key.isdigit() else key]
