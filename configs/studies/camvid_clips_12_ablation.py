@@ -9,14 +9,10 @@ configs = dict(
     supervised_1200=dict(config=supervised, options=longer),
     fixmatch=fixmatch,
     fixmatch_1200=dict(config=fixmatch, options=longer),
-    fixmatch_weight_1=dict(
-        config=fixmatch, options=['model.objectives.1.weight.values=[0.0,1.0]']
-    ),
+    fixmatch_weight_1=dict(config=fixmatch, options=['model.objectives.1.weight.values=[0.0,1.0]']),
     fixmatch_cutmix=dict(config=fixmatch, options=['model.mixing.probs=[1.0,0.0]']),
     fixmatch_pasted=dict(config=fixmatch, options=['model.mixing.probs=[0.0,1.0]']),
-    fixmatch_late=dict(
-        config=fixmatch, options=['model.objectives.1.weight.milestones=[2]']
-    ),
+    fixmatch_late=dict(config=fixmatch, options=['model.objectives.1.weight.milestones=[2]']),
 )
 splits = ['camvid_clips 12 seed0']
 seeds = [0]
