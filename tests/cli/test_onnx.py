@@ -80,8 +80,9 @@ def test_the_tool_writes_a_graph_for_images_of_any_size(published, tmp_path, cap
     with torch.no_grad():
         expected = model.encode_decode(data['inputs'], meta)
     found = run_onnx(path, image)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
-    assert len(found.argmax(dim=1).unique()) > 1
+    # what is compared varies from pixel to pixel by far more than the tolerance
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert expected.std(dim=(2, 3)).min() > 1e-3
 
 
 @pytest.mark.parametrize('published', ['cct'], indirect=True)

@@ -25,6 +25,7 @@ from raw_data import (
 )
 
 from mmseg_semi import cli
+from mmseg_semi.cli.analysis import runs
 from mmseg_semi.data.splits import split_folder
 from mmseg_semi.preparing.converters import camvid as camvid_converter
 from mmseg_semi.preparing.converters import cityscapes as cityscapes_converter
@@ -287,7 +288,7 @@ def test_compare_takes_any_lists(voc, monkeypatch, capsys):
         return subprocess.CompletedProcess(command, 0)
 
     here = SimpleNamespace(run=train_here, STDOUT=subprocess.STDOUT)
-    monkeypatch.setattr(compare, 'subprocess', here)
+    monkeypatch.setattr(runs, 'subprocess', here)
     config = str(ROOT / 'configs/supervised/voc_732.py')
     lists = 'data/splits/u2pl/voc/732'
     args = [config, '--lists', lists, '--jobs', '1', '--out', 'compared']
@@ -297,7 +298,7 @@ def test_compare_takes_any_lists(voc, monkeypatch, capsys):
     assert f'train_dataloader.dataset.split={lists}' in command
     text = Path('compared/table.md').read_text()
     digest = json.loads(Path(lists, 'manifest.json').read_text())['labeled']['sha256']
-    assert '| `supervised/voc_732` | student |' in text
+    assert '| supervised/voc_732 | student |' in text
     assert text.endswith(f'\n- `{lists}`: own 3 seed 0, 3 labelled, SHA-256 {digest[:12]}\n')
 
 
