@@ -1,12 +1,5 @@
-# CamVid, 46 labels, evaluated on its val (a clip that is also in train) and on the unlabelled frames of all clips:
-# python tools/analysis/study.py configs/studies/camvid_46.py --jobs 2
+# CamVid, 46 labels, as camvid_12.py: python tools/analysis/study.py configs/studies/camvid_46.py --jobs 2
+_base_ = './camvid_12.py'
 name = 'camvid_46'
-configs = {
-    method: f'configs/{method}/camvid_46_lite0.py'
-    for method in ('supervised', 'fixmatch', 'ddfp', 'dgcl', 'mllc')
-}
-splits = [f'camvid 46 seed{i}' for i in range(3)]
-seeds = [0, 1]
-test = dict(pool=True, by_clip=True)
-reference = ['supervised', 'fixmatch']
-all_labels = dict(config='configs/supervised/camvid_all_lite0.py', split='camvid all')
+configs = {method: path.replace('_12_', '_46_') for method, path in _base_.configs.items()}
+splits = [split.replace('12', '46') for split in _base_.splits]

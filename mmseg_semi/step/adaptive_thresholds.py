@@ -148,7 +148,8 @@ class RunningLabeller(PseudoLabeller):
     """Base class of labellers with running statistics.
 
     A subclass leaves the sums of a batch in ``self.seen`` when it labels, one float64 tensor; they are added over all ranks, and
-    :meth:`update` gets the total after the optimiser's step.
+    :meth:`update` gets the total after the optimiser's step. It implements :meth:`resize`, :meth:`update` and ``forward``, which
+    have no default: what is kept, and how it follows, is the labeller.
 
     Args:
         num_classes: K; None takes the student's number.
@@ -646,10 +647,8 @@ class ClassShareThreshold(RunningLabeller):
 
     def levels(self, keep: float) -> Tensor:
         """(K,) float64, the certainty above which a share ``keep`` of each class lies; -1 for a class without pixels."""
-        if keep in (
-            0,
-            1,
-        ):  # no pixel, whatever comes; every pixel, also one less certain than all before
+        # no pixel, whatever comes, or every pixel, also one less certain than all before
+        if keep in (0, 1):
             return torch.full_like(self.histogram[:, 0], 1.0 if keep == 0 else -1.0)
         above = self.histogram.flip(1).cumsum(1).flip(1)  # from this bin on
         total = above[:, 0]
