@@ -11,7 +11,6 @@ from mmseg_semi.runtime.devices import LAUNCHER_VARIABLES
 
 __all__ = [
     'CHECKOUT',
-    'TEST',
     'TRAIN',
     'add_config_arguments',
     'add_options_argument',
@@ -24,9 +23,6 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 TRAIN = (sys.executable, '-m', 'mmseg_semi.cli', 'train')
 """Beginning of a command that trains in a process of its own."""
-
-TEST = (*TRAIN[:-1], 'test')
-"""Beginning of a command that evaluates in a process of its own."""
 
 
 def add_options_argument(

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import torch
@@ -17,6 +18,7 @@ from mmseg_semi.step.data_preprocessor import SemiDataPreprocessor
 from mmseg_semi.step.log_values import NonFiniteLossError, check_finite, read_values
 from mmseg_semi.step.mixing import check_mixing, labeled_keyword
 from mmseg_semi.step.networks import Networks, StudentAndTeacher
+from mmseg_semi.step.norms import check_running_stats, running_stats_kept
 from mmseg_semi.step.objective import Needs
 from mmseg_semi.step.parts import part
 from mmseg_semi.step.pretrained import complete_pretraining
@@ -54,6 +56,10 @@ class SemiSegmentor(StudentAndTeacher):
         mixing: Config of a mixing, e.g. ``dict(type='CutMix')``; None keeps the strong view as it is.
         forward: 'joint' passes all images of the student in one backbone call, 'stream' each segment (labelled, mixed,
             weak) in a separate call. The losses differ by the BN batch statistics only.
+        running_stats: With ``forward='stream'``, the segments whose batch statistics enter the running statistics of the
+            student's norms: ``('labeled',)`` keeps those of the strong view out of the deployed network, ``('labeled',
+            'weak')`` adds those of the weak view, which passes for this alone, without gradients, where no objective
+            asks for it. None: all that pass. The segments are normalised by their batch in any case.
         iters_per_epoch: Unit of time of all schedules in ``model``, in iterations. 1 counts iterations; a paper's epoch is
             the constant number of iterations that its loader makes of it.
         monitor_interval: Costly metrics for logging (accuracies, agreements) are computed every so many iterations; the
@@ -76,6 +82,7 @@ class SemiSegmentor(StudentAndTeacher):
         pseudo_label: dict | None = None,
         mixing: dict | None = None,
         forward: str = 'joint',
+        running_stats: Sequence[str] | None = None,
         iters_per_epoch: int = 1,
         monitor_interval: int = 50,
         test_cfg: dict | None = None,
@@ -89,6 +96,8 @@ class SemiSegmentor(StudentAndTeacher):
             )
         if forward not in ('joint', 'stream'):
             raise SetupError(f"model.forward='{forward}': expected 'joint' or 'stream'")
+        if running_stats is not None:
+            check_running_stats(running_stats, forward)
         if iters_per_epoch < 1 or monitor_interval < 1:
             raise SetupError(
                 f'model: iters_per_epoch={iters_per_epoch}, monitor_interval={monitor_interval}; expected numbers >= 1'
@@ -101,6 +110,7 @@ class SemiSegmentor(StudentAndTeacher):
                 "type='SegDataPreProcessor', ...))"
             )
         self.forward_mode = forward
+        self.running_stats = None if running_stats is None else tuple(running_stats)
         self.iters_per_epoch = iters_per_epoch
         self.monitor_interval = monitor_interval
         self.pseudo_label = MODELS.build(pseudo_label) if pseudo_label else None
@@ -369,8 +379,23 @@ class SemiSegmentor(StudentAndTeacher):
         for call in (
             [wanted] if self.forward_mode == 'joint' and wanted else [[one] for one in wanted]
         ):
-            segments |= self._call_student(dict(call), needs)
+            with self._norms(call[0][0]):
+                segments |= self._call_student(dict(call), needs)
+        if 'weak' in (self.running_stats or ()) and needs.strong and 'weak' not in segments:
+            self._update_norms(batch.unlabeled.img_u_w)
         return StudentViews(**segments)
+
+    def _norms(self, segment: str) -> AbstractContextManager:
+        """Whether the pass of a segment may move the running statistics."""
+        if self.running_stats is None or segment in self.running_stats:
+            return nullcontext()
+        return running_stats_kept(self.student)
+
+    @torch.no_grad()
+    def _update_norms(self, images: Tensor) -> None:
+        """Lets images enter the running statistics of all norms, and nothing else."""
+        self.student.decode_head(self.student.extract_feat(images))
+        torch.clear_autocast_cache()  # for the reason given in _label
 
     def _call_student(self, images: dict[str, Tensor], needs: Needs) -> dict[str, StudentOutputs]:
         """Passes the images of some segments through the student in one call."""

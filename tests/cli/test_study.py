@@ -2,7 +2,7 @@
 
 import itertools
 import json
-import subprocess
+import os
 from pathlib import Path
 
 import pytest
@@ -33,7 +33,7 @@ class Processes:
         self.failing: str | None = None
 
     def __call__(self, command, log: Path) -> int:
-        name, method = command[3], log.parent.parent.name
+        name, method = command[0], log.parent.parent.name
         self.started.append((name, method))
         run = f'study{next(_names)}'
         options = [f'experiment_name={run}', f'visualizer.name={run}']
@@ -41,7 +41,7 @@ class Processes:
         if killed:
             options.append('train_cfg.max_iters=1')
         try:
-            cli.main([*command[3:], *options])
+            cli.main([*command, *options])
         except SystemExit as end:
             log.write_text('error: something is wrong\n')
             return end.code
@@ -185,8 +185,8 @@ def test_started_runs_end_and_no_others_start(file, monkeypatch):
 )
 def test_last_and_best_checkpoint(tmp_path, monkeypatch, best, tested, written):
     def start(command, log):
-        assert command[3] == 'test' and '--pool' in command and command[-1] == 'randomness.seed=0'
-        stem = Path(command[5]).stem
+        assert command[0] == 'test' and '--pool' in command and command[-1] == 'randomness.seed=0'
+        stem = Path(command[2]).stem
         (tmp_path / f'pool_{stem}.json').write_text(stem)
         done.append(stem)
         return 0
@@ -209,14 +209,16 @@ def test_last_and_best_checkpoint(tmp_path, monkeypatch, best, tested, written):
 
 
 def test_a_process_has_one_thread_and_its_own_log(tmp_path, monkeypatch):
-    def run(command, env, stdout, **_):
-        stdout.write(f'{command} {env["OMP_NUM_THREADS"]}\n')
-        return subprocess.CompletedProcess(command, 3)
-
-    monkeypatch.setattr(subprocess, 'run', run)
     monkeypatch.setenv('OMP_NUM_THREADS', '8')
-    assert runs.start(['a'], tmp_path / 'train.log') == 3
-    assert (tmp_path / 'train.log').read_text() == "['a'] 1\n"
+    log = tmp_path / 'train.log'
+    log.write_text('earlier\n')
+    runs._server.cache_clear()
+    assert runs.start(['train', 'gone.py', '--work-dir', str(tmp_path)], log) == 2
+    first, *said = log.read_text().splitlines()
+    assert first == 'earlier' and said[-1].startswith("error: config 'gone.py' does not exist")
+    assert runs.start(['nothing'], log) == 2
+    assert "'nothing' is no command" in log.read_text()
+    assert os.environ['OMP_NUM_THREADS'] == '1'
 
 
 @pytest.mark.parametrize(

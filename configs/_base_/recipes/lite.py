@@ -13,6 +13,7 @@ lite = dict(
     ),
     # labelled and mixed images have batch statistics of their own
     forward='stream',
+    running_stats=None,  # of both
 )
 # epoch 0: labels only
 self_training = dict(
