@@ -3,7 +3,8 @@ unlabeled_weight = 0.5
 lite = dict(
     # the teacher: averaged weights and running statistics, no dropout
     teacher=dict(weights='ema', mode='eval', buffers='average', rows='weak', start=0),
-    pseudo_label=dict(type='ConfidenceThreshold', threshold=0.0),
+    # below it are the pixels of classes that the teacher takes for their larger neighbour
+    pseudo_label=dict(type='ConfidenceThreshold', threshold=0.7),
     # every second batch by boxes, the others with half of the classes of a labelled image, which
     # keeps rare ones in the strong view that the teacher does not predict
     mixing=dict(

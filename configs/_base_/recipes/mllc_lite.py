@@ -13,8 +13,10 @@ model = dict(
             graph=dict(top_k=20),
         )
     ),
-    # labels every pixel
-    pseudo_label=dict(_delete_=True, type='TrainedGraphCorrection'),
+    # the frame's threshold, on corrected predictions; MLLC labels every pixel
+    pseudo_label=dict(
+        _delete_=True, type='TrainedGraphCorrection', label=_base_.lite.pseudo_label
+    ),
     objectives=[
         dict(type='SupervisedObjective'),
         # epoch 0: labels only
