@@ -34,8 +34,8 @@ They expect red, green, blue in 0..255 as ``(x - 127) / 128``:
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
@@ -47,6 +47,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.norms import statistics_kept
 
 STAGES = (
     (1, 16, 1, 1, 3),
@@ -189,22 +190,6 @@ class InvertedBottleneck(nn.Module):
         y = F.relu6(self._bn1(self._depthwise_conv(y)), inplace=True)
         y = self._bn2(self._project_conv(y))
         return y + x if self.adds else y
-
-
-@contextmanager
-def _statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Within it, a pass in training mode leaves running statistics as they are."""
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
-    kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-        if norm.num_batches_tracked is not None:
-            norm.num_batches_tracked = norm.num_batches_tracked.clone()
-    try:
-        yield
-    finally:
-        for norm, momentum, batches in kept:
-            norm.momentum, norm.num_batches_tracked = momentum, batches
 
 
 @MODELS.register_module()
@@ -360,7 +345,7 @@ class EfficientNetLite(BaseModule):
             block,
             x,
             use_reentrant=False,
-            context_fn=lambda: (nullcontext(), _statistics_kept(block)),
+            context_fn=lambda: (nullcontext(), statistics_kept(block)),
         )
 
     def _frozen(self) -> list[nn.Module]:

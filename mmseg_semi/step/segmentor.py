@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from mmseg_semi.data.randomness import derive_seed
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads.two_stage import two_stage
+from mmseg_semi.norms import statistics_kept
 from mmseg_semi.step.data_preprocessor import SemiDataPreprocessor
 from mmseg_semi.step.log_values import NonFiniteLossError, check_finite, read_values
 from mmseg_semi.step.mixing import check_mixing, labeled_keyword
 from mmseg_semi.step.networks import Networks, StudentAndTeacher
-from mmseg_semi.step.norms import check_running_stats, running_stats_kept
 from mmseg_semi.step.objective import Needs
 from mmseg_semi.step.parts import part
 from mmseg_semi.step.pretrained import complete_pretraining
@@ -96,8 +96,7 @@ class SemiSegmentor(StudentAndTeacher):
             )
         if forward not in ('joint', 'stream'):
             raise SetupError(f"model.forward='{forward}': expected 'joint' or 'stream'")
-        if running_stats is not None:
-            check_running_stats(running_stats, forward)
+        self._check_running_stats(running_stats, forward)
         if iters_per_epoch < 1 or monitor_interval < 1:
             raise SetupError(
                 f'model: iters_per_epoch={iters_per_epoch}, monitor_interval={monitor_interval}; expected numbers >= 1'
@@ -125,6 +124,21 @@ class SemiSegmentor(StudentAndTeacher):
         """Image files of the current step, for errors."""
         self.last_views: StepViews | None = None
         """Views of the current step; without the student's outputs after its losses are summed, None after it."""
+
+    @staticmethod
+    def _check_running_stats(segments: Sequence[str] | None, forward: str) -> None:
+        if segments is None:
+            return
+        known = ('labeled', 'mixed', 'weak')
+        if isinstance(segments, str) or not {'labeled'} <= set(segments) <= set(known):
+            raise SetupError(
+                f'model.running_stats={segments!r}: expected None or a list of {", ".join(known)}, with labeled among them'
+            )
+        if forward != 'stream':
+            raise SetupError(
+                f"model.running_stats={list(segments)} needs model.forward='stream': with '{forward}' the images of all "
+                'segments are normalised together'
+            )
 
     def _bind(self) -> None:
         """Lets mixing, objectives and pseudo-labeller take what they need; refuses what does not fit together."""
@@ -389,7 +403,7 @@ class SemiSegmentor(StudentAndTeacher):
         """Whether the pass of a segment may move the running statistics."""
         if self.running_stats is None or segment in self.running_stats:
             return nullcontext()
-        return running_stats_kept(self.student)
+        return statistics_kept(self.student)
 
     @torch.no_grad()
     def _update_norms(self, images: Tensor) -> None:

@@ -235,6 +235,62 @@ def test_joint_and_stream_differ_by_batch_statistics_only():
     assert gap['GN'] < 1e-5 < 1e-3 < gap['BN']
 
 
+@pytest.mark.parametrize(
+    ('segments', 'remembered'),
+    [
+        (None, ['labeled', 'mixed']),
+        (['labeled'], ['labeled']),
+        (['labeled', 'weak'], ['labeled', 'weak']),
+        (['labeled', 'mixed', 'weak'], ['labeled', 'mixed', 'weak']),
+    ],
+)
+def test_norms_remember_the_named_segments_alone(segments, remembered):
+    found = []
+    for running_stats in (segments, None):
+        model = tiny_model(
+            'fixmatch', norm='BN', dropout=0.0, forward='stream', running_stats=running_stats
+        )
+        views, losses = views_of(model, 2, tiny_batch(2, 3))
+        total(losses).backward()
+        found.append((model, views, total(losses).detach()))
+    (model, views, loss), (plain, _, plain_loss) = found
+    images = dict(
+        labeled=views.batch.img_l,
+        mixed=views.teacher.mixed.img_u_m,
+        weak=views.batch.unlabeled.img_u_w,
+    )
+    conv, norm = model.student.backbone.stem[:2]
+    expected = torch.zeros(norm.num_features, dtype=torch.float64)
+    for name in remembered:
+        mean = F.conv2d(
+            images[name].double(), conv.weight.double(), None, conv.stride, conv.padding
+        ).mean(dim=(0, 2, 3))
+        expected = (1 - norm.momentum) * expected + norm.momentum * mean
+    assert torch.allclose(norm.running_mean.double(), expected, atol=1e-6)
+    norms = [m for m in model.student.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(norms) > 3
+    assert {int(m.num_batches_tracked) for m in norms} == {len(remembered)}
+    assert {m.momentum for m in norms} == {0.1}
+    # what is learned is the same: every segment is normalised by its own batch
+    assert loss == plain_loss
+    for mine, other in zip(model.student.parameters(), plain.student.parameters(), strict=True):
+        assert (mine.grad is None and other.grad is None) or torch.equal(mine.grad, other.grad)
+
+
+@pytest.mark.parametrize(
+    ('segments', 'forward', 'words'),
+    [
+        ('labeled', 'stream', 'expected None or a list of labeled, mixed, weak'),
+        (['mixed'], 'stream', 'with labeled among them'),
+        (['labeled', 'strong'], 'stream', 'expected None or a list'),
+        (['labeled'], 'joint', "needs model.forward='stream'"),
+    ],
+)
+def test_segments_that_no_norm_can_remember(segments, forward, words):
+    with pytest.raises(SetupError, match=words):
+        tiny_model('fixmatch', running_stats=segments, forward=forward)
+
+
 # -- the views -----------------------------------------------------------------------------------
 
 
