@@ -5,9 +5,8 @@ configs = {
     method: f'configs/{method}/camvid_clips_12_lite0.py'
     for method in ('supervised', 'fixmatch', 'ddfp', 'dgcl', 'mllc', 'combined', 'cct')
 }
-# DDFP in a random direction, DGCL without contrast, MLLC without rounds of correction, CCT's network with labels alone
+# DDFP in a random direction, MLLC without rounds of correction, CCT's network with labels alone
 configs['ddfp_random'] = 'configs/ddfp/ablations/camvid_clips_12_lite0_random.py'
-configs['dgcl_no_contrast'] = 'configs/dgcl/ablations/camvid_clips_12_lite0_no_contrast.py'
 configs['mllc_k0'] = 'configs/mllc/ablations/camvid_clips_12_lite0_k0.py'
 configs['cct_supervised'] = 'configs/cct/supervised/camvid_clips_12_lite0.py'
 splits = [f'camvid_clips 12 seed{i}' for i in range(3)]

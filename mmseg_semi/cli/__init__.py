@@ -12,7 +12,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'test': ('cli.test', 'evaluate a checkpoint'),
     'publish': ('cli.publish', 'turn a checkpoint of a run into a plain one with its config'),
     'export-onnx': ('cli.export_onnx', 'write a network as ONNX'),
-    'splits': ('cli.splits', 'import, make, check or describe lists of images'),
+    'splits': ('cli.splits', 'import, make, check, describe or export lists of images'),
     'shards': ('cli.shards', 'pack unlabelled images into tar shards'),
     'convert-camvid': ('preparing.converters.camvid', 'prepare CamVid'),
     'convert-cityscapes': ('preparing.converters.cityscapes', 'prepare Cityscapes'),

@@ -1,4 +1,4 @@
-"""Lists of labelled and unlabelled images: import published ones, draw, check, describe.
+"""Lists of labelled and unlabelled images: import published ones, draw, check, describe, export.
 
 Examples:
     python tools/splits.py import --family u2pl --dataset voc --source ~/DDFP
@@ -7,6 +7,7 @@ Examples:
     python tools/splits.py make --images data/mine/videos --group '^([^/]+)/' --n 200 --out
     data/splits/mine/200 python tools/splits.py check data/splits/cps/voc/732 python tools/splits.py
     check configs/ddfp/voc_732.py python tools/splits.py describe configs/ddfp/voc_732.py
+    python tools/splits.py export configs/fixmatch/camvid_clips_12_lite0.py --out data/own
 """
 
 import argparse
@@ -14,7 +15,12 @@ from pathlib import Path
 
 from mmseg_semi.cli.common import tool
 from mmseg_semi.data import splits
-from mmseg_semi.preparing import made_splits, published_splits, split_reports
+from mmseg_semi.preparing import (
+    made_splits,
+    plain_folders,
+    published_splits,
+    split_reports,
+)
 from mmseg_semi.runtime import configs
 
 
@@ -27,6 +33,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add_import(commands)
     add_make(commands)
     add_check_and_describe(commands)
+    add_export(commands)
     return parser.parse_args(argv)
 
 
@@ -109,6 +116,14 @@ def add_check_and_describe(commands: argparse._SubParsersAction) -> None:
         add_suffixes(command)
 
 
+def add_export(commands: argparse._SubParsersAction) -> None:
+    export = commands.add_parser(
+        'export', help='copy the images of a config into plain folders with a data.yaml'
+    )
+    export.add_argument('config', help='a config with lists')
+    export.add_argument('--out', required=True, type=Path, help='a new folder')
+
+
 def add_suffixes(parser: argparse.ArgumentParser) -> None:
     """Add ``--img-suffix`` and ``--seg-map-suffix``."""
     parser.add_argument(
@@ -187,6 +202,15 @@ def describe_split(args: argparse.Namespace) -> int:
     return 0
 
 
+def export_config(args: argparse.Namespace) -> int:
+    """Copy the images of a config into folders."""
+    counts = plain_folders.export_folders(configs.load_config(args.config), args.out)
+    for folder, count in counts.items():
+        print(f'{args.out / folder}: {count} files')
+    print(f'{args.out / "data.yaml"} describes them')
+    return 0
+
+
 @tool
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
@@ -195,5 +219,6 @@ def main(argv: list[str] | None = None) -> int:
         'make': make_seeded,
         'check': check_split,
         'describe': describe_split,
+        'export': export_config,
     }
     return commands[args.command](args)
