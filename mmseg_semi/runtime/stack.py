@@ -147,7 +147,8 @@ def quiet_imports() -> Iterator[None]:
 
 
 def import_yapf(attempts: int = 100) -> None:
-    """Import yapf, which MMEngine formats configs with, beside other processes that do the same.
+    """Import yapf, which MMEngine formats configs with, beside other processes that do the same; its texts are
+    remembered, see :func:`remember_texts`.
 
     The first import on a machine writes a grammar into the user's cache, not atomically: another
     rank could read half a file and end with an error.
@@ -157,7 +158,8 @@ def import_yapf(attempts: int = 100) -> None:
     """
     for remaining in reversed(range(attempts)):
         try:
-            importlib.import_module('yapf.yapflib.yapf_api')
+            api = importlib.import_module('yapf.yapflib.yapf_api')
+            api.FormatCode = remember_texts(api.FormatCode)
             return
         except (EOFError, UnpicklingError, ValueError, LookupError, AttributeError):
             if not remaining:
@@ -166,6 +168,42 @@ def import_yapf(attempts: int = 100) -> None:
             for name in [name for name in sys.modules if name.split('.')[0] == 'yapf']:
                 del sys.modules[name]
             time.sleep(0.1)
+
+
+def remember_texts(format_code: Callable) -> Callable:
+    """Let yapf format a text once.
+
+    MMEngine formats the whole config at the start of a run several times, and anew for every checkpoint
+    that it saves. The text is the same, and takes one to three seconds.
+
+    Args:
+        format_code: ``yapf_api.FormatCode``, or what this function returned for it.
+
+    Returns:
+        The function with a memory of its last four texts.
+
+    Example:
+        >>> calls = []
+        >>> format_code = remember_texts(lambda text: calls.append(text) or text.strip())
+        >>> format_code(' a'), format_code(' a'), calls
+        ('a', 'a', [' a'])
+    """
+    if hasattr(format_code, 'remembered'):
+        return format_code
+    remembered: dict[tuple[str, str], Any] = {}
+
+    @functools.wraps(format_code)
+    def format_once(text: str, *args, **options):
+        key = text, repr((args, options))
+        if key not in remembered:
+            result = format_code(text, *args, **options)
+            while len(remembered) > 3:
+                del remembered[next(iter(remembered))]
+            remembered[key] = result
+        return remembered[key]
+
+    format_once.remembered = remembered
+    return format_once
 
 
 def name_packages() -> None:

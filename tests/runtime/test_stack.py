@@ -233,6 +233,7 @@ def test_yapf_is_imported_although_another_process_is_writing_its_grammar(monkey
         seen.append(name)
         if len(seen) < 3:
             raise EOFError('Ran out of input')
+        return SimpleNamespace(FormatCode=str.strip)
 
     monkeypatch.setattr(stack.importlib, 'import_module', half_written)
     monkeypatch.setattr(stack, 'sys', SimpleNamespace(modules={}))  # the suite's yapf stays
@@ -242,6 +243,26 @@ def test_yapf_is_imported_although_another_process_is_writing_its_grammar(monkey
     seen.clear()
     with pytest.raises(EOFError):
         stack.import_yapf(attempts=2)
+
+
+def test_a_config_is_laid_out_once(monkeypatch):
+    laid_out = []
+
+    def format_code(text, **options):
+        laid_out.append(text)
+        return text, True
+
+    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', format_code)
+    stack.import_yapf()
+    stack.import_yapf()
+    cfg = Config(dict(iterations=1))
+    assert cfg.pretty_text == cfg.pretty_text == 'iterations=1' and len(laid_out) == 1
+    for i in range(2, 7):
+        cfg.iterations = i
+        assert cfg.pretty_text == f'iterations={i}'
+    assert len(laid_out) == 6
+    cfg.iterations = 1  # no longer among the last four
+    assert cfg.pretty_text == 'iterations=1' and len(laid_out) == 7
 
 
 def import_yapf_anew(rank: int) -> tuple[bool, str]:
