@@ -2,7 +2,11 @@
 
 import itertools
 import json
+import multiprocessing
 import os
+import signal
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -209,7 +213,8 @@ def test_last_and_best_checkpoint(tmp_path, monkeypatch, best, tested, written):
 
 
 def test_a_process_has_one_thread_and_its_own_log(tmp_path, monkeypatch):
-    monkeypatch.setenv('OMP_NUM_THREADS', '8')
+    for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'PYTORCH_NVML_BASED_CUDA_CHECK'):
+        monkeypatch.setenv(name, '8')
     log = tmp_path / 'train.log'
     log.write_text('earlier\n')
     runs._server.cache_clear()
@@ -219,6 +224,34 @@ def test_a_process_has_one_thread_and_its_own_log(tmp_path, monkeypatch):
     assert runs.start(['nothing'], log) == 2
     assert "'nothing' is no command" in log.read_text()
     assert os.environ['OMP_NUM_THREADS'] == '1'
+
+
+def _parent_of_a_run(sender) -> None:
+    """A process that waits for its child, as the server of a study does."""
+    if os.fork() == 0:
+        runs._end_with_parent()
+        sender.send(os.getpid())
+    time.sleep(60)
+    os._exit(0)
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='prctl(2) is of Linux')
+def test_a_run_ends_with_its_study():
+    context = multiprocessing.get_context('fork')
+    receiver, sender = context.Pipe(duplex=False)
+    parent = context.Process(target=_parent_of_a_run, args=(sender,))
+    parent.start()
+    run = Path('/proc', str(receiver.recv()), 'stat')
+    assert run.is_file()
+    parent.kill()
+    parent.join()
+    for _ in range(100):
+        # an ended process that nobody waits for stays as a zombie
+        if not run.is_file() or run.read_text().split()[2] == 'Z':
+            return
+        time.sleep(0.1)
+    os.kill(int(run.parent.name), signal.SIGKILL)
+    pytest.fail('the run has outlived its study')
 
 
 @pytest.mark.parametrize(

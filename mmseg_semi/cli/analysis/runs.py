@@ -9,11 +9,13 @@ A run's folder is ``FOLDER/METHOD/LIST_run<seed>``. Beside the files of the trai
 - ``train.log`` and ``test.log``: what the processes printed.
 """
 
+import ctypes
 import functools
 import json
 import multiprocessing
 import os
 import re
+import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -32,6 +34,9 @@ from mmseg_semi.runtime import configs
 from mmseg_semi.runtime.checkpoints import latest_checkpoint
 
 KEY = 'train_dataloader.dataset'
+
+_SET_PARENT_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of Linux's prctl(2)."""
 
 _PRELOAD = [
     *(f'mmseg_semi.{cli.COMMANDS[name][0]}' for name in ('train', 'test')),
@@ -141,11 +146,7 @@ def start(command: Sequence[str], log: Path) -> int:
     """
     process = _server().Process(target=_run, args=(list(command), str(log)))
     process.start()
-    try:
-        process.join()
-    except BaseException:  # an interrupt: the process gets it, too, and ends in its own way
-        process.join()
-        raise
+    process.join()
     return process.exitcode
 
 
@@ -162,10 +163,20 @@ def _server() -> multiprocessing.context.ForkServerContext:
 
 def _run(command: list[str], log: str) -> None:
     """In the new process: the command, its output in ``log``."""
+    _end_with_parent()
     with open(log, 'a') as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.exit(cli.main(command))
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the server ends, which does when the study is killed.
+
+    Else the run would go on, and the study's next start would train in the same folder. Only Linux can do this.
+    """
+    if sys.platform == 'linux':
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def settings_of(run: Run) -> dict:
