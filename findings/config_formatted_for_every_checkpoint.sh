@@ -10,6 +10,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q torch==2.13.0 numpy==2.4.6 onedl-mmengine==0.10.12 yapf==0.43.0 \
+    opencv-python==5.0.0.93 \
     2> "$folder/pip.log" || { cat "$folder/pip.log"; exit 1; }
 cat > "$folder/run.py" <<'PY'
 import sys
