@@ -246,7 +246,7 @@ def test_a_run_ends_with_its_study():
     parent.kill()
     parent.join()
     for _ in range(100):
-        # an ended process that nobody waits for stays as a zombie
+        # where its new parent does not ask for its status, an ended process stays as a zombie
         if not run.is_file() or run.read_text().split()[2] == 'Z':
             return
         time.sleep(0.1)
