@@ -1,9 +1,7 @@
 # CamVid, 12 labels, evaluated on its val (a clip that is also in train) and on the unlabelled frames of all clips:
 # python tools/analysis/study.py configs/studies/camvid_12.py --jobs 2
 name = 'camvid_12'
-configs = {
-    method: f'configs/{method}/camvid_12_lite0.py' for method in ('fixmatch', 'supervised')
-}
+configs = {method: f'configs/{method}/camvid_12_lite0.py' for method in ('fixmatch', 'supervised')}
 splits = [f'camvid 12 seed{i}' for i in range(3)]
 test = dict(pool=True, by_clip=True)
 reference = ['supervised']

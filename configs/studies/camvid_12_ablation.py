@@ -6,9 +6,7 @@ configs = dict(
     supervised='configs/supervised/camvid_12_lite0.py',
     fixmatch=fixmatch,
     alignment='configs/fixmatch/ablations/camvid_12_lite0_alignment.py',
-    weight_quarter=dict(
-        config=fixmatch, options=['model.objectives.1.weight.values=[0.0,0.25]']
-    ),
+    weight_quarter=dict(config=fixmatch, options=['model.objectives.1.weight.values=[0.0,0.25]']),
 )
 splits = ['camvid 12 seed0']
 del fixmatch

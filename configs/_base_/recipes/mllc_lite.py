@@ -14,9 +14,7 @@ model = dict(
         )
     ),
     # the frame's threshold, on corrected predictions; MLLC labels every pixel
-    pseudo_label=dict(
-        _delete_=True, type='TrainedGraphCorrection', label=_base_.lite.pseudo_label
-    ),
+    pseudo_label=dict(_delete_=True, type='TrainedGraphCorrection', label=_base_.lite.pseudo_label),
     objectives=[
         dict(type='SupervisedObjective'),
         # epoch 0: labels only
