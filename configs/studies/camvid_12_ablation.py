@@ -9,4 +9,5 @@ configs = dict(
     weight_quarter=dict(config=fixmatch, options=['model.objectives.1.weight.values=[0.0,0.25]']),
 )
 splits = ['camvid 12 seed0']
+all_labels = dict(config='configs/supervised/camvid_all_lite0.py', split='camvid all')
 del fixmatch

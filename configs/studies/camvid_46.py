@@ -4,4 +4,3 @@ name = 'camvid_46'
 configs = {method: path.replace('_12_', '_46_') for method, path in _base_.configs.items()}
 splits = [split.replace('12', '46') for split in _base_.splits]
 test = dict(_delete_=True)
-all_labels = None  # that of camvid_12.py

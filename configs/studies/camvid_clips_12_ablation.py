@@ -86,5 +86,6 @@ configs |= {
 splits = ['camvid_clips 12 seed0']
 seeds = [0, 1]
 reference = ['supervised', 'all']
+all_labels = dict(config=configs['supervised'], split='camvid_clips all')
 del fixmatch, ddfp, dgcl, mllc, longer, more_unlabeled, cutmix, weight_1, weak_norms, changes
 del every_pixel, threshold_6, threshold_8

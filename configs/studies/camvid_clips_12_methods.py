@@ -11,3 +11,4 @@ seeds = [0, 1]
 # the shapes are few, and 18 processes at once would time the kernels of each other
 options = ['env_cfg.cudnn_benchmark=False', 'val_dataloader.batch_size=8']
 reference = ['supervised', 'fixmatch']
+all_labels = dict(config=configs['supervised'], split='camvid_clips all')

@@ -1,7 +1,6 @@
 """tools/analysis/compare.py, without training."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from miniatures import load_tool
 from mmengine.config import Config
 from whole_runs import ROOT
 
+from mmseg_semi.cli.analysis import runs
 from mmseg_semi.cli.analysis.runs import options_of
 
 KEY = 'train_dataloader.dataset'
@@ -78,7 +78,7 @@ def test_the_lists_replace_those_of_the_config(tool, lists, name, kinds):
 def test_mistakes_are_said_before_anything_runs(
     tool, lists, monkeypatch, capsys, config, lost, words
 ):
-    monkeypatch.setattr(subprocess, 'run', lambda *_, **__: pytest.fail('something ran'))
+    monkeypatch.setattr(runs, 'start', lambda *_: pytest.fail('something ran'))
     if lost:
         (lists / lost).unlink()
     config = ROOT / 'configs' / config
@@ -88,12 +88,11 @@ def test_mistakes_are_said_before_anything_runs(
 
 
 def test_what_a_run_stopped_at_is_repeated(tool, lists, monkeypatch, capsys):
-    def fail(command, stdout, **kwargs):
-        stdout.write('a log\nerror: list a.txt is empty; fill it\n')
-        stdout.flush()
-        return subprocess.CompletedProcess(command, 2)
+    def fail(command, log):
+        log.write_text('a log\nerror: list a.txt is empty; fill it\n')
+        return 2
 
-    monkeypatch.setattr(subprocess, 'run', fail)
+    monkeypatch.setattr(runs, 'start', fail)
     config = ROOT / 'configs/fixmatch/voc_732.py'
     assert run(tool, monkeypatch, config, '--lists', lists, '--out', lists / 'out') == 2
     err = capsys.readouterr().err
