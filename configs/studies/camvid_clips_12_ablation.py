@@ -78,10 +78,6 @@ configs |= {
         config='configs/mllc/ablations/camvid_clips_12_lite0_k0.py',
         options=['model.pseudo_label.label.threshold=0.0'],
     ),
-    'all_mllc_weight_1': dict(
-        config=mllc,
-        options=['model.pseudo_label.label.threshold=0.0', 'model.objectives.1.w_clg=1.0'],
-    ),
 }
 splits = ['camvid_clips 12 seed0']
 seeds = [0, 1]
