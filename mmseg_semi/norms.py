@@ -12,7 +12,7 @@ def statistics_kept(module: nn.Module) -> Iterator[None]:
     """Within it, a pass in training mode normalises by its batch and leaves the running statistics as they are.
 
     Args:
-        module: Its running means, variances and counts of batches stay. Nothing is copied: the momentum is 0 meanwhile.
+        module: Its running means, variances and counts of batches stay; the momentum is 0 meanwhile.
 
     Example:
         >>> import torch
@@ -25,8 +25,10 @@ def statistics_kept(module: nn.Module) -> Iterator[None]:
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
     kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        # a norm without a count does not count
-        norm.momentum, norm.num_batches_tracked = 0.0, None
+        norm.momentum = 0.0
+        if norm.num_batches_tracked is not None:
+            # counts on a copy: without a count SyncBatchNorm refuses to train
+            norm.num_batches_tracked = norm.num_batches_tracked.clone()
     try:
         yield
     finally:
