@@ -3,6 +3,7 @@
 import itertools
 import json
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import signal
 import sys
@@ -212,34 +213,58 @@ def test_last_and_best_checkpoint(tmp_path, monkeypatch, best, tested, written):
         runs.evaluate(run, 'test', ['--by-clip'], None)
 
 
-def test_a_process_has_one_thread_and_its_own_log(tmp_path, monkeypatch):
+@pytest.fixture
+def new_server(monkeypatch):
+    """The server of a study, not one that another test has started with its own environment."""
+    server = multiprocessing.forkserver._forkserver
     for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'PYTORCH_NVML_BASED_CUDA_CHECK'):
         monkeypatch.setenv(name, '8')
+    server._stop()
+    runs._server.cache_clear()
+    yield
+    server._stop()
+    runs._server.cache_clear()
+
+
+def _describe_process(sender) -> None:
+    sender.send((torch.get_num_threads(), 'mmseg_semi.cli.train' in sys.modules))
+
+
+def test_a_process_has_one_thread_and_its_own_log(tmp_path, new_server):
+    context = runs._server()
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_describe_process, args=(sender,))
+    process.start()
+    assert receiver.recv() == (1, True)
+    process.join()
     log = tmp_path / 'train.log'
     log.write_text('earlier\n')
-    runs._server.cache_clear()
     assert runs.start(['train', 'gone.py', '--work-dir', str(tmp_path)], log) == 2
     first, *said = log.read_text().splitlines()
     assert first == 'earlier' and said[-1].startswith("error: config 'gone.py' does not exist")
     assert runs.start(['nothing'], log) == 2
     assert "'nothing' is no command" in log.read_text()
-    assert os.environ['OMP_NUM_THREADS'] == '1'
 
 
-def _parent_of_a_run(sender) -> None:
+def _parent_of_a_run(sender, log: Path) -> None:
     """A process that waits for its child, as the server of a study does."""
-    if os.fork() == 0:
-        runs._end_with_parent()
+
+    def command(arguments):
         sender.send(os.getpid())
+        time.sleep(60)
+
+    if os.fork() == 0:
+        runs.cli.main = command  # of this process
+        runs._run(['train'], str(log))
     time.sleep(60)
     os._exit(0)
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='prctl(2) is of Linux')
-def test_a_run_ends_with_its_study():
+def test_a_run_ends_with_its_study(tmp_path):
     context = multiprocessing.get_context('fork')
     receiver, sender = context.Pipe(duplex=False)
-    parent = context.Process(target=_parent_of_a_run, args=(sender,))
+    parent = context.Process(target=_parent_of_a_run, args=(sender, tmp_path / 'train.log'))
     parent.start()
     run = Path('/proc', str(receiver.recv()), 'stat')
     assert run.is_file()
