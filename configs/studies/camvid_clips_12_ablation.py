@@ -49,8 +49,12 @@ configs |= {
     },
     **{
         f'all_{name}': f'configs/fixmatch/ablations/camvid_clips_12_lite0_{name}.py'
-        for name in ('softmatch', 'freematch', 'alignment')
+        for name in ('softmatch', 'freematch')
     },
+    'all_alignment': dict(
+        config='configs/fixmatch/ablations/camvid_clips_12_lite0_alignment.py',
+        options=['model.pseudo_label.labeller.threshold=0.0'],
+    ),
     'all_classmix': dict(
         config='configs/fixmatch/ablations/camvid_clips_12_lite0_classmix.py', options=every_pixel
     ),

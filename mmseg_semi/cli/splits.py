@@ -15,12 +15,7 @@ from pathlib import Path
 
 from mmseg_semi.cli.common import tool
 from mmseg_semi.data import splits
-from mmseg_semi.preparing import (
-    made_splits,
-    plain_folders,
-    published_splits,
-    split_reports,
-)
+from mmseg_semi.preparing import made_splits, plain_folders, published_splits, split_reports
 from mmseg_semi.runtime import configs
 
 

@@ -58,8 +58,8 @@ class SemiSegmentor(StudentAndTeacher):
             weak) in a separate call. The losses differ by the BN batch statistics only.
         running_stats: With ``forward='stream'``, the segments whose batch statistics enter the running statistics of the
             student's norms: ``('labeled',)`` keeps those of the strong view out of the deployed network, ``('labeled',
-            'weak')`` adds those of the weak view, which passes for this alone, without gradients, where no objective
-            asks for it. None: all that pass. The segments are normalised by their batch in any case.
+            'weak')`` adds those of the weak view, which passes for this alone, without gradients, in steps with a
+            strong view where no objective asks for it. None: all that pass. The segments are normalised by their batch in any case.
         iters_per_epoch: Unit of time of all schedules in ``model``, in iterations. 1 counts iterations; a paper's epoch is
             the constant number of iterations that its loader makes of it.
         monitor_interval: Costly metrics for logging (accuracies, agreements) are computed every so many iterations; the

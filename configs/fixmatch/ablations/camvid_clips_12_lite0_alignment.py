@@ -4,7 +4,7 @@ model = dict(
     pseudo_label=dict(
         _delete_=True,
         type='DistributionAlignment',
-        labeller=dict(type='ConfidenceThreshold', threshold=0.0),
+        labeller=_base_.model.pseudo_label,
         power=0.5,
     )
 )
