@@ -346,6 +346,27 @@ def momentum_of_zero(trial):
     trial.cfg.default_hooks.teacher.momentum = 0
 
 
+@case(
+    r"'selftrain_strong_2' learns from the view 'strong_2', but a pipeline .*\['weak', 'strong'\]"
+)
+def second_strong_view_that_no_pipeline_makes(trial):
+    dataset = trial.configure('unimatch').train_dataloader.dataset
+    del dataset.unlabeled.pipeline[-1]['strong_2']
+
+
+@case(r"branch_field=.*'strong_2'.* list the same views in all pipelines|list the same views")
+def pipelines_with_different_views(trial):
+    dataset = trial.configure('unimatch').train_dataloader.dataset
+    dataset.labeled.pipeline[-1].branch_field = ['labeled', 'weak', 'strong']
+
+
+@case(r"model\.mixing has the key 'strong_3', but no objective learns from this view")
+def mixing_of_a_view_that_is_not_asked_for(trial):
+    model = trial.configure('unimatch').model
+    model.mixing = dict(_delete_=True, strong_3=dict(type='CutMix'))
+    del model.mixing['_delete_']
+
+
 @case(r'no hook updates it: add .*MeanTeacherHook')
 def teacher_hook_missing(trial):
     del trial.cfg.default_hooks['teacher']

@@ -30,7 +30,10 @@ CHANNELS = (8, 16, 32, 64)
 """Channels of the backbone's four outputs, at strides 4, 8, 16 and 16."""
 ITERS_PER_EPOCH = 2
 """Unit of time of the recipes: labels only in epoch 0, self-training from 1, the perturbation from 2."""
-METHODS = ('supervised', 'fixmatch', 'ddfp', 'ddfp_reference', 'dgcl', 'ddfp_dgcl', 'cct', 'mllc')
+METHODS = (
+    *('supervised', 'fixmatch', 'ddfp', 'ddfp_reference', 'dgcl', 'ddfp_dgcl', 'cct', 'mllc'),
+    *('unimatch', 'unimatch_v2'),
+)
 _SPLIT_METHODS = ('ddfp', 'ddfp_reference', 'ddfp_dgcl')
 _runs = itertools.count()
 
@@ -187,6 +190,9 @@ def tiny_recipe(
             falling = dict(type='Line', values=(20.0, 0.0), times=(1, 4))
             model['pseudo_label'] = dict(type='EntropyPercentile', drop=falling)
         model['mixing'] = dict(type='CutMix', prob=0.5)
+        if method.startswith('unimatch'):
+            model = _unimatch(model, method)
+            return model | changes | dict(teacher=model['teacher'] | (changes.get('teacher') or {}))
         if method.startswith('mllc'):
             model = _mllc(model, method == 'mllc_reference', num_classes)
             return model | changes | dict(teacher=model['teacher'] | (changes.get('teacher') or {}))
@@ -231,6 +237,32 @@ def tiny_recipe(
     if changes.get('teacher'):
         changes['teacher'] = model.get('teacher', {}) | changes['teacher']
     return model | changes
+
+
+def _unimatch(model: dict, method: str) -> dict:
+    """Two strong views from 1 on; of V1 with a view of dropped features, of V2 with complementary channels."""
+    boxes = dict(type='CutMix', prob=0.5, area=(0.02, 0.4), aspect=(0.3, 1 / 0.3), coin='image')
+    if method == 'unimatch':
+        views = ['strong', 'strong_2', 'features']
+        changes = dict(
+            teacher=dict(weights='student', mode='eval', rows='weak'),
+            forward=[['labeled', 'weak'], ['strong', 'strong_2']],
+            feature_views=[dict(type='ChannelDropout', views=dict(features='weak'))],
+        )
+    else:
+        views = ['dropped', 'dropped_2']
+        sources = dict(dropped='strong', dropped_2='strong_2')
+        changes = dict(
+            teacher=dict(weights='ema', mode='eval', buffers='average', rows='weak', start=1),
+            forward=[['labeled'], ['strong', 'strong_2']],
+            feature_views=[dict(type='ComplementaryChannelDropout', views=sources)],
+        )
+    weight = dict(type='Steps', values=[0.0, 0.5], milestones=[1])
+    learned = [
+        dict(type='SelfTrainingObjective', weight=weight, view=view, name=f'selftrain_{view}')
+        for view in views
+    ]
+    return model | changes | dict(mixing=boxes, objectives=[*model['objectives'], *learned])
 
 
 def _mllc(model: dict, reference: bool, num_classes: int) -> dict:
@@ -279,7 +311,7 @@ def tiny_batch(
     Labelled images have a void stripe, unlabelled ones padding, ``padding`` columns at their right.
     """
     generator = torch.Generator().manual_seed(seed)
-    branches = ('labeled', 'weak', 'strong')
+    branches = ('labeled', 'weak', 'strong', 'strong_2')
     total = num_labeled + num_unlabeled
     inputs = {branch: [None] * total for branch in branches}
     samples = {branch: [None] * total for branch in branches}
@@ -300,9 +332,8 @@ def tiny_batch(
         valid = torch.ones(1, size, size, dtype=torch.bool)
         valid[..., size - padding :] = False
         image = image * valid.to(torch.uint8)
-        for branch in ('weak', 'strong'):
+        for branch, shift in (('weak', 0), ('strong', 20), ('strong_2', 40)):
             sample = SegDataSample(valid_map=PixelData(data=valid.clone()), metainfo=meta)
-            shift = 0 if branch == 'weak' else 20
             inputs[branch][index] = (image // 2 + shift).to(torch.uint8)
             samples[branch][index] = sample
     return {'inputs': inputs, 'data_samples': samples}
@@ -425,7 +456,8 @@ def tiny_data(
     """
     tmp_path = Path(tmp_path)
     root = write_pictures(tmp_path / 'data')
-    views = ['labeled', 'weak', 'strong']
+    two = method.startswith('unimatch')
+    views = ['labeled', 'weak', 'strong', *['strong_2'] * two]
     pack = [dict(type='PackSemiInputs')]
     geometry = [
         dict(type='RandomRelativeResize', ratio_range=(0.5, 2.0)),
@@ -460,7 +492,12 @@ def tiny_data(
             dict(type='LoadImage'),
             dict(type='InitValidMap'),
             *geometry,
-            dict(type='MultiBranch', branch_field=views, weak=pack, strong=strong),
+            dict(
+                type='MultiBranch',
+                branch_field=views,
+                weak=pack,
+                **{view: strong for view in views if view.startswith('strong')},
+            ),
         ],
     )
     semi = method != 'supervised'

@@ -1,7 +1,7 @@
 """Draw the first batches of a training: labelled crops with masks, and all views of the others.
 
 Each batch gives one sheet: labelled crops with their masks, and weak, strong and mixed views of
-unlabelled images. The batches are those of a run of one process with the same seed. The command
+unlabelled images, for each strong view that the config has. The batches are those of a run of one process with the same seed. The command
 needs no GPU, builds no network and opens no mask of an unlabelled image.
 
 Example:
@@ -10,7 +10,7 @@ Example:
 
 import argparse
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ from mmseg_semi.labels import IGNORE
 from mmseg_semi.runtime import configs
 from mmseg_semi.runtime import pictures as draw
 from mmseg_semi.step.mixing import Mixing, RandomMixing, labeled_keyword
-from mmseg_semi.step.views import Batch, MixedView, PseudoLabels, UnlabeledBatch
+from mmseg_semi.step.views import STRONG, Batch, MixedView, PseudoLabels, UnlabeledBatch, is_strong
 
 SIDE = 320  # pixels of a picture's longer side
 ROWS = 8  # images of a kind on one sheet
@@ -83,7 +83,9 @@ def batch_of(data: dict, preprocessor: nn.Module, seed: int, iteration: int) -> 
     if 'weak' in inputs:
         weak = inputs['weak']
         valid = preprocessor.stack_valid(samples['weak'], weak.device)
-        unlabeled = UnlabeledBatch(weak, inputs.get('strong', weak), valid)
+        more = {view: images for view, images in inputs.items() if is_strong(view)}
+        strong = more.pop(STRONG, weak)
+        unlabeled = UnlabeledBatch(weak, strong, valid, more_u_s=more)
     return Batch(
         img_l=inputs['labeled'],
         label_l=torch.stack(labels),
@@ -94,8 +96,26 @@ def batch_of(data: dict, preprocessor: nn.Module, seed: int, iteration: int) -> 
     )
 
 
-def mix(mixing: Mixing, batch: Batch) -> tuple[MixedView, Tensor, str]:
-    """Mix the unlabelled images of a batch by the config's mixing, before there are pseudo-labels.
+def build_mixings(cfg: Config) -> dict[str, Mixing]:
+    """The mixing of each strong view that the config's objectives learn from."""
+    config, classes = cfg.model.get('mixing'), cfg.model.get('student', {}).get('decode_head')
+    if not config:
+        return {}
+    views = {objective.get('view', STRONG) for objective in cfg.model.get('objectives', ())}
+    for perturbation in cfg.model.get('feature_views', ()):
+        views |= {*perturbation.views.values()}
+    views = sorted(filter(is_strong, views), key=lambda view: (len(view), view))
+    shared = MODELS.build(config) if 'type' in config else None
+    mixings = {
+        view: shared or MODELS.build(config[view]) for view in views if shared or view in config
+    }
+    for mixing in mixings.values():
+        mixing.bind(classes.num_classes)
+    return mixings
+
+
+def mix(mixing: Mixing, batch: Batch, strong: str = STRONG) -> tuple[MixedView, Tensor, str]:
+    """Mix a strong view of a batch by the config's mixing, before there are pseudo-labels.
 
     A mixing that cuts along pseudo-labels gets nine squares instead. A batch that training leaves
     unmixed is mixed all the same, and the note says so.
@@ -104,7 +124,7 @@ def mix(mixing: Mixing, batch: Batch) -> tuple[MixedView, Tensor, str]:
         The mixed view; (N, H, W) int64, the index of the image that a pixel comes from, N if it was
         pasted from a labelled image, -1 where it was erased; and a note about the mixing.
     """
-    images, valid = batch.unlabeled.img_u_s, batch.unlabeled.valid_u
+    images, valid = batch.unlabeled.image(strong), batch.unlabeled.valid_u
     count, _, height, width = images.shape
     note = f'Mixed by {type(mixing).__name__}'
     extra = labeled_keyword(mixing, (batch.img_l, batch.label_l))
@@ -163,7 +183,7 @@ def labeled_part(batch: Batch, preprocessor: nn.Module, palette: Sequence) -> np
 
 
 def unlabeled_part(
-    batch: Batch, samples: Sequence, preprocessor: nn.Module, mixing: Mixing | None
+    batch: Batch, samples: Sequence, preprocessor: nn.Module, mixings: Mapping[str, Mixing]
 ) -> tuple[np.ndarray, str]:
     """Weak, strong and mixed views of the unlabelled crops; and a note about the mixing."""
     weak, strong = batch.unlabeled.img_u_w, batch.unlabeled.img_u_s
@@ -174,13 +194,19 @@ def unlabeled_part(
     if strong is weak:
         titles, shown_views = ['weak view'], [weak]
         note = 'There is one view of an unlabelled image: its pipeline makes no strong one.'
+    for view, images in batch.unlabeled.more_u_s.items():
+        titles.append(f'view {view}')
+        shown_views.append(images)
     for images in shown_views:
         shown = zip(pictures(images, preprocessor), valid, strict=True)
         columns.append([draw.mark_padding(p, v) for p, v in shown])
     captions = [caption(sample) for sample in samples]
-    if mixing is not None:
-        titles += ['mixed view (student)', 'valid in it (green)']
-        view, owners, note = mix(mixing, batch)
+    notes = []
+    for strong, mixing in mixings.items():
+        of_view = '' if len(mixings) == 1 else f' of {strong}'
+        titles += [f'mixed view{of_view} (student)', 'valid in it (green)']
+        view, owners, note = mix(mixing, batch, strong)
+        notes.append(note if len(mixings) == 1 else f'{strong}: {note}')
         mixed = pictures(view.img_u_m, preprocessor)
         mixed_column, valid_column = [], []
         columns += [mixed_column, valid_column]
@@ -191,8 +217,10 @@ def unlabeled_part(
             valid_column.append(draw.outline(draw.mark_padding(plain, v), foreign))
             partners = [n for n in owner.unique().tolist() if n not in (i, -1)]
             sources = [*samples, batch.samples_l[i % len(batch.samples_l)]]
-            names = ', '.join(Path(sources[n].metainfo['img_path']).name for n in partners)
-            captions[i] += f'   + {names}' if names else ''
+            names = [Path(sources[n].metainfo['img_path']).name for n in partners]
+            new = [name for name in names if name not in captions[i]]
+            captions[i] += f'   + {", ".join(new)}' if new else ''
+    note = ' '.join(notes) or note
     rows = list(zip(*columns, strict=True))
     return draw.sheet(rows[:ROWS], titles, captions[:ROWS]), note
 
@@ -230,7 +258,7 @@ def sheet(
     batch: Batch,
     samples: Sequence,
     preprocessor: nn.Module,
-    mixing: Mixing | None,
+    mixings: Mapping[str, Mixing],
     metainfo: dict,
     title: str,
 ) -> np.ndarray:
@@ -240,7 +268,7 @@ def sheet(
         batch: The batch.
         samples: The data samples of its weak views; not read without unlabelled images.
         preprocessor: The data preprocessor of the batch.
-        mixing: The config's mixing, or None.
+        mixings: The config's mixing of each strong view.
         metainfo: Of the data set: ``classes`` and ``palette``.
         title: The first line of text.
     """
@@ -248,7 +276,7 @@ def sheet(
     palette = metainfo.get('palette') or draw.default_palette(len(classes))
     parts, note = [labeled_part(batch, preprocessor, palette)], 'Labelled images only.'
     if batch.unlabeled is not None:
-        part, note = unlabeled_part(batch, samples, preprocessor, mixing)
+        part, note = unlabeled_part(batch, samples, preprocessor, mixings)
         parts.append(part)
     width = max(part.shape[1] for part in parts)
     lines = draw.lines_of_text([title, note], width)
@@ -267,9 +295,7 @@ def main(arguments: list[str] | None = None) -> None:
     seed = args.seed if args.seed is not None else (cfg.get('randomness') or {}).get('seed') or 0
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     loader, preprocessor = build_loader(cfg, seed), build_preprocessor(cfg)
-    mixing = MODELS.build(cfg.model.mixing) if cfg.model.get('mixing') else None
-    if mixing is not None:
-        mixing.bind(cfg.model.student.decode_head.num_classes)
+    mixings = build_mixings(cfg)
     # a SemiDataset's classes are those of its labelled images
     metainfo = getattr(loader.dataset, 'datasets', [loader.dataset])[0].metainfo
     out.mkdir(parents=True, exist_ok=True)
@@ -280,6 +306,6 @@ def main(arguments: list[str] | None = None) -> None:
         batch = batch_of(data, preprocessor, seed, number)
         samples = data['data_samples'].get('weak', ())
         title = f'{args.config}: batch {number} of seed {seed}'
-        picture = sheet(batch, samples, preprocessor, mixing, metainfo, title)
+        picture = sheet(batch, samples, preprocessor, mixings, metainfo, title)
         Image.fromarray(picture).save(out / f'batch_{number:03d}.png')
     print(f'{args.count} sheets of {len(metainfo["classes"])} classes: {out}')

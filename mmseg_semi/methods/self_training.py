@@ -13,7 +13,7 @@ from mmseg_semi.labels import IGNORE
 from mmseg_semi.step.losses import check_divisor, self_training_loss
 from mmseg_semi.step.networks import Networks
 from mmseg_semi.step.objective import Needs, Objective, share
-from mmseg_semi.step.views import StepViews
+from mmseg_semi.step.views import STRONG, StepViews
 
 
 @MODELS.register_module()
@@ -29,24 +29,29 @@ class SelfTrainingObjective(Objective):
     Args:
         weight: A number or a schedule.
         divisor: 'valid', 'confident' or 'inverse', see :func:`mmseg_semi.step.losses.self_training_loss`.
+        view: Name of the view that is learned from: 'strong', a further strong view such as 'strong_2', or a feature view.
         name: Prefix in the log.
     """
 
-    all_needs = Needs(teacher=True, strong=True)
-
     def __init__(
-        self, weight: float | dict = 1.0, divisor: str = 'valid', name: str = 'selftrain'
+        self,
+        weight: float | dict = 1.0,
+        divisor: str = 'valid',
+        view: str = STRONG,
+        name: str = 'selftrain',
     ) -> None:
         super().__init__(weight, name)
+        self.all_needs = Needs(teacher=True, views=frozenset([view]))
+        self.view = view
         self.divisor = check_divisor(divisor, name)
 
     def bind(self, networks: Networks) -> None:
         self._networks = networks
 
     def compute(self, views: StepViews) -> dict[str, Tensor]:
-        mixed = views.teacher.mixed
+        mixed = views.teacher.labels_of(self.view)
         labels, valid, weight = mixed.pseudo_m.labels, mixed.valid_m, mixed.pseudo_m.weight
-        logits = self._networks.upsample(views.student.mixed.logits, labels.shape[1:])
+        logits = self._networks.upsample(views.student.of(self.view).logits, labels.shape[1:])
         values = {
             'loss': self_training_loss(logits, labels, valid, self.divisor, weight),
             'confident': share(labels != IGNORE, valid),

@@ -9,9 +9,12 @@ from mmseg.datasets import BaseSegDataset
 from torch import Tensor, nn
 
 from mmseg_semi.data.checks import check_files, check_label_values
+from mmseg_semi.data.colour import DeferColour
+from mmseg_semi.data.transforms import MultiBranch
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads.two_stage import two_stage
 from mmseg_semi.step.segmentor import SemiSegmentor
+from mmseg_semi.step.views import STRONG, is_strong
 
 
 def check_hooks(hooks: Iterable[Hook], segmentor: SemiSegmentor) -> None:
@@ -52,6 +55,59 @@ def check_sources(sampler: Any, segmentor: SemiSegmentor) -> None:
                 'objective'
             )
         objective.check_data(getattr(sampler, 'dataset', None))
+    check_views(getattr(sampler, 'dataset', None), segmentor)
+
+
+def check_views(dataset: Any, segmentor: SemiSegmentor) -> None:
+    """Checks that the pipelines make every strong view that an objective learns from, and list the same views.
+
+    A pipeline without a strong view is right: the view 'strong' is then the weak one.
+
+    Args:
+        dataset: A ``SemiDataset``; nothing is checked of others, and of pipelines without ``MultiBranch``.
+
+    Raises:
+        SetupError: A view is not made, or one pipeline lists other views than another.
+    """
+    sources = getattr(dataset, 'datasets', None) or []
+    splits = [
+        next((s for s in source.pipeline.transforms if isinstance(s, MultiBranch)), None)
+        for source in sources
+        if hasattr(source, 'pipeline')
+    ]
+    splits = [split for split in splits if split is not None]
+    for split in splits[1:]:
+        if {*split.branch_field} != {*splits[0].branch_field}:
+            raise SetupError(
+                f'train_dataloader.dataset: MultiBranch of one pipeline has branch_field={[*splits[0].branch_field]}, that of '
+                f'another one {[*split.branch_field]}: list the same views in all pipelines'
+            )
+    needed = {
+        view: objective.name
+        for objective in segmentor.objectives
+        for view in segmentor.plan.strong(objective.all_needs.views)
+        if view != STRONG
+    }
+    for split in splits:
+        if 'weak' not in split.branches:
+            continue
+        made = _strong_views(split)
+        for view, name in needed.items():
+            if view not in made:
+                raise SetupError(
+                    f"objective '{name}' learns from the view '{view}', but a pipeline of unlabelled images makes "
+                    f"{['weak', *made]}: give its MultiBranch a branch '{view}', as to_two_strong of "
+                    'configs/_base_/datasets/semi.py does'
+                )
+
+
+def _strong_views(split: MultiBranch) -> list[str]:
+    """The strong views that a pipeline makes, or leaves to the device."""
+    views = [view for view in split.branches if is_strong(view)]
+    for step in split.branches['weak'].transforms:
+        if isinstance(step, DeferColour):
+            views += [STRONG, *(f'{STRONG}_{number}' for number in range(2, step.views + 1))]
+    return views
 
 
 def check_classes(key: str, dataset: Any, segmentor: SemiSegmentor) -> None:

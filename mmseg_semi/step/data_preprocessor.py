@@ -10,8 +10,10 @@ from torch import Tensor
 from mmseg_semi.data.colour.batches import apply_operations
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
+from mmseg_semi.step.views import STRONG, is_strong
 
 BRANCHES = ('labeled', 'weak', 'strong')
+"""Branches of most recipes; further strong views are 'strong_2' and so on."""
 
 
 @MODELS.register_module()
@@ -19,12 +21,12 @@ class SemiDataPreprocessor(BaseDataPreprocessor):
     """Normalises and batches each branch with an inner data preprocessor, as mmdetection's ``MultiBranchDataPreprocessor``.
 
     In training it takes ``{'inputs': {branch: [image or None]}, 'data_samples': {branch: [sample or None]}}`` with the
-    branches 'labeled', 'weak' and 'strong', drops the None entries, and returns the same two dicts with an (N, 3, H, W)
+    branches 'labeled', 'weak', 'strong' and further strong ones ('strong_2', ...), drops the None entries, and returns the same two dicts with an (N, 3, H, W)
     tensor and a list of N samples a branch. A plain MMSegmentation batch (``inputs`` is a list) is taken as labelled.
     Outside training it is the inner preprocessor, so that ``init_model`` and ``inference_model`` work unchanged.
 
-    If the weak view carries colour operations (``DeferColour``) and there is no strong branch, the strong view is made here,
-    on the device, from the weak one's pixels.
+    If the weak view carries colour operations (``DeferColour``) and there is no strong branch, the strong views are made
+    here, on the device, from the weak one's pixels.
 
     Args:
         data_preprocessor: Config of the inner one, usually ``dict(type='SegDataPreProcessor', ...)``. Without ``size`` and
@@ -48,9 +50,10 @@ class SemiDataPreprocessor(BaseDataPreprocessor):
         samples: dict[str, list] = {}
         data = self._add_strong(data)
         for branch, images in data['inputs'].items():
-            if branch not in BRANCHES:
+            if branch not in BRANCHES and not is_strong(branch):
                 raise SetupError(
-                    f"the batch has a branch '{branch}': MultiBranch of the pipelines may use {BRANCHES}"
+                    f"the batch has a branch '{branch}': MultiBranch of the pipelines may use {BRANCHES}, and further strong "
+                    "views named 'strong_2', 'strong_3' and so on"
                 )
             kept = [i for i, image in enumerate(images) if image is not None]
             if not kept:
@@ -66,35 +69,41 @@ class SemiDataPreprocessor(BaseDataPreprocessor):
         return {'inputs': inputs, 'data_samples': samples}
 
     def _add_strong(self, data: dict) -> dict:
-        """The batch with its strong branch, made from the weak one if that carries colour operations."""
+        """The batch with its strong branches, made from the weak one if that carries colour operations."""
         weak = [sample for sample in data['data_samples'].get('weak', []) if sample is not None]
         deferred = ['colour' in sample.metainfo for sample in weak]
         if not any(deferred):
             return data
-        strong = data['inputs'].get('strong')
-        if not all(deferred) or (strong and any(image is not None for image in strong)):
+        given = any(
+            image is not None
+            for branch, images in data['inputs'].items()
+            if is_strong(branch)
+            for image in images
+        )
+        if not all(deferred) or given:
             raise SetupError(
                 'some unlabelled images carry colour operations of DeferColour, others have none or a strong view besides: '
                 'begin the weak branch of every unlabelled pipeline with DeferColour, and let none have a strong branch'
+            )
+        # by strong view the operations of each image
+        views = [*zip(*map(_operations, weak), strict=False)]
+        if any(len(_operations(sample)) != len(views) for sample in weak):
+            raise SetupError(
+                'DeferColour draws colours for different numbers of strong views: set one number of `views` in all '
+                'unlabelled pipelines'
             )
         images = [image for image in data['inputs']['weak'] if image is not None]
         # refuses crops of different sizes
         self._inner('weak', [image.shape[-2:] for image in images])
         device = self.data_preprocessor.device
         images = torch.stack([image.to(device, non_blocking=True) for image in images])
-        operations = [sample.metainfo['colour'] for sample in weak]
-        return {
-            'inputs': {
-                **data['inputs'],
-                'weak': list(images),
-                'strong': list(apply_operations(images, operations)),
-            },
-            'data_samples': {
-                **data['data_samples'],
-                'weak': weak,
-                'strong': [sample.clone() for sample in weak],
-            },
-        }
+        inputs, samples = {**data['inputs']}, {**data['data_samples']}
+        inputs['weak'], samples['weak'] = list(images), weak
+        for number, operations in enumerate(views, start=1):
+            branch = STRONG if number == 1 else f'{STRONG}_{number}'
+            inputs[branch] = list(apply_operations(images, operations))
+            samples[branch] = [sample.clone() for sample in weak]
+        return {'inputs': inputs, 'data_samples': samples}
 
     def _inner(self, branch: str, sizes: list) -> BaseDataPreprocessor:
         """The inner preprocessor, with the size of the crops if the config leaves it open (mmseg's demands one)."""
@@ -148,3 +157,8 @@ class SemiDataPreprocessor(BaseDataPreprocessor):
         nothing = torch.full_like(known, IGNORE)
         maps = [nothing if labels is None else labels for labels in maps]
         return torch.stack(maps).to(device).long()
+
+
+def _operations(sample: Any) -> list:
+    """The colour operations of an image for each strong view, see ``DeferColour``."""
+    return [sample.metainfo['colour'], *sample.metainfo.get('more_colours', ())]

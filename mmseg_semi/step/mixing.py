@@ -58,6 +58,49 @@ def draw_box(
     return top, left, top + box_height, left + box_width
 
 
+def draw_free_box(
+    height: int,
+    width: int,
+    area: tuple[float, float],
+    aspect: tuple[float, float],
+    generator: torch.Generator,
+) -> tuple[int, int, int, int]:
+    """Draws a rectangle of random size and shape that lies inside the image.
+
+    Its area is uniform in a range; shape and place are drawn together, uniformly, until the rectangle fits, so that shapes
+    with more room are more frequent. For square images and the ranges (0.02, 0.4) and (0.3, 1 / 0.3) this is the box of
+    UniMatch's released code.
+
+    Args:
+        height, width: H and W of the image, in pixels.
+        area: Range of the share of the image, in (0, 1).
+        aspect: Range of height over width, relative to the image's own; it contains 1.
+        generator: CPU generator.
+
+    Returns:
+        (top, left, bottom, right), half-open, in pixels.
+
+    Example:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> top, left, bottom, right = draw_free_box(64, 64, (0.1, 0.1), (1.0, 1.0), generator)
+        >>> bottom - top, right - left
+        (20, 20)
+    """
+
+    def uniform(low: float, high: float) -> float:
+        return low + (high - low) * float(torch.rand((), generator=generator, dtype=torch.float64))
+
+    share = uniform(*area)
+    while True:
+        ratio = uniform(*aspect)
+        box_height = int(math.sqrt(share * ratio) * height)
+        box_width = int(math.sqrt(share / ratio) * width)
+        top = int(torch.randint(height, (), generator=generator))
+        left = int(torch.randint(width, (), generator=generator))
+        if top + box_height <= height and left + box_width <= width:
+            return top, left, top + box_height, left + box_width
+
+
 def box_masks(
     count: int, height: int, width: int, area: float, generator: torch.Generator
 ) -> Tensor:
@@ -318,11 +361,20 @@ def _check_area(area: float) -> float:
 
 @MODELS.register_module()
 class CutMix(RandomMixing):
-    """Takes a box of image i from image (i + 1) mod N; one coin a batch, one box an image (DDFP, DGCL, U2PL).
+    """Takes a box of image i from image (i + 1) mod N.
+
+    With the defaults one coin a batch decides, and every box covers half of its image (DDFP, DGCL, U2PL). UniMatch's is
+    ``CutMix(prob=0.5, area=(0.02, 0.4), aspect=(0.3, 1 / 0.3), coin='image')``.
 
     Args:
-        prob: Probability that the batch is mixed (0.5).
-        area: Share of the image that the box covers, in (0, 1) (0.5).
+        prob: Probability that the batch, or the image, is mixed (0.5).
+        area: Share of the image that the box covers, in (0, 1) (0.5), or a range of it.
+        aspect: Range of the box's height over its width, in units of the image's own, see :func:`draw_free_box`; it goes
+            with a range of ``area``. None: any width, see :func:`draw_box`.
+        coin: 'batch', one draw decides for all images, or 'image', one for each.
+
+    Raises:
+        SetupError: A value out of range, or a range of one of ``area`` and ``aspect`` without the other.
 
     Example:
         >>> images, labels = torch.randn(2, 3, 8, 8), torch.zeros(2, 8, 8, dtype=torch.long)
@@ -332,16 +384,59 @@ class CutMix(RandomMixing):
         True
     """
 
-    def __init__(self, prob: float = 0.5, area: float = 0.5) -> None:
+    def __init__(
+        self,
+        prob: float = 0.5,
+        area: float | tuple[float, float] = 0.5,
+        aspect: tuple[float, float] | None = None,
+        coin: str = 'batch',
+    ) -> None:
         super().__init__(prob)
-        self.area = _check_area(area)
+        if coin not in ('batch', 'image'):
+            raise SetupError(f"mixing.coin='{coin}': expected 'batch' or 'image'")
+        if (aspect is None) != isinstance(area, int | float):
+            raise SetupError(
+                f'mixing: area={area}, aspect={aspect}; expected one share and no aspect, or a range of each, such as '
+                'area=(0.02, 0.4), aspect=(0.3, 1 / 0.3)'
+            )
+        if aspect is None:
+            self.area: float | tuple[float, float] = _check_area(area)
+        else:
+            low, high = map(_check_area, area)
+            if low > high or not 0 < aspect[0] <= 1 <= aspect[1]:
+                raise SetupError(
+                    f'mixing: area={tuple(area)}, aspect={tuple(aspect)}; expected two ranges, the second one around 1'
+                )
+            self.area = (low, high)
+        self.aspect = aspect if aspect is None else tuple(aspect)
+        self.coin = coin
+
+    def forward(
+        self, images: Tensor, pseudo: PseudoLabels, valid: Tensor, generator: torch.Generator
+    ) -> Mixed:
+        """See :class:`Mixing`."""
+        if self.coin == 'batch':
+            return super().forward(images, pseudo, valid, generator)
+        chosen = torch.rand(len(images), generator=generator) < self.prob
+        keep = self._masks(images, generator) | ~chosen[:, None, None]
+        return mix(keep.to(images.device), images, pseudo, valid)
 
     def apply_to(
         self, images: Tensor, pseudo: PseudoLabels, valid: Tensor, generator: torch.Generator
     ) -> Mixed:
-        count, _, height, width = images.shape
-        keep = box_masks(count, height, width, self.area, generator).to(images.device)
+        keep = self._masks(images, generator).to(images.device)
         return mix(keep, images, pseudo, valid)
+
+    def _masks(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """(N, H, W) bool on the CPU: True outside the box of each image."""
+        count, _, height, width = images.shape
+        if self.aspect is None:
+            return box_masks(count, height, width, self.area, generator)
+        keep = torch.ones(count, height, width, dtype=torch.bool)
+        for mask in keep:
+            box = draw_free_box(height, width, self.area, self.aspect, generator)
+            mask[box[0] : box[2], box[1] : box[3]] = False
+        return keep
 
 
 SOURCES = ('unlabeled', 'labeled')

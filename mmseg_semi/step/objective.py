@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mmseg_semi.errors import SetupError
 from mmseg_semi.step.networks import Networks
 from mmseg_semi.step.schedules import build_schedule
-from mmseg_semi.step.views import StepViews
+from mmseg_semi.step.views import STRONG, StepViews
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,17 @@ class Needs:
         True
         >>> Needs(labeled=True).unlabeled
         False
+        >>> Needs(views={'strong'}) == Needs(strong=True)
+        True
     """
 
     labeled: bool = False
     """The student's outputs for the labelled images."""
     strong: bool = False
-    """The student's outputs for the mixed strong view of the unlabelled images, and its pseudo-labels."""
+    """The student's outputs for the mixed strong view of the unlabelled images, and its pseudo-labels: a short form of
+    ``views={'strong'}``."""
+    views: frozenset[str] = frozenset()
+    """Names of the views, strong ones and feature views, for which the student's outputs and pseudo-labels are needed."""
     weak: bool = False
     """The student's outputs for the weak view of the unlabelled images."""
     weak_features: bool = False
@@ -41,10 +46,20 @@ class Needs:
     auxiliary_half: bool = False
     """Route the last half of the student's images through the head's auxiliary norms (DDFP's released warm-up)."""
 
+    def __post_init__(self) -> None:
+        views = frozenset(self.views) | (frozenset([STRONG]) if self.strong else frozenset())
+        object.__setattr__(self, 'views', views)
+        object.__setattr__(self, 'strong', STRONG in views)
+
+    @property
+    def pseudo_labels(self) -> bool:
+        """Whether any of it needs pseudo-labels."""
+        return bool(self.views)
+
     @property
     def any_teacher(self) -> bool:
         """Whether any of it needs the teacher's outputs."""
-        return self.strong or self.teacher or self.teacher_features
+        return self.pseudo_labels or self.teacher or self.teacher_features
 
     @property
     def unlabeled(self) -> bool:
@@ -53,7 +68,7 @@ class Needs:
 
     def __or__(self, other: 'Needs') -> 'Needs':
         return Needs(
-            **{f.name: getattr(self, f.name) or getattr(other, f.name) for f in fields(self)}
+            **{f.name: getattr(self, f.name) | getattr(other, f.name) for f in fields(self)}
         )
 
 

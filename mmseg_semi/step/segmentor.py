@@ -3,7 +3,7 @@
 :meth:`SemiSegmentor.loss` is the step; the stages that it calls follow it in order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
@@ -16,14 +16,17 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.heads.two_stage import two_stage
 from mmseg_semi.norms import statistics_kept
 from mmseg_semi.step.data_preprocessor import SemiDataPreprocessor
+from mmseg_semi.step.feature_views import Levels
 from mmseg_semi.step.log_values import NonFiniteLossError, check_finite, read_values
-from mmseg_semi.step.mixing import check_mixing, labeled_keyword
+from mmseg_semi.step.mixing import Mixing, check_mixing, labeled_keyword
 from mmseg_semi.step.networks import Networks, StudentAndTeacher
 from mmseg_semi.step.objective import Needs
 from mmseg_semi.step.parts import part
 from mmseg_semi.step.pretrained import complete_pretraining
 from mmseg_semi.step.pseudo_labels import check_labeller
+from mmseg_semi.step.view_plan import Forward, ViewPlan
 from mmseg_semi.step.views import (
+    STRONG,
     Batch,
     MixedView,
     StepViews,
@@ -32,6 +35,7 @@ from mmseg_semi.step.views import (
     TeacherOutputs,
     TeacherViews,
     UnlabeledBatch,
+    is_strong,
 )
 
 __all__ = ['NonFiniteLossError', 'SemiSegmentor', 'check_finite', 'read_values']
@@ -41,8 +45,8 @@ __all__ = ['NonFiniteLossError', 'SemiSegmentor', 'check_finite', 'read_values']
 class SemiSegmentor(StudentAndTeacher):
     """Trains any ``EncoderDecoder`` with labelled and unlabelled images.
 
-    In a training step the teacher labels the weak views, mixing makes the student's strong view, every image passes the
-    student once, and each objective turns the shared :class:`~mmseg_semi.step.views.StepViews` into losses. What no
+    In a training step the teacher labels the weak views, mixing makes the student's strong views, every image of a view passes
+    the student's backbone once, and each objective turns the shared :class:`~mmseg_semi.step.views.StepViews` into losses. What no
     objective asks for is not computed. Outside training this is the plain segmentor that :attr:`predicting_network` names.
 
     The runner needs ``SemiStepHook`` (iteration, random streams, updates after the optimiser step) and, for an averaged
@@ -53,9 +57,13 @@ class SemiSegmentor(StudentAndTeacher):
         objectives: Configs of objectives, in the order of the log. Their names must differ.
         teacher: :class:`~mmseg_semi.step.teacher.TeacherRecipe` as a dict, or None.
         pseudo_label: Config of a pseudo-labeller, e.g. ``dict(type='ConfidenceThreshold', threshold=0.95)``.
-        mixing: Config of a mixing, e.g. ``dict(type='CutMix')``; None keeps the strong view as it is.
-        forward: 'joint' passes all images of the student in one backbone call, 'stream' each segment (labelled, mixed,
-            weak) in a separate call. The losses differ by the BN batch statistics only.
+        mixing: Config of a mixing, e.g. ``dict(type='CutMix')``, by which each strong view is mixed with draws of its own; a
+            dict from strong views to configs gives each its own; None keeps strong views as they are.
+        feature_views: Configs of :class:`~mmseg_semi.step.feature_views.FeatureViews`, which make views of the
+            backbone's outputs, such as UniMatch's channel dropout.
+        forward: 'joint' passes all images of the student in one backbone call, 'stream' each segment (labelled, each strong
+            view, weak) in a separate call, a list of lists such as ``[['labeled', 'weak'], ['strong', 'strong_2']]`` those
+            of each inner list. The losses differ by the BN batch statistics only.
         running_stats: With ``forward='stream'``, the segments whose batch statistics enter the running statistics of the
             student's norms: ``('labeled',)`` keeps those of the strong view out of the deployed network, ``('labeled',
             'weak')`` adds those of the weak view, which passes for this alone, without gradients, in steps with a
@@ -81,8 +89,9 @@ class SemiSegmentor(StudentAndTeacher):
         teacher: dict | None = None,
         pseudo_label: dict | None = None,
         mixing: dict | None = None,
-        forward: str = 'joint',
+        forward: Forward = 'joint',
         running_stats: Sequence[str] | None = None,
+        feature_views: Sequence[dict] = (),
         iters_per_epoch: int = 1,
         monitor_interval: int = 50,
         test_cfg: dict | None = None,
@@ -94,8 +103,6 @@ class SemiSegmentor(StudentAndTeacher):
                 'model.init_cfg is set, but nothing would read it: initial weights belong to model.student.init_cfg or '
                 'model.student.backbone.init_cfg'
             )
-        if forward not in ('joint', 'stream'):
-            raise SetupError(f"model.forward='{forward}': expected 'joint' or 'stream'")
         self._check_running_stats(running_stats, forward)
         if iters_per_epoch < 1 or monitor_interval < 1:
             raise SetupError(
@@ -108,12 +115,13 @@ class SemiSegmentor(StudentAndTeacher):
                 "model.data_preprocessor=dict(type='SemiDataPreprocessor', data_preprocessor=dict("
                 "type='SegDataPreProcessor', ...))"
             )
-        self.forward_mode = forward
         self.running_stats = None if running_stats is None else tuple(running_stats)
         self.iters_per_epoch = iters_per_epoch
         self.monitor_interval = monitor_interval
         self.pseudo_label = MODELS.build(pseudo_label) if pseudo_label else None
-        self.mixing = MODELS.build(mixing) if mixing else None
+        self.mixing = self._build_mixing(mixing)
+        self.feature_views = nn.ModuleList(MODELS.build(views) for views in feature_views)
+        self.plan = ViewPlan(forward, self.feature_views)
         self.objectives = nn.ModuleList(MODELS.build(objective) for objective in objectives)
         self.bound = Networks(
             self.student, self.teacher, self.recipe, self.pseudo_label, iters_per_epoch
@@ -126,7 +134,16 @@ class SemiSegmentor(StudentAndTeacher):
         """Views of the current step; without the student's outputs after its losses are summed, None after it."""
 
     @staticmethod
-    def _check_running_stats(segments: Sequence[str] | None, forward: str) -> None:
+    def _build_mixing(mixing: dict | None) -> Mixing | nn.ModuleDict | None:
+        """One mixing for all strong views, or a dict of one each."""
+        if not mixing:
+            return None
+        if 'type' in mixing:
+            return MODELS.build(mixing)
+        return nn.ModuleDict({view: MODELS.build(config) for view, config in mixing.items()})
+
+    @staticmethod
+    def _check_running_stats(segments: Sequence[str] | None, forward: Forward) -> None:
         if segments is None:
             return
         known = ('labeled', 'mixed', 'weak')
@@ -136,7 +153,7 @@ class SemiSegmentor(StudentAndTeacher):
             )
         if forward != 'stream':
             raise SetupError(
-                f"model.running_stats={list(segments)} needs model.forward='stream': with '{forward}' the images of all "
+                f"model.running_stats={list(segments)} needs model.forward='stream': with {forward!r} the images of several "
                 'segments are normalised together'
             )
 
@@ -149,15 +166,17 @@ class SemiSegmentor(StudentAndTeacher):
             )
         if self.pseudo_label is not None:
             check_labeller(self.pseudo_label, 'model.pseudo_label')
-        if self.mixing is not None:
-            check_mixing(self.mixing, 'model.mixing')
-            self.mixing.bind(self.num_classes)
+        for key, mixing in self._mixings().items():
+            check_mixing(mixing, key)
+            mixing.bind(self.num_classes, key)
         # what an objective owns takes no random number from the student's initialisation: methods that share a seed
         # start from the same student, so their differences are paired
         with torch.random.fork_rng(devices=[]):
             for objective in self.objectives:
                 objective.bind(self.bound)
         self._check_needs()
+        by_view = isinstance(self.mixing, nn.ModuleDict)
+        self.plan.check(self.objectives, self.mixing.keys() if by_view else None)
         if self.pseudo_label is not None:
             self.pseudo_label.bind(self.bound, self.objectives)
 
@@ -169,7 +188,7 @@ class SemiSegmentor(StudentAndTeacher):
                     f"objective '{objective.name}' needs a teacher, but model.teacher is None: set for instance "
                     "model.teacher=dict(weights='ema')"
                 )
-            if needs.strong and self.pseudo_label is None:
+            if needs.pseudo_labels and self.pseudo_label is None:
                 raise SetupError(
                     f"objective '{objective.name}' needs pseudo-labels, but model.pseudo_label is None: set for instance "
                     "model.pseudo_label=dict(type='ConfidenceThreshold', threshold=0.95)"
@@ -186,6 +205,12 @@ class SemiSegmentor(StudentAndTeacher):
                     f"objective '{objective.name}' needs a projection, but no objective declares one: override "
                     'Objective.get_projection'
                 )
+
+    def _mixings(self) -> dict[str, Mixing]:
+        """The mixings by key of the config."""
+        if isinstance(self.mixing, nn.ModuleDict):
+            return {f'model.mixing.{view}': mixing for view, mixing in self.mixing.items()}
+        return {} if self.mixing is None else {'model.mixing': self.mixing}
 
     @property
     def stages(self):
@@ -242,14 +267,14 @@ class SemiSegmentor(StudentAndTeacher):
         with part('teacher'):
             teacher = self._label(batch, needs) if needs.any_teacher else None
         with part('mixing'):
-            teacher = self._mix(batch, teacher) if needs.strong else teacher
+            teacher = self._mix(batch, teacher, needs) if needs.pseudo_labels else teacher
         with part('student'):
             student = self._pass_student(batch, teacher, needs)
         views = StepViews(batch, teacher, student)
-        if needs.strong:
+        if needs.pseudo_labels:
             self.pseudo_label.count(views)
         losses = self._losses(views)
-        if batch.monitor and needs.strong:
+        if batch.monitor and needs.pseudo_labels:
             for key, value in self.pseudo_label.metrics(views).items():
                 losses[f'pseudo.{key}'] = value
         self.last_views = views
@@ -273,6 +298,11 @@ class SemiSegmentor(StudentAndTeacher):
                 inputs.get('strong', inputs['weak']),
                 self.data_preprocessor.stack_valid(weak, device),
                 self.data_preprocessor.stack_noisy(weak, device),
+                {
+                    view: images
+                    for view, images in inputs.items()
+                    if is_strong(view) and view != STRONG
+                },
             )
             paths += [sample.metainfo.get('img_path', '?') for sample in weak]
         self.paths = paths
@@ -293,14 +323,14 @@ class SemiSegmentor(StudentAndTeacher):
         labeled, weak = (tuple(inputs[name].shape[2:]) for name in ('labeled', 'weak'))
         if labeled == weak:
             return
-        if self.mixing is not None and self.mixing.needs_labeled:
+        if any(mixing.needs_labeled for mixing in self._mixings().values()):
             raise SetupError(
                 f'the pipelines give labelled crops of {labeled} and unlabelled ones of {weak} pixels (height, width), but '
                 'model.mixing pastes pixels of the one over the other: set equal crop sizes, or a mixing of unlabelled '
                 'images'
             )
         rows = self.recipe is not None and self.recipe.rows
-        if self.forward_mode != 'stream' or rows == 'labeled+weak':
+        if self.plan.joins_labeled or rows == 'labeled+weak':
             raise SetupError(
                 f'the pipelines give labelled crops of {labeled} and unlabelled ones of {weak} pixels (height, width), '
                 "which cannot pass a network together: set equal crop sizes (or model.forward='stream' with "
@@ -312,7 +342,7 @@ class SemiSegmentor(StudentAndTeacher):
         needs = Needs()
         for objective in self.objectives:
             needs = needs | objective.needs(batch.time)
-        if needs.strong:
+        if needs.pseudo_labels:
             needs = needs | self.pseudo_label.needs
         if needs.unlabeled and batch.unlabeled is None:
             raise SetupError(
@@ -323,7 +353,7 @@ class SemiSegmentor(StudentAndTeacher):
 
     @torch.no_grad()
     def _label(self, batch: Batch, needs: Needs) -> TeacherViews:
-        """Passes images through the teacher and labels the unlabelled ones, if the strong view is asked for."""
+        """Passes images through the teacher and labels the unlabelled ones, if pseudo-labels are asked for."""
         network, unlabeled = self.teacher_network, batch.unlabeled
         head = two_stage(network.decode_head)
         with_labeled = self.recipe.rows == 'labeled+weak'
@@ -350,7 +380,7 @@ class SemiSegmentor(StudentAndTeacher):
         count = len(batch.img_l) if with_labeled else 0
         labeled = outputs(0, count) if with_labeled else None
         weak = outputs(count, len(images))
-        if not needs.strong:
+        if not needs.pseudo_labels:
             return TeacherViews(weak, labeled)
         valid = unlabeled.valid_u
         corrected, levels = self.pseudo_label.correct(weak, valid)
@@ -365,43 +395,62 @@ class SemiSegmentor(StudentAndTeacher):
         return TeacherViews(weak, labeled, pseudo, levels)
 
     @torch.no_grad()
-    def _mix(self, batch: Batch, teacher: TeacherViews) -> TeacherViews:
-        """Completes the teacher's part with the mixed strong view, which the student is trained on."""
-        strong = batch.unlabeled.img_u_s, teacher.pseudo_u, batch.unlabeled.valid_u
-        if self.mixing is not None:
-            extra = labeled_keyword(self.mixing, (batch.img_l, batch.label_l))
-            strong = self.mixing(*strong, batch.generator, **extra)
+    def _mix(self, batch: Batch, teacher: TeacherViews, needs: Needs) -> TeacherViews:
+        """Completes the teacher's part with the views that learn its labels: mixed strong views, and feature views."""
+        unlabeled, strong = batch.unlabeled, self.plan.strong(needs.views)
+        views = {view: self._mix_view(view, batch, teacher) for view in strong}
+        weak = MixedView(unlabeled.img_u_w, teacher.pseudo_u, unlabeled.valid_u)
+        for view, source in self.plan.sources.items():
+            if view in needs.views:
+                views[view] = weak if source == 'weak' else views[source]
+        return replace(teacher, mixed=views.pop(STRONG, None), more=views)
+
+    def _mix_view(self, view: str, batch: Batch, teacher: TeacherViews) -> MixedView:
+        """A strong view with its labels after mixing."""
+        strong = batch.unlabeled.image(view), teacher.pseudo_u, batch.unlabeled.valid_u
+        mixing = self.mixing
+        if isinstance(mixing, nn.ModuleDict):
+            mixing = mixing[view] if view in mixing else None
+        if mixing is not None:
+            extra = labeled_keyword(mixing, (batch.img_l, batch.label_l))
+            strong = mixing(*strong, batch.generator, **extra)
             if teacher.pseudo_u.weight is not None and strong[1].weight is None:
                 raise SetupError(
-                    f'model.mixing: {type(self.mixing).__name__} dropped the weights of the pseudo-labels: let it move '
+                    f'model.mixing: {type(mixing).__name__} dropped the weights of the pseudo-labels: let it move '
                     'PseudoLabels.weight with the pixels, as mmseg_semi.step.mixing.mix does'
                 )
-        return replace(teacher, mixed=MixedView(*strong))
+        return MixedView(*strong)
 
     def _pass_student(
         self, batch: Batch, teacher: TeacherViews | None, needs: Needs
     ) -> StudentViews:
-        """Passes every image through the student once: labelled, mixed and weak ones, in this order."""
-        wanted = []
-        if needs.labeled:
-            wanted.append(('labeled', batch.img_l))
-        if needs.strong:
-            wanted.append(('mixed', teacher.mixed.img_u_m))
-        if needs.weak or needs.weak_features:
-            wanted.append(('weak', batch.unlabeled.img_u_w))
+        """Passes the images of each view through the student once: labelled, strong and weak ones, in this order."""
+        images = self._student_images(batch, teacher, needs)
         segments: dict[str, StudentOutputs] = {}
-        for call in (
-            [wanted] if self.forward_mode == 'joint' and wanted else [[one] for one in wanted]
-        ):
-            with self._norms(call[0][0]):
-                segments |= self._call_student(dict(call), needs)
-        if 'weak' in (self.running_stats or ()) and needs.strong and 'weak' not in segments:
+        for call in self.plan.calls([*images]):
+            with self._norms(call[0]):
+                segments |= self._call_student({view: images[view] for view in call}, needs)
+        if 'weak' in (self.running_stats or ()) and needs.pseudo_labels and 'weak' not in images:
             self._update_norms(batch.unlabeled.img_u_w)
-        return StudentViews(**segments)
+        known = {view: segments.pop(view, None) for view in ('labeled', STRONG, 'weak')}
+        return StudentViews(known['labeled'], known[STRONG], known['weak'], segments)
+
+    def _student_images(
+        self, batch: Batch, teacher: TeacherViews | None, needs: Needs
+    ) -> dict[str, Tensor]:
+        """The images that pass the student's backbone, by view."""
+        images = {'labeled': batch.img_l} if needs.labeled else {}
+        for view in self.plan.strong(needs.views):
+            images[view] = teacher.labels_of(view).img_u_m
+        weak = needs.weak or needs.weak_features
+        if weak or 'weak' in self.plan.image_views(needs.views):
+            images['weak'] = batch.unlabeled.img_u_w
+        return images
 
     def _norms(self, segment: str) -> AbstractContextManager:
         """Whether the pass of a segment may move the running statistics."""
-        if self.running_stats is None or segment in self.running_stats:
+        name = 'mixed' if is_strong(segment) else segment
+        if self.running_stats is None or name in self.running_stats:
             return nullcontext()
         return statistics_kept(self.student)
 
@@ -412,14 +461,22 @@ class SemiSegmentor(StudentAndTeacher):
         torch.clear_autocast_cache()  # for the reason given in _label
 
     def _call_student(self, images: dict[str, Tensor], needs: Needs) -> dict[str, StudentOutputs]:
-        """Passes the images of some segments through the student in one call."""
-        sizes = [len(segment) for segment in images.values()]
+        """Passes the images of some views through the student in one call, and their feature views through the head."""
         joined = torch.cat([*images.values()]) if len(images) > 1 else next(iter(images.values()))
         backbone = self.student.extract_feat(joined)
-        fused = self.stages.embed(backbone)
+        # split, not sliced: its backward pass makes one map of zeros, not one a segment
+        parts = zip(*(level.split([*map(len, images.values())]) for level in backbone), strict=True)
+        levels: dict[str, Levels] = dict(zip(images, parts, strict=True))
+        segments = self._segments(levels, needs)
+        sizes = [len(segment[0]) for segment in segments.values()]
+        if [*segments] == [*images]:
+            inputs = backbone
+        else:
+            inputs = [torch.cat(level) for level in zip(*segments.values(), strict=True)]
+        fused = self.stages.embed(inputs)
         lifted = self.stages.lift(fused)
         # the weak segment is the last one of a call; without a graph where no loss reads its logits
-        detached = 'weak' in images and not needs.weak
+        detached = 'weak' in segments and not needs.weak
         trained = sizes[:-1] if detached else sizes
         classified = []  # by segment: features, logits, embedding, projection
         if trained:
@@ -430,13 +487,26 @@ class SemiSegmentor(StudentAndTeacher):
             with torch.no_grad():
                 classified += self._classify(lifted[sum(trained) :], sizes[-1:], None, needs)
             torch.clear_autocast_cache()  # for the reason given in _label
-        # split, not sliced: its backward pass makes one map of zeros, not one a segment
-        levels = zip(*(level.split(sizes) for level in backbone), strict=True)
-        parts = zip(levels, fused.split(sizes), lifted.split(sizes), classified, strict=True)
+        outputs = zip(fused.split(sizes), lifted.split(sizes), classified, strict=True)
         return {
-            name: StudentOutputs(*first, *second)
-            for name, (*first, second) in zip(images, parts, strict=True)
+            view: StudentOutputs(segments[view], *first, *second)
+            for view, (*first, second) in zip(segments, outputs, strict=True)
         }
+
+    def _segments(self, levels: Mapping[str, Levels], needs: Needs) -> dict[str, Levels]:
+        """What passes the head of a call: the views that objectives ask for, feature views before the weak one."""
+        segments = {
+            view: level
+            for view, level in levels.items()
+            if view == 'labeled' or view in needs.views
+        }
+        for views in self.feature_views:
+            if needs.views & views.views.keys() and set(views.views.values()) <= levels.keys():
+                made = views(levels)
+                segments |= {view: made[view] for view in views.views if view in needs.views}
+        if 'weak' in levels and (needs.weak or needs.weak_features):
+            segments['weak'] = levels['weak']
+        return segments
 
     def _classify(
         self,

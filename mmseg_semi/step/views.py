@@ -3,14 +3,35 @@
 Each object is complete when it is made, and nothing is written into it afterwards. The names of tensors follow one
 grammar, kind_source_view: ``img``/``label``/``pseudo``/``valid``/``noisy``, ``l`` labelled or ``u`` unlabelled, ``w`` weak,
 ``s`` strong (before mixing) or ``m`` mixed (what the student sees).
+
+Views have names. Of the images of a batch 'weak' and 'strong' are two, 'strong_2', 'strong_3' and so on further strong
+ones, each with colours and a mixing of its own. ``model.feature_views`` may add views of features, which it names. An
+objective says by name which view it learns from, and reads it by ``TeacherViews.labels_of`` and ``StudentViews.of``.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from mmseg_semi.errors import SetupError
+
+STRONG = 'strong'
+"""Name of the first strong view."""
+
+
+def is_strong(view: str) -> bool:
+    """Whether a name is that of a strong view of images.
+
+    Example:
+        >>> [is_strong(view) for view in ('strong', 'strong_2', 'strong_1', 'weak')]
+        [True, True, False, False]
+    """
+    return re.fullmatch(r'strong(_([2-9]|[1-9]\d+))?', view) is not None
+
 
 # eq=False: tensors have no truth value, so two views cannot be compared by their fields.
 
@@ -28,6 +49,23 @@ class UnlabeledBatch:
     noisy_u: Tensor | None = None
     """(N_u, H, W) int64 in [0, K) or IGNORE: noisy labels that come with unlabelled images, such as masks made from
     image-level labels. IGNORE where an image has none; None if no image of the batch has any."""
+    more_u_s: Mapping[str, Tensor] = field(default_factory=dict)
+    """Further strong views by name, each (N_u, 3, H, W)."""
+
+    def image(self, view: str) -> Tensor:
+        """(N_u, 3, H, W): the images of a view, strong ones before mixing.
+
+        Raises:
+            SetupError: The batch has no such view.
+        """
+        images = {'weak': self.img_u_w, STRONG: self.img_u_s, **self.more_u_s}
+        if view not in images:
+            raise SetupError(
+                f"an objective learns from the view '{view}', but the batch has {list(images)}: name it in branch_field of "
+                'every MultiBranch and give it a pipeline in those of unlabelled images, as to_two_strong of '
+                'configs/_base_/datasets/semi.py does'
+            )
+        return images[view]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +139,18 @@ class TeacherViews:
     labeled: TeacherOutputs | None = None
     """Of the labelled images, if ``model.teacher.rows`` includes them."""
     pseudo_u: PseudoLabels | None = None
-    """Pseudo-labels of the images before mixing, if an objective asked for the strong view."""
+    """Pseudo-labels of the images before mixing, if an objective asked for a view that learns them."""
     levels: Sequence[Any] | None = None
     """Outputs for the weak view before label correction and after each round of it
     (``mmseg_semi.methods.mllc.graphs.Level``), if the pseudo-labeller corrects."""
     mixed: MixedView | None = None
-    """The mixed strong view, if an objective asked for the strong view."""
+    """The view 'strong' after mixing, if an objective asked for it."""
+    more: Mapping[str, MixedView] = field(default_factory=dict)
+    """Further strong views after mixing, and the images and labels of feature views, by name."""
+
+    def labels_of(self, view: str) -> MixedView:
+        """Images, pseudo-labels and validity of a view that objectives asked for."""
+        return self.mixed if view == STRONG else self.more[view]
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +185,14 @@ class StudentViews:
 
     labeled: StudentOutputs | None = None
     mixed: StudentOutputs | None = None
+    """For the view 'strong' after mixing."""
     weak: StudentOutputs | None = None
+    more: Mapping[str, StudentOutputs] = field(default_factory=dict)
+    """For further strong views after mixing and for feature views, by name."""
+
+    def of(self, view: str) -> StudentOutputs:
+        """The outputs for a view of unlabelled images that objectives asked for, by its name."""
+        return {'weak': self.weak, STRONG: self.mixed, **self.more}[view]
 
 
 @dataclass(frozen=True, eq=False)

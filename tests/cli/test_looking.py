@@ -87,6 +87,26 @@ def test_the_views_are_those_of_training(tmp_path, iteration):
         assert torch.equal(view.img_u_m[i], expected)
 
 
+def test_both_strong_views_are_those_of_training(tmp_path):
+    cfg = tiny_data(tmp_path, 'unimatch')
+    init_default_scope('mmseg')
+    batch, data, preprocessor = batch_of(cfg, 0)
+    model = MODELS.build(cfg.model).train()
+    model.start_step(100)
+    model._started = 100, batch.generator.clone_state()
+    model.loss(data['inputs'], data['data_samples'])
+    trained = model.last_views.teacher
+    mixings = browse.build_mixings(cfg)
+    assert [*mixings] == ['strong', 'strong_2']
+    for view, own in mixings.items():
+        shown, _, _ = browse.mix(own, batch, view)
+        assert torch.equal(trained.labels_of(view).img_u_m, shown.img_u_m)
+    samples = data['data_samples']['weak']
+    page, words = browse.unlabeled_part(batch, samples, preprocessor, mixings)
+    assert page.shape[1] > 7 * CROP * (browse.SIDE // CROP)  # seven views side by side
+    assert 'strong: Mixed by CutMix' in words and 'strong_2: Mixed by CutMix' in words
+
+
 def test_the_generator_is_that_of_the_step(tmp_path):
     cfg = tiny_data(tmp_path, 'fixmatch')
     init_default_scope('mmseg')
@@ -165,7 +185,7 @@ def test_without_a_strong_view_one_view_is_shown(tmp_path):
     for sentence in ('No mixing: the student learns from', 'There is one view'):
         batch, data, preprocessor = batch_of(cfg, 0)
         samples = data['data_samples']['weak']
-        page, words = browse.unlabeled_part(batch, samples, preprocessor, None)
+        page, words = browse.unlabeled_part(batch, samples, preprocessor, {})
         assert words.startswith(sentence)
         widths.append(page.shape[1])
         pipelines[1][-1].pop('strong', None)

@@ -215,6 +215,7 @@ def test_deferring_draws_the_same_operations():
         (PILGrayscale, dict(prob=-1), 'prob=-1'),
         (PILGaussianBlur, dict(radius=(2, 1)), r'radius=\(2, 1\)'),
         (DeferColour, dict(transforms=[dict(type='RandomFlip', prob=0.5)]), 'RandomFlip cannot'),
+        (DeferColour, dict(transforms=[], views=0), 'views=0'),
     ],
 )
 def test_settings_that_cannot_be_are_refused(cls, kwargs, message):

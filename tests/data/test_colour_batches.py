@@ -101,14 +101,17 @@ def test_half_precision_of_the_step_does_not_reach_the_levels():
     assert torch.equal(inside, apply_operations(images, steps))
 
 
-def batch(deferred: bool, seeds=range(4)):
+def batch(deferred: bool, seeds=range(4), strong_views: int = 1):
     pack = [dict(type='PackSemiInputs')]
+    further = [f'strong_{number}' for number in range(2, strong_views + 1)]
     if deferred:
-        branches = dict(weak=[dict(type='DeferColour', transforms=COLOUR), *pack])
+        defer = dict(type='DeferColour', transforms=COLOUR, views=strong_views)
+        branches = dict(weak=[defer, *pack])
     else:
-        branches = dict(weak=pack, strong=[*COLOUR, *pack])
-    branch = TRANSFORMS.build(dict(type='MultiBranch', branch_field=VIEWS, **branches))
-    labeled = TRANSFORMS.build(dict(type='MultiBranch', branch_field=VIEWS, labeled=pack))
+        branches = dict(weak=pack, **{view: [*COLOUR, *pack] for view in ('strong', *further)})
+    views = [*VIEWS, *further]
+    branch = TRANSFORMS.build(dict(type='MultiBranch', branch_field=views, **branches))
+    labeled = TRANSFORMS.build(dict(type='MultiBranch', branch_field=views, labeled=pack))
     samples = [labeled(dict(img=photographs(1)[0], gt_seg_map=np.zeros((38, 47), np.uint8)))]
     for seed, img in zip(seeds, photographs(), strict=True):
         np.random.seed(seed)
@@ -139,6 +142,21 @@ def test_the_preprocessor_makes_the_strong_view(preprocessor):
     assert torch.equal(
         preprocessor(batch(True), training=True)['inputs']['strong'], ours['inputs']['strong']
     )
+
+
+def test_the_preprocessor_makes_further_strong_views(preprocessor):
+    deferred, whole = batch(True, strong_views=3), batch(False, strong_views=3)
+    theirs, ours = (preprocessor(data, training=True)['inputs'] for data in (whole, deferred))
+    assert ours.keys() == theirs.keys()
+    for view in ('strong', 'strong_2', 'strong_3'):
+        difference = (ours[view] - theirs[view]).abs() * 57.375
+        assert difference.mean() < 1.0 and difference.max() < 12
+    assert not torch.equal(ours['strong'], ours['strong_2'])
+    assert torch.equal(ours['strong'], preprocessor(batch(True), training=True)['inputs']['strong'])
+    mixed = batch(True, strong_views=2)
+    mixed['data_samples']['weak'][1].set_metainfo(dict(more_colours=[]))
+    with pytest.raises(SetupError, match='different numbers of strong views'):
+        preprocessor(mixed, training=True)
 
 
 def test_pipelines_that_disagree_are_refused(preprocessor):

@@ -35,6 +35,7 @@ def test_branches_are_gathered_and_normalised(build):
         'labeled': 2,
         'weak': 3,
         'strong': 3,
+        'strong_2': 3,
     }
     for branch, images in output['inputs'].items():
         originals = [image for image in batch['inputs'][branch] if image is not None]

@@ -18,6 +18,7 @@ from mmseg_semi.step.mixing import (
     MixingChoice,
     class_masks,
     draw_box,
+    draw_free_box,
     mix,
 )
 from mmseg_semi.step.views import PseudoLabels
@@ -155,6 +156,78 @@ def test_one_coin_a_batch():
             assert (source[0] != 0).any() and (source[1] != 1).any()
             mixed += 1
     assert abs(mixed - 300) < 5 * math.sqrt(1000 * 0.3 * 0.7)
+
+
+UNIMATCH = dict(area=(0.02, 0.4), aspect=(0.3, 1 / 0.3))
+
+
+def test_free_boxes_have_the_area_and_shape_that_were_asked_for():
+    generator = torch.Generator().manual_seed(0)
+    shares, ratios = [], []
+    for _ in range(4000):
+        top, left, bottom, right = draw_free_box(321, 321, generator=generator, **UNIMATCH)
+        assert 0 <= top < bottom <= 321 and 0 <= left < right <= 321
+        height, width = bottom - top, right - left
+        shares.append(height * width / 321**2)
+        ratios.append(height / width)
+    shares, ratios = torch.tensor(shares), torch.tensor(ratios)
+    # sides are rounded down: by one pixel, 321 of them or fewer
+    assert shares.min() >= 0.02 - 2 * 0.5 / 321 and shares.max() <= 0.4
+    assert ratios.min() >= 0.3 - 0.02 and ratios.max() <= 1 / 0.3 + 0.2
+    # the area is uniform, whatever shapes were refused: mean 0.21, five standard deviations
+    assert abs(shares.mean() - 0.21) < 5 * 0.38 / 12**0.5 / 4000**0.5 + 0.003
+
+
+def test_shape_and_place_of_a_free_box_are_uniform_among_those_that_fit():
+    """Against all (ratio, place) pairs of one area, listed: a shape is as frequent as it has places."""
+    generator = torch.Generator().manual_seed(0)
+    side, area = 10, 0.3
+    boxes = [
+        draw_free_box(side, side, (area, area), UNIMATCH['aspect'], generator) for _ in range(6000)
+    ]
+    counts = {}
+    for top, left, bottom, right in boxes:
+        shape = bottom - top, right - left
+        counts[shape] = counts.get(shape, 0) + 1
+    places = {}
+    steps = 200_000
+    for index in range(steps):  # the ratio, on a fine grid
+        ratio = 0.3 + (1 / 0.3 - 0.3) * (index + 0.5) / steps
+        shape = int(math.sqrt(area * ratio) * side), int(math.sqrt(area / ratio) * side)
+        if max(shape) <= side:
+            room = (side - shape[0] + 1) * (side - shape[1] + 1)
+            places[shape] = places.get(shape, 0.0) + min(room, side * side) / steps
+    whole = sum(places.values())
+    assert counts.keys() <= places.keys()
+    for shape, weight in places.items():
+        expected = 6000 * weight / whole
+        assert abs(counts.get(shape, 0) - expected) < 5 * max(expected, 1) ** 0.5, shape
+    lefts = [left for _, left, bottom, right in boxes if right - left == 5]
+    found = torch.bincount(torch.tensor(lefts), minlength=6)
+    assert len(found) == 6 and (found - len(lefts) / 6).abs().max() < 5 * (len(lefts) / 6) ** 0.5
+
+
+def test_free_boxes_keep_the_image_in_proportion():
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(200):
+        top, left, bottom, right = draw_free_box(20, 80, (0.2, 0.4), (1.0, 1.0), generator)
+        assert bottom <= 20 and right <= 80
+        assert abs((right - left) / (bottom - top) - 4) < 0.6
+
+
+def test_one_coin_an_image():
+    mixing = CutMix(prob=0.3, coin='image', **UNIMATCH)
+    counts = torch.zeros(4)
+    together = 0
+    for seed in range(500):
+        before = views(4, 12, 12, seed)
+        source = check_moved_together(before, mixing(*before))
+        mixed = torch.stack([(source[i] != i).any() for i in range(4)])
+        counts += mixed
+        together += bool(mixed[0] & mixed[1])
+    # a box of area 0.02 of 12 x 12 pixels may have no pixel
+    assert (counts - 150).abs().max() < 5 * math.sqrt(500 * 0.3 * 0.7) + 10
+    assert abs(together - 500 * 0.09) < 5 * math.sqrt(500 * 0.09 * 0.91)
 
 
 def test_probabilities_zero_and_one():
@@ -434,6 +507,12 @@ def test_mix_with_oneself_changes_nothing():
         lambda: CutMix(prob=-0.1),
         lambda: CutMix(area=0),
         lambda: CutMix(area=1.0),
+        lambda: CutMix(coin='pixel'),
+        lambda: CutMix(area=(0.1, 0.4)),
+        lambda: CutMix(aspect=(0.5, 2.0)),
+        lambda: CutMix(area=(0.4, 0.1), aspect=(0.5, 2.0)),
+        lambda: CutMix(area=(0.1, 1.0), aspect=(0.5, 2.0)),
+        lambda: CutMix(area=(0.1, 0.4), aspect=(1.5, 2.0)),
         lambda: CutOut(area=1.5),
         lambda: ClassMix(0),
         lambda: ClassMix(source='both'),

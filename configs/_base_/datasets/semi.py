@@ -47,6 +47,20 @@ to_both_small = dict(
 )
 to_both_lite = dict(type='MultiBranch', branch_field=views, weak=weak_view, strong=lite_strong_view)
 
+# the same with a second strong view of each unlabelled image (UniMatch); labelled images then name it, too
+two_strong_views = [*views, 'strong_2']
+to_labeled_two = dict(type='MultiBranch', branch_field=two_strong_views, labeled=labeled_view)
+to_two_strong, to_two_strong_small, to_two_strong_lite = (
+    dict(
+        type='MultiBranch',
+        branch_field=two_strong_views,
+        weak=weak_view,
+        strong=view,
+        strong_2=view,
+    )
+    for view in (strong_view, small_strong_view, lite_strong_view)
+)
+
 # complete images, for evaluation and inference; MMSegmentation's own transforms alone
 test_pipeline = [
     dict(type='LoadImageFromFile', imdecode_backend='pillow'),

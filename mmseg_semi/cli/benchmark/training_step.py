@@ -21,6 +21,7 @@ from mmseg_semi.runtime import configs, devices
 from mmseg_semi.runtime.benchmarks import method_benchmarks
 from mmseg_semi.runtime.measuring import Meter, clock, stored_bytes
 from mmseg_semi.step.parts import part
+from mmseg_semi.step.views import is_strong
 
 # -- what a config says ------------------------------------------------------------------------
 
@@ -44,6 +45,20 @@ def find_crop(cfg: Config) -> tuple[int, int]:
             '--crop'
         )
     return found
+
+
+def find_strong_views(cfg: Config) -> int:
+    """Number of strong views that the pipelines of unlabelled images make; at least 1."""
+
+    def search(node: Any) -> int:
+        views = node.get('branch_field', ()) if isinstance(node, dict) else ()
+        found = sum(map(is_strong, views))
+        children = node.values() if isinstance(node, dict) else node
+        if not isinstance(node, dict | list | tuple):
+            return 0
+        return max([found, *map(search, children)])
+
+    return max(1, search(cfg.get('train_dataloader')))
 
 
 def find_batch(cfg: Config) -> list[int]:
@@ -78,16 +93,22 @@ class RandomImages(Dataset):
         crop: Height and width.
         num_classes: Number of classes.
         plain: Pack for a plain segmentor: an image and a sample, no branches.
+        strong_views: Number of strong views of an unlabelled image.
     """
 
     metainfo = dict(classes=(), palette=[])
 
     def __init__(
-        self, batch: list[int], crop: tuple[int, int], num_classes: int, plain: bool = False
+        self,
+        batch: list[int],
+        crop: tuple[int, int],
+        num_classes: int,
+        plain: bool = False,
+        strong_views: int = 1,
     ) -> None:
         generator = torch.Generator().manual_seed(0)
         self.items = [
-            self._item(index < batch[0], crop, num_classes, plain, generator)
+            self._item(index < batch[0], crop, num_classes, plain, strong_views, generator)
             for index in range(sum(batch))
         ]
 
@@ -97,11 +118,12 @@ class RandomImages(Dataset):
         crop: tuple[int, int],
         num_classes: int,
         plain: bool,
+        strong_views: int,
         generator: torch.Generator,
     ) -> dict:
-        image, strong = (
+        image, *strong = (
             torch.randint(0, 256, (3, *crop), generator=generator, dtype=torch.uint8)
-            for _ in range(2)
+            for _ in range(1 + strong_views)
         )
         metainfo = dict(
             img_path='random', ori_shape=crop, img_shape=crop, pad_shape=crop, scale_factor=1.0
@@ -111,13 +133,15 @@ class RandomImages(Dataset):
             label = torch.randint(0, num_classes, (1, *crop), generator=generator)
             ignored = torch.rand(label.shape, generator=generator) < 0.05
             sample.gt_sem_seg = PixelData(data=label.masked_fill(ignored, IGNORE))
-            images, samples = (image, None, None), (sample, None, None)
+            nothing = [None] * (1 + strong_views)
+            images, samples = [image, *nothing], [sample, *nothing]
         else:
             sample.valid_map = PixelData(data=torch.ones(1, *crop, dtype=torch.bool))
-            images, samples = (None, image, strong), (None, sample, copy.deepcopy(sample))
+            images = [None, image, *strong]
+            samples = [None, sample, *(copy.deepcopy(sample) for _ in strong)]
         if plain:
             return dict(inputs=image, data_samples=sample)
-        views = ('labeled', 'weak', 'strong')
+        views = ['labeled', 'weak', 'strong', *(f'strong_{i}' for i in range(2, strong_views + 1))]
         return dict(
             inputs=dict(zip(views, images, strict=True)),
             data_samples=dict(zip(views, samples, strict=True)),
@@ -172,6 +196,7 @@ def choose_images(cfg: Config, args: argparse.Namespace) -> dict[str, Any]:
         return dict(batch=batch, crop=list(crop), images='of the config')
     plain = cfg.model.type != 'SemiSegmentor'
     batch = batch[: 1 if plain else len(find_batch(cfg))]
+    strong_views = find_strong_views(cfg)
     cfg.train_dataloader = dict(
         batch_size=sum(batch),
         num_workers=0,
@@ -182,6 +207,7 @@ def choose_images(cfg: Config, args: argparse.Namespace) -> dict[str, Any]:
             crop=crop,
             num_classes=(cfg.model if plain else cfg.model.student).decode_head.num_classes,
             plain=plain,
+            strong_views=strong_views,
         ),
     )
     images = 'random'

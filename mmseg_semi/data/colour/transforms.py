@@ -177,14 +177,16 @@ class DeferColour(BaseTransform):
     strong view from it on the device. The draws are those that the transforms would make, so a
     sample has the same strong view either way, up to rounding.
 
-    Writes: ``colour``, the list of (operation, amount) in order; ``img`` stays.
+    Writes: ``colour``, the list of (operation, amount) in order, and, if ``views`` is more than 1,
+    ``more_colours``, such a list for each further strong view; ``img`` stays.
 
     Args:
         transforms: Configs of colour transforms (:class:`PILColorJitter`, :class:`PILGrayscale`,
             :class:`PILGaussianBlur`).
+        views: Number of strong views. Defaults to 1.
 
     Raises:
-        SetupError: If a transform is none of these.
+        SetupError: If a transform is none of these, or there is no view.
 
     Example:
         >>> defer = DeferColour([dict(type='PILGrayscale', prob=1.0)])
@@ -192,7 +194,10 @@ class DeferColour(BaseTransform):
         [('grayscale', 1.0)]
     """
 
-    def __init__(self, transforms: Sequence[dict]) -> None:
+    def __init__(self, transforms: Sequence[dict], views: int = 1) -> None:
+        if views < 1:
+            raise SetupError(f'DeferColour: views={views}, expected a number >= 1')
+        self.views = views
         self.transforms = [TRANSFORMS.build(step) for step in transforms]
         for step in self.transforms:
             if not isinstance(step, ColourTransform):
@@ -202,12 +207,17 @@ class DeferColour(BaseTransform):
                 )
 
     def transform(self, results: dict) -> dict:
-        """Add ``colour``."""
-        results['colour'] = [step for colour in self.transforms for step in colour.draw()]
+        """Add ``colour`` and, for further views, ``more_colours``."""
+        results['colour'], *more = (self._draw() for _ in range(self.views))
+        if more:
+            results['more_colours'] = more
         return results
 
+    def _draw(self) -> list[Operation]:
+        return [step for colour in self.transforms for step in colour.draw()]
+
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(transforms={self.transforms})'
+        return f'{type(self).__name__}(transforms={self.transforms}, views={self.views})'
 
 
 def _check_probability(name: str, prob: float) -> None:

@@ -24,14 +24,14 @@ class PackSemiInputs(PackSegInputs):
     Reads: ``img`` (H, W, 3) uint8; ``gt_seg_map`` (H, W), if the image is labelled;
     ``gt_valid_map`` (H, W) uint8, 255 for padding; ``gt_given_map`` (H, W) uint8, noisy labels of
     an unlabelled image;
-    ``colour``, the operations that :class:`.DeferColour` has drawn.
+    ``colour`` and ``more_colours``, the operations that :class:`.DeferColour` has drawn.
 
     Writes a new dict: ``inputs`` (3, H, W) uint8, and ``data_samples`` with
 
     - ``gt_sem_seg``, if there is ``gt_seg_map``; padding is label 255 (ignored) there;
     - ``valid_map``, PixelData of (1, H, W) bool, False for padding, if there is ``gt_valid_map``;
     - ``given_map``, PixelData of (1, H, W) uint8, if there is ``gt_given_map``;
-    - ``colour`` in its metainfo, if there is ``colour``.
+    - ``colour`` and ``more_colours`` in its metainfo, if there are any.
 
     Args:
         meta_keys: Keys that go into the metainfo, as in PackSegInputs.
@@ -59,8 +59,9 @@ class PackSemiInputs(PackSegInputs):
         if 'gt_given_map' in results:
             given = torch.from_numpy(np.ascontiguousarray(results['gt_given_map']))
             packed['data_samples'].given_map = PixelData(data=given[None])
-        if 'colour' in results:
-            packed['data_samples'].set_metainfo(dict(colour=results['colour']))
+        colours = {key: results[key] for key in ('colour', 'more_colours') if key in results}
+        if colours:
+            packed['data_samples'].set_metainfo(colours)
         return packed
 
 

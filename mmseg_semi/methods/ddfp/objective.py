@@ -29,7 +29,7 @@ from mmseg_semi.step.losses import check_divisor, self_training_loss
 from mmseg_semi.step.networks import Networks
 from mmseg_semi.step.objective import Needs, Objective
 from mmseg_semi.step.pixels import draw_pixels, nearest, rows_at, rows_of
-from mmseg_semi.step.views import StepViews
+from mmseg_semi.step.views import STRONG, StepViews
 
 
 @MODELS.register_module()
@@ -54,6 +54,7 @@ class DDFPObjective(Objective):
         direction: 'density', or 'random' for the control of the same length.
         auxiliary_half: Before the perturbation starts, send the last half of the student's images through the auxiliary
             norms, as the released code does; the paper does not.
+        view: Name of the view whose features are moved: 'strong', a further strong view or a feature view.
         name: Prefix in the log.
 
     State: ``density`` (flow and means), frozen for the student's optimiser; ``nll`` (0-dim), the flow's loss at the last
@@ -62,8 +63,6 @@ class DDFPObjective(Objective):
     Raises:
         SetupError: A value out of range; a head that cannot serve (from :meth:`bind`).
     """
-
-    all_needs = Needs(teacher=True, teacher_features=True, strong=True)
 
     def __init__(
         self,
@@ -77,9 +76,12 @@ class DDFPObjective(Objective):
         num_blocks: int = 2,
         direction: str = 'density',
         auxiliary_half: bool = False,
+        view: str = STRONG,
         name: str = 'ddfp',
     ) -> None:
         super().__init__(weight, name)
+        self.all_needs = Needs(teacher=True, teacher_features=True, views=frozenset([view]))
+        self.view = view
         if eps <= 0 or samples < 1 or noise < 0 or density_start < 0:
             raise SetupError(
                 f'{name}: eps={eps}, samples={samples}, noise={noise}, density_start={density_start}; expected eps > 0, '
@@ -146,7 +148,8 @@ class DDFPObjective(Objective):
         return {**super().loss(views), 'bits_per_dim': bits}
 
     def compute(self, views: StepViews) -> dict[str, Tensor]:
-        stages, outputs, mixed = self._networks.stages, views.student.mixed, views.teacher.mixed
+        stages, outputs = self._networks.stages, views.student.of(self.view)
+        mixed = views.teacher.labels_of(self.view)
         labels = mixed.pseudo_m.labels
         confident = nearest(labels, outputs.lifted.shape[2:]) != IGNORE
         delta = self.perturbation(outputs.fused, outputs.lifted, confident)
