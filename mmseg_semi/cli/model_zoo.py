@@ -33,6 +33,8 @@ SECTIONS = {
     'configs/dgcl': 'DGCL',
     'configs/cct': 'CCT',
     'configs/mllc': 'MLLC',
+    'configs/unimatch': 'UniMatch',
+    'configs/unimatch_v2': 'UniMatch V2',
     'configs/combined': 'DDFP and DGCL together',
     'configs/own_data': 'Images of your own ([custom_data.md](custom_data.md))',
     'configs/quickstart': "The demo's scenes",

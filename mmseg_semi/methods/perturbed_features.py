@@ -1,7 +1,7 @@
 """Self-training on perturbed features of the weak view, by the head itself.
 
-With ``FeatureDropout`` this is the feature perturbation of UniMatch (arXiv 2208.09910; github.com/LiheYoung/UniMatch). The
-other registered perturbations are those of CCT (arXiv 2003.09005), here without its auxiliary decoders.
+The registered perturbations are those of CCT (arXiv 2003.09005), here without its auxiliary decoders. UniMatch (arXiv
+2208.09910) drops channels earlier, at the backbone's outputs: ``feature_views=[dict(type='ChannelDropout', ...)]``.
 """
 
 from collections.abc import Iterator

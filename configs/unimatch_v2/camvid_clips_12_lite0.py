@@ -1,0 +1,11 @@
+# CamVid from ImageNet weights, 12 labelled frames of one clip, evaluated on two others: two strong views with complementary channels.
+_base_ = ['../_base_/datasets/camvid_clips_lite.py', '../_base_/recipes/unimatch_v2_lite.py']
+labeled_pipeline = [*_base_.labeled_pipeline[:-1], _base_.to_labeled_two]
+unlabeled_pipeline = [*_base_.unlabeled_pipeline[:-1], _base_.to_two_strong_lite]
+train_dataloader = dict(
+    dataset=dict(
+        split='camvid_clips 12 seed0',
+        labeled=dict(pipeline=labeled_pipeline),
+        unlabeled=dict(pipeline=unlabeled_pipeline),
+    )
+)
