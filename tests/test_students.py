@@ -97,6 +97,19 @@ STUDENTS = {
         ),
         decode_head=tiny_head('UPerHead', **levels(16, 16, 16, 16)),
     ),
+    'dpt_vit': dict(
+        backbone=VIT,
+        decode_head=dict(
+            type='DPTMapHead',
+            embed_dims=16,
+            post_process_channels=[4, 8, 16, 16],
+            channels=16,
+            num_classes=3,
+            norm_cfg=tiny_norm('BN'),
+            loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
+            **levels(16, 16, 16, 16),
+        ),
+    ),
     'upernet_swin': dict(backbone=SWIN, decode_head=tiny_head('UPerHead', **levels(8, 16, 32, 64))),
     'fcn': dict(backbone=RESNET, decode_head=tiny_head('FCNHead', **last(64), num_convs=2)),
 }
@@ -168,6 +181,34 @@ def test_the_classifiers_input_moves_to_lower_density(name):
     drop = log_density(rows.features) - log_density(rows.features + 1e-3 * moved)
     assert (drop > 0).all()
     assert losses['ddfp.loss'] > 0 and losses['ddfp.loss'].requires_grad
+
+
+def test_unimatch_v2_on_a_vit_at_a_size_that_is_not_its_own():
+    model = tiny_model('unimatch_v2', student=student('dpt_vit'), pseudo_label=EVERY_PIXEL)
+    losses = tiny_losses(model, 2, tiny_batch(num_unlabeled=4, size=SIZE + 32))
+    views = model.last_views.student
+    kept = [
+        torch.stack([level.abs().sum(dim=(2, 3)) > 0 for level in views.of(name).backbone])
+        for name in ('dropped', 'dropped_2')
+    ]
+    # the four maps share their channels; two of four images stay whole
+    for used in kept:
+        assert torch.equal(used, used[:1].expand_as(used))
+    whole = (kept[0] & kept[1])[0].all(dim=1)
+    assert whole.sum() == 2 and not (kept[0] & kept[1])[:, ~whole].any()
+    model.parse_losses(losses)[0].backward()
+    assert not [name for name, p in model.student.named_parameters() if p.grad is None]
+
+
+def test_dpt_without_class_tokens_is_mmsegs_head():
+    config = STUDENTS['dpt_vit']['decode_head']
+    ours = MODELS.build(config).eval()
+    theirs = MODELS.build(config | dict(type='DPTHead', input_transform='multiple_select')).eval()
+    theirs.load_state_dict(ours.state_dict())
+    maps = [torch.randn(2, 16, 5, 7) for _ in range(4)]
+    tokens = [torch.full((2, 16), torch.nan) for _ in range(4)]  # not read
+    with torch.no_grad():
+        assert torch.equal(ours(maps), theirs([*zip(maps, tokens, strict=True)]))
 
 
 def test_a_whole_run_with_segformer(tmp_path):
@@ -248,7 +289,15 @@ def mmpretrain_works() -> bool:
     return True
 
 
-DINO = [f'configs/{method}/voc_732_dinov2_s.py' for method in ('fixmatch', 'ddfp')]
+DINO = [
+    f'configs/{name}.py'
+    for name in (
+        'fixmatch/voc_732_dinov2_s',
+        'ddfp/voc_732_dinov2_s',
+        'unimatch_v2/voc_732_dinov2_b',
+        'unimatch_v2/cityscapes_372_dinov2_b',
+    )
+]
 
 
 @pytest.mark.parametrize('path', DINO)
@@ -258,8 +307,9 @@ def test_crops_fit_the_patches_of_dinov2(path):
     data = cfg.train_dataloader.dataset
     for source in (data.labeled, data.unlabeled):
         sizes = {step['type']: step for step in source.pipeline}
-        assert sizes['RandomScaleCrop']['crop_size'] == (518, 518)
-    assert 518 % patch == 0 and cfg.model.student.backbone.img_size == 518
+        side = 798 if 'cityscapes' in path else 518
+        assert sizes['RandomScaleCrop']['crop_size'] == (side, side) and side % patch == 0
+    assert cfg.model.student.backbone.img_size == 518
     assert cfg.model.data_preprocessor.data_preprocessor.test_cfg.size_divisor == patch
 
 
@@ -305,8 +355,9 @@ def test_without_torchvision_everything_else_works():
 
 
 @pytest.mark.skipif('not mmpretrain_works()', reason='mmpretrain cannot be imported here')
-def test_dinov2_trains_and_answers_at_any_size():
-    cfg = configs.load_config(ROOT / DINO[1])
+@pytest.mark.parametrize('path', DINO[1:3])
+def test_dinov2_trains_and_answers_at_any_size(path):
+    cfg = configs.load_config(ROOT / path)
     init_default_scope('mmseg')
     devices.replace_sync_bn(cfg.model)
     cfg.model.student.backbone.init_cfg = None

@@ -32,7 +32,7 @@ ITERS_PER_EPOCH = 2
 """Unit of time of the recipes: labels only in epoch 0, self-training from 1, the perturbation from 2."""
 METHODS = (
     *('supervised', 'fixmatch', 'ddfp', 'ddfp_reference', 'dgcl', 'ddfp_dgcl', 'cct', 'mllc'),
-    *('unimatch', 'unimatch_v2'),
+    *('unimatch', 'unimatch_v2', 'cps'),
 )
 _SPLIT_METHODS = ('ddfp', 'ddfp_reference', 'ddfp_dgcl')
 _runs = itertools.count()
@@ -192,6 +192,12 @@ def tiny_recipe(
         model['mixing'] = dict(type='CutMix', prob=0.5)
         if method.startswith('unimatch'):
             model = _unimatch(model, method)
+            return model | changes | dict(teacher=model['teacher'] | (changes.get('teacher') or {}))
+        if method == 'cps':
+            model['peer'] = True
+            model['teacher'] = dict(weights='student', mode='train', rows='labeled+weak')
+            weight = dict(type='Steps', values=[0.0, 1.5], milestones=[1])
+            model['objectives'].append(dict(type='CrossPseudoObjective', weight=weight))
             return model | changes | dict(teacher=model['teacher'] | (changes.get('teacher') or {}))
         if method.startswith('mllc'):
             model = _mllc(model, method == 'mllc_reference', num_classes)
@@ -370,7 +376,12 @@ class TinyLoop:
     ) -> None:
         self.model, self.iter, self.seed, self._resume = model, 0, 0, False
         self.message_hub = MessageHub(f'tiny_loop_{next(_runs)}')
-        trained = [*model.student.parameters(), *model.objectives.parameters()]
+        trained = [
+            parameter
+            for segmentor in filter(None, (model, model.peer))
+            for part in (segmentor.student, segmentor.objectives)
+            for parameter in part.parameters()
+        ]
         self.optimizer = torch.optim.SGD([p for p in trained if p.requires_grad], lr)
         self.flow = FlowEstimatorHook(clip=clip, epochs=epochs)
         self.teacher = MeanTeacherHook(momentum, interval=interval, skip_buffer=skip_buffer)

@@ -45,7 +45,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--network',
-        choices=('teacher', 'student'),
+        choices=('teacher', 'student', 'peer'),
         help="of a run's checkpoint; default: the teacher where it has weights of its own",
     )
     return parser.parse_args(arguments)

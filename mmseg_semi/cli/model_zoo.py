@@ -33,6 +33,7 @@ SECTIONS = {
     'configs/dgcl': 'DGCL',
     'configs/cct': 'CCT',
     'configs/mllc': 'MLLC',
+    'configs/cps': 'CPS: cross pseudo supervision',
     'configs/unimatch': 'UniMatch',
     'configs/unimatch_v2': 'UniMatch V2',
     'configs/combined': 'DDFP and DGCL together',
@@ -46,6 +47,7 @@ VARIANTS = {
     'ablations': 'ablation',
     'supervised': 'labels only',
     'single': 'one data set',
+    'no_cutmix': 'without CutMix',
     'weak_cct': 'CCT',
     'weak_ddfp': 'DDFP',
     'weak_fixmatch': 'FixMatch',
@@ -60,11 +62,12 @@ HEADS = {
     'CCTHead': 'PSPNet',
     'SegformerHead': 'SegFormer',
     'UPerHead': 'UPerNet',
+    'DPTMapHead': 'DPT',
 }
 BACKBONES = {
     'MixVisionTransformer': 'MiT-B0',
-    'mmpretrain.VisionTransformer': 'DINOv2 ViT-S/14',
 }
+VITS = {'dinov2-small': 'DINOv2 ViT-S/14', 'dinov2-base': 'DINOv2 ViT-B/14'}
 UNNAMED = {'QuickstartDataset': 'generated scenes', 'FolderDataset': 'own folders'}
 COLUMNS = (
     'Images labelled (config)',
@@ -178,7 +181,9 @@ def describe(path: str, cfg: Config, published: str = '') -> Row | None:
         published: The published number, with a mark of its source.
     """
     if cfg.model.type == 'SemiSegmentor':
-        students, loaders = [cfg.model.student], [cfg.train_dataloader]
+        peer = cfg.model.get('peer')
+        students = [cfg.model.student, *([peer] if isinstance(peer, dict) else [])]
+        loaders = [cfg.train_dataloader]
     elif cfg.model.type == 'MultiDomainSegmentor':
         students = [model.student for model in cfg.model.domains.values()][:1]
         loaders = _domain_loaders(cfg.train_dataloader)
@@ -193,7 +198,7 @@ def describe(path: str, cfg: Config, published: str = '') -> Row | None:
         variant=VARIANTS.get(below[0], below[0]) if below else '',
         lists=' + '.join(family for family, _ in names),
         label=' + '.join(dict.fromkeys(number for _, number in names if number)),
-        network=_network(students[0]),
+        network=' and '.join(map(_network, students)),
         crop=' + '.join(dict.fromkeys(_crops(cfg.crop_size))),
         iterations=f'{cfg.train_cfg.max_iters:,}',
         batch=f'{cfg.get("gpus", 1)} × ' + ' and '.join(_batch(loader) for loader in loaders),
@@ -255,7 +260,7 @@ def _lists(dataset: Any) -> tuple[str, str]:
 
 def _network(student: Any) -> str:
     backbone = student.backbone
-    name = BACKBONES.get(backbone.type)
+    name = BACKBONES.get(backbone.type) or VITS.get(backbone.get('arch'))
     if backbone.type == 'EfficientNetLite':
         name = f'EfficientNet-{backbone.arch.capitalize()}'
     elif name is None:

@@ -58,7 +58,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('checkpoint', help='a checkpoint of the run')
     parser.add_argument(
         '--network',
-        choices=('teacher', 'student'),
+        choices=('teacher', 'student', 'peer'),
         help='default: the teacher if it has its own weights, else the student',
     )
     parser.add_argument(
@@ -207,19 +207,24 @@ def publish(cfg: Config, segmentor: nn.Module, checkpoint: dict, args: argparse.
         args: The command's options; ``name`` begins the names of the files.
 
     Raises:
-        SetupError: If ``--network teacher`` is given for a plain segmentor.
+        SetupError: If ``--network teacher`` or ``peer`` is given for a plain segmentor.
     """
     if hasattr(segmentor, 'network'):
         name = args.network or segmentor.predicting_network
         network = segmentor.network(name)
     else:
         name, network = 'student', segmentor
-        if args.network == 'teacher':
+        if args.network in ('teacher', 'peer'):
             raise SetupError(
-                f"--network teacher: the model of config '{args.config}' is a plain segmentor"
+                f"--network {args.network}: the model of config '{args.config}' is a plain segmentor"
             )
 
-    plain_cfg = plain_config(cfg, plain_model(without_pretraining(cfg.model.to_dict())))
+    model = cfg.model.to_dict()
+    if name == 'peer' and isinstance(
+        model['peer'], dict
+    ):  # True is a second student of the same config
+        model['student'] = model['peer']
+    plain_cfg = plain_config(cfg, plain_model(without_pretraining(model)))
     plain = registry.MODELS.build(plain_cfg.model)
     weights = {
         key: value.clone()

@@ -61,7 +61,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--tta', action='store_true', help='average over scales and flips')
     parser.add_argument(
         '--network',
-        choices=('teacher', 'student', 'both'),
+        choices=('teacher', 'student', 'peer', 'both'),
         help='which network to evaluate; default both; with --out or --tta the deployed one: the '
         'teacher if it has its own weights, else the student',
     )
@@ -148,7 +148,7 @@ def choose_network(runner: Runner, name: str | None, single: bool):
         raise SetupError(
             '--network both: --out and --tta take one network per run; give teacher or student'
         )
-    if name in ('teacher', 'student') or single:
+    if name not in (None, 'both') or single:
         name = name or model.predicting_network
         model.network(name)
         if hasattr(runner.test_loop, 'networks'):

@@ -7,9 +7,17 @@ from mmseg_semi._moved import moved_names
 from mmseg_semi.heads.decode_losses import decode_losses
 from mmseg_semi.heads.deeplabv2 import DeepLabV2Head
 from mmseg_semi.heads.deeplabv3plus import DeepLabV3PlusHead
+from mmseg_semi.heads.dpt import DPTMapHead
 from mmseg_semi.heads.two_stage import HeadOutput, two_stage
 
-__all__ = ['DeepLabV2Head', 'DeepLabV3PlusHead', 'HeadOutput', 'decode_losses', 'two_stage']
+__all__ = [
+    'DPTMapHead',
+    'DeepLabV2Head',
+    'DeepLabV3PlusHead',
+    'HeadOutput',
+    'decode_losses',
+    'two_stage',
+]
 
 __getattr__ = moved_names(
     __name__,

@@ -33,7 +33,7 @@ class CPUAmpOptimWrapper(OptimWrapper):
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class StudentOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """MMEngine's default constructor, restricted to the parameters of student and objectives.
+    """MMEngine's default constructor, restricted to the parameters of student, peer and objectives.
 
     The default constructor also lists the frozen tensors of the teacher and of the estimators, and
     raises an error for a teacher that shares the student's parameters. Names in ``custom_keys``
@@ -46,6 +46,11 @@ class StudentOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         if not hasattr(model, 'student'):
             return super().__call__(model)
         trained = nn.ModuleDict({'student': model.student, 'objectives': model.objectives})
+        peer = getattr(model, 'peer', None)
+        if peer is not None:
+            trained['peer'] = nn.ModuleDict(
+                {'student': peer.student, 'objectives': peer.objectives}
+            )
         wrapper = super().__call__(trained)
         optimizer = wrapper.optimizer
         for group in optimizer.param_groups:

@@ -188,17 +188,17 @@ def check_networks(segmentor: SemiSegmentor, size: int = 128) -> None:
 def adapt_checkpoint(state: dict[str, Tensor], segmentor: SemiSegmentor) -> dict[str, Tensor]:
     """Makes of a plain segmentor's weights those of student and teacher; returns a semi-segmentor's as they are.
 
-    Objectives and counts start fresh from a plain checkpoint.
+    Objectives, counts and a peer start fresh from a plain checkpoint.
     """
     if any(key.startswith('student.') for key in state):
         return state
-    adapted = {
-        f'{name}.{key}': value for name in segmentor.networks for key, value in state.items()
-    }
+    # a peer that began with the student's weights would have nothing to tell it
+    names = [name for name in segmentor.networks if name != 'peer']
+    adapted = {f'{name}.{key}': value for name in names for key, value in state.items()}
     return adapted | {
         key: value
         for key, value in segmentor.state_dict().items()
-        if key.startswith(('objectives.', 'pseudo_label.'))
+        if key.startswith(('objectives.', 'pseudo_label.', 'peer.'))
     }
 
 

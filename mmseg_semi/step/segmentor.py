@@ -3,6 +3,7 @@
 :meth:`SemiSegmentor.loss` is the step; the stages that it calls follow it in order.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -72,11 +73,15 @@ class SemiSegmentor(StudentAndTeacher):
             the constant number of iterations that its loader makes of it.
         monitor_interval: Costly metrics for logging (accuracies, agreements) are computed every so many iterations; the
             log interval.
+        peer: A second student, which is trained on the same images beside the first; each labels for the other (cross
+            pseudo supervision, CVPR 2021, arXiv 2106.01226). Config of an ``EncoderDecoder``, or True for that of ``student``
+            with another initialisation; ``teacher`` then has ``weights='student'``, and pseudo-labeller, mixing and objectives are
+            built for each of the two. Both are evaluated; 'student' is deployed.
         test_cfg: Replaces the student's ``test_cfg``; None keeps it.
         data_preprocessor: Config of a ``SemiDataPreprocessor``.
 
     State: ``student.*``, ``teacher.*`` (if it has tensors of its own), ``objectives.<i>.*`` and ``pseudo_label.*`` (counts)
-    in the state dict.
+    in the state dict; ``peer.*`` the same of a peer.
 
     Raises:
         SetupError: Objectives whose needs the recipe cannot meet; a head that cannot serve; unknown keys or values.
@@ -94,6 +99,7 @@ class SemiSegmentor(StudentAndTeacher):
         feature_views: Sequence[dict] = (),
         iters_per_epoch: int = 1,
         monitor_interval: int = 50,
+        peer: dict | bool | None = None,
         test_cfg: dict | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
@@ -127,11 +133,54 @@ class SemiSegmentor(StudentAndTeacher):
             self.student, self.teacher, self.recipe, self.pseudo_label, iters_per_epoch
         )
         self._bind()
+        self.peer: SemiSegmentor | None = None
+        if peer:
+            self.peer = self._build_peer(
+                copy.deepcopy(student) if peer is True else peer,
+                objectives=objectives,
+                teacher=teacher,
+                pseudo_label=pseudo_label,
+                mixing=mixing,
+                forward=forward,
+                running_stats=running_stats,
+                feature_views=feature_views,
+                iters_per_epoch=iters_per_epoch,
+                monitor_interval=monitor_interval,
+                test_cfg=test_cfg,
+                data_preprocessor=data_preprocessor,
+            )
         self._started: tuple[int, torch.Generator] | None = None
         self.paths: Sequence[str] = []
         """Image files of the current step, for errors."""
         self.last_views: StepViews | None = None
         """Views of the current step; without the student's outputs after its losses are summed, None after it."""
+
+    def _build_peer(self, student: dict, **recipe) -> 'SemiSegmentor':
+        """The peer, a recipe of its own; the students become each other's teachers."""
+        if self.recipe is None or self.recipe.weights != 'student':
+            raise SetupError(
+                'model.peer: two students label for each other, but model.teacher='
+                f"{recipe['teacher']}: set model.teacher=dict(weights='student', mode='train', rows='weak')"
+            )
+        try:
+            with torch.random.fork_rng(devices=[]):  # for the reason given in _bind
+                peer = SemiSegmentor(student, **recipe)
+        except SetupError as error:
+            raise SetupError(f'model.peer, the second student: {error}') from error
+        if peer.num_classes != self.num_classes:
+            raise SetupError(
+                f'model.peer.decode_head.num_classes={peer.num_classes}, but the student has {self.num_classes} classes: set '
+                'them equal'
+            )
+        # not as modules: each is registered once
+        self.bound.teacher, peer.bound.teacher = peer.student, self.student
+        return peer
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The plain segmentors that can be evaluated, by name."""
+        peer = {} if self.peer is None else {'peer': self.peer.student}
+        return super().networks | peer
 
     @staticmethod
     def _build_mixing(mixing: dict | None) -> Mixing | nn.ModuleDict | None:
@@ -234,6 +283,8 @@ class SemiSegmentor(StudentAndTeacher):
             objective.init_weights()
         if self.teacher is not None:
             self.teacher.load_state_dict(self.student.state_dict())
+        if self.peer is not None:  # by later random numbers than the student
+            self.peer.init_weights()
         self._is_init = True
 
     # -- training step -------------------------------------------------------------------------------------------------
@@ -262,6 +313,18 @@ class SemiSegmentor(StudentAndTeacher):
         Returns:
             Losses and metrics, named ``<objective>.<key>``.
         """
+        if self.peer is not None:  # the same time and mixing
+            iteration, generator = self._started or (0, None)
+            self.peer._started = generator and (iteration, generator.clone_state())
+        losses = self._step(inputs, data_samples)
+        if self.peer is not None:
+            with part('peer'):
+                of_peer = self.peer.loss(inputs, data_samples)
+            losses |= {f'peer.{key}': value for key, value in of_peer.items()}
+        return losses
+
+    def _step(self, inputs: dict[str, Tensor], data_samples: dict[str, list]) -> dict[str, Tensor]:
+        """The step of one student, in its stages."""
         batch = self._gather(inputs, data_samples)
         needs = self._needs(batch)
         with part('teacher'):
@@ -562,8 +625,9 @@ class SemiSegmentor(StudentAndTeacher):
         step, the backward pass could not free what it has passed.
         """
         loss, log_vars = super().parse_losses(losses)
-        if self.last_views is not None:
-            self.last_views = self.last_views.without_student()
+        for segmentor in filter(None, (self, self.peer)):
+            if segmentor.last_views is not None:
+                segmentor.last_views = segmentor.last_views.without_student()
         return loss, log_vars
 
     def finish_step(self) -> None:
@@ -574,3 +638,5 @@ class SemiSegmentor(StudentAndTeacher):
         for objective in self.objectives:
             objective.after_step(self.last_views)
         self.last_views = None
+        if self.peer is not None:
+            self.peer.finish_step()

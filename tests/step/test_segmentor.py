@@ -738,7 +738,10 @@ def test_every_trained_parameter_is_reached_in_every_phase(method, iteration):
         assert (parameter.grad is not None) == parameter.requires_grad, name
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     owned = {name for name in trained if name.startswith('objectives.')}
-    assert trained - owned == {f'student.{name}' for name, _ in model.student.named_parameters()}
+    students = {f'student.{name}' for name, _ in model.student.named_parameters()}
+    if model.peer is not None:
+        students |= {f'peer.{name}' for name in students}
+    assert trained - owned == students
     # CCT's auxiliary decoders; DGCL's projection, where the head has none
     own = {'cct': '.decoders.', 'ddfp_dgcl': '.projection.'}.get(method)
     assert bool(owned) == bool(own) and all(own in name for name in owned)

@@ -52,7 +52,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', type=Path, required=True, help='folder for the pictures')
     parser.add_argument(
         '--network',
-        choices=('teacher', 'student'),
+        choices=('teacher', 'student', 'peer'),
         help="default: the deployed one; perturbed features are always the student's",
     )
     parser.add_argument('--images', type=int, default=6, help='validation images; default 6')
