@@ -30,7 +30,7 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.runtime import configs
 from mmseg_semi.runtime import pictures as draw
-from mmseg_semi.step.mixing import Mixing, RandomMixing, labeled_keyword
+from mmseg_semi.step.mixing import Mixing, RandomMixing, mixing_keywords
 from mmseg_semi.step.views import STRONG, Batch, MixedView, PseudoLabels, UnlabeledBatch, is_strong
 
 SIDE = 320  # pixels of a picture's longer side
@@ -127,7 +127,8 @@ def mix(mixing: Mixing, batch: Batch, strong: str = STRONG) -> tuple[MixedView, 
     images, valid = batch.unlabeled.image(strong), batch.unlabeled.valid_u
     count, _, height, width = images.shape
     note = f'Mixed by {type(mixing).__name__}'
-    extra = labeled_keyword(mixing, (batch.img_l, batch.label_l))
+    # before there is a teacher: as if it knew nothing of any image
+    extra = mixing_keywords(mixing, (batch.img_l, batch.label_l), torch.zeros(count))
     if getattr(mixing, 'num_classes', None):
         rows, columns = (torch.arange(side) * 3 // side for side in (height, width))
         labels = ((3 * rows[:, None] + columns) % mixing.num_classes).repeat(count, 1, 1)

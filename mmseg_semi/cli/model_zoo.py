@@ -33,6 +33,7 @@ SECTIONS = {
     'configs/dgcl': 'DGCL',
     'configs/cct': 'CCT',
     'configs/mllc': 'MLLC',
+    'configs/augseg': 'AugSeg',
     'configs/cps': 'CPS: cross pseudo supervision',
     'configs/unimatch': 'UniMatch',
     'configs/unimatch_v2': 'UniMatch V2',

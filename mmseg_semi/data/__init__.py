@@ -6,6 +6,7 @@ from mmseg_semi.data.colour import (
     PILColorJitter,
     PILGaussianBlur,
     PILGrayscale,
+    RandomIntensity,
 )
 from mmseg_semi.data.folder_dataset import FolderDataset
 from mmseg_semi.data.pools import ShardedImages
@@ -45,6 +46,7 @@ __all__ = [
     'PackSemiInputs',
     'PadAllMaps',
     'QuickstartDataset',
+    'RandomIntensity',
     'RandomRelativeResize',
     'RandomScaleCrop',
     'SUNRGBDDataset',

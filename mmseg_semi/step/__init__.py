@@ -12,6 +12,7 @@ from mmseg_semi.step.data_preprocessor import SemiDataPreprocessor
 from mmseg_semi.step.hooks import MeanTeacherHook, SemiStepHook
 from mmseg_semi.step.losses import OHEMCrossEntropyLoss
 from mmseg_semi.step.mixing import (
+    AdaptiveCutMix,
     ClassMix,
     ColourAfterMixing,
     CutMix,
@@ -26,6 +27,7 @@ from mmseg_semi.step.segmentor import NonFiniteLossError, SemiSegmentor
 from mmseg_semi.step.teacher import MovingAverage, TeacherRecipe
 
 __all__ = [
+    'AdaptiveCutMix',
     'ClassMix',
     'ClassShareHook',
     'ClassShareThreshold',

@@ -257,6 +257,9 @@ class Mixing(nn.Module):
     A subclass implements :meth:`forward`, or :meth:`apply_to` if one draw a batch decides whether it mixes.
     """
 
+    needs_certainty = False
+    """If True, a step calls the mixing with the keyword ``certainty``, (N,) float32 in [0, 1] of the images
+    (:func:`mmseg_semi.step.pseudo_labels.image_certainty`)."""
     needs_labeled = False
     """If True, a step calls the mixing with the keyword ``labeled``, the labelled images of the batch and their labels
     (:data:`Labeled`); labelled and unlabelled crops then have equal sizes."""
@@ -283,7 +286,8 @@ class Mixing(nn.Module):
             valid: (N, H, W) bool, False in padding.
             generator: CPU generator, for every draw.
 
-        A mixing with ``needs_labeled`` has another argument, ``labeled``: see :data:`Labeled`.
+        A mixing with ``needs_labeled`` has another argument, ``labeled``: see :data:`Labeled`; one with ``needs_certainty``
+        has ``certainty``.
 
         Returns:
             Images, pseudo-labels and validity of the mixed view.
@@ -291,24 +295,32 @@ class Mixing(nn.Module):
         raise NotImplementedError
 
 
-def labeled_keyword(mixing: Mixing, labeled: Labeled | None) -> dict[str, Labeled]:
-    """The keyword argument ``labeled`` for a mixing that needs it, nothing for the others.
+def mixing_keywords(
+    mixing: Mixing, labeled: Labeled | None, certainty: Tensor | None = None
+) -> dict[str, Labeled | Tensor]:
+    """The keyword arguments that a mixing needs: ``labeled``, ``certainty``, both or none.
 
     Raises:
-        SetupError: The mixing needs labelled images, but there are none.
+        SetupError: The mixing needs one of them, but it is not given.
 
     Example:
-        >>> labeled_keyword(CutMix(), labeled=(torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2)))
+        >>> mixing_keywords(CutMix(), labeled=(torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2)))
         {}
     """
-    if not mixing.needs_labeled:
-        return {}
-    if labeled is None:
-        raise SetupError(
-            f'{type(mixing).__name__} mixes with labelled images, but was called without them: a wrapper around it must '
-            'set needs_labeled=True and hand on the keyword `labeled`'
-        )
-    return {'labeled': labeled}
+    keywords: dict[str, Labeled | Tensor] = {}
+    for need, name, value, what in (
+        (mixing.needs_labeled, 'labeled', labeled, 'with labelled images'),
+        (mixing.needs_certainty, 'certainty', certainty, "by the teacher's certainty"),
+    ):
+        if not need:
+            continue
+        if value is None:
+            raise SetupError(
+                f'{type(mixing).__name__} mixes {what}, but was called without them: a wrapper around it must '
+                f'set needs_{name}=True and hand on the keyword `{name}`'
+            )
+        keywords[name] = value
+    return keywords
 
 
 def check_mixing(module: nn.Module, key: str) -> None:
@@ -340,16 +352,18 @@ class RandomMixing(Mixing):
         valid: Tensor,
         generator: torch.Generator,
         labeled: Labeled | None = None,
+        certainty: Tensor | None = None,
     ) -> Mixed:
         """See :class:`Mixing`."""
         if float(torch.rand((), generator=generator)) >= self.prob:
             return images, pseudo, valid
-        return self.apply_to(images, pseudo, valid, generator, **labeled_keyword(self, labeled))
+        extra = mixing_keywords(self, labeled, certainty)
+        return self.apply_to(images, pseudo, valid, generator, **extra)
 
     def apply_to(
         self, images: Tensor, pseudo: PseudoLabels, valid: Tensor, generator: torch.Generator
     ) -> Mixed:
-        """Mixes a batch; arguments and result are those of ``forward``, with ``labeled`` if ``needs_labeled``."""
+        """Mixes a batch; arguments and result are those of ``forward``, with ``labeled`` and ``certainty`` if it needs them."""
         raise NotImplementedError
 
 
@@ -437,6 +451,55 @@ class CutMix(RandomMixing):
             box = draw_free_box(height, width, self.area, self.aspect, generator)
             mask[box[0] : box[2], box[1] : box[3]] = False
         return keep
+
+
+@MODELS.register_module()
+class AdaptiveCutMix(RandomMixing):
+    """Pastes boxes of labelled images into those that the teacher is uncertain of, then boxes of the images into each other.
+
+    AugSeg's label-injecting CutMix (CVPR 2023, arXiv 2212.04976). Image i of certainty rho_i gets, with probability
+    1 - rho_i, a box of labelled image i mod N_l with its true labels, see :func:`paste_labeled`; void pixels are not pasted.
+    Then every image gets a box of image (i + 1) mod N, see :class:`CutMix`.
+
+    Args:
+        prob: Probability that the batch is mixed (0.5).
+        area: Share of the image that each box covers, in (0, 1) (0.5).
+
+    Raises:
+        SetupError: A value out of range.
+
+    Example:
+        >>> images, labels = torch.randn(2, 3, 8, 8), torch.zeros(2, 8, 8, dtype=torch.long)
+        >>> pseudo, valid = PseudoLabels(labels, labels.float()), labels == 0
+        >>> extra = dict(labeled=(images + 9, labels + 1), certainty=torch.zeros(2))
+        >>> AdaptiveCutMix(1.0)(images, pseudo, valid, torch.Generator(), **extra)[1].labels.unique().tolist()
+        [0, 1]
+    """
+
+    needs_labeled = needs_certainty = True
+
+    def __init__(self, prob: float = 0.5, area: float = 0.5) -> None:
+        super().__init__(prob)
+        self.area = _check_area(area)
+
+    def apply_to(
+        self,
+        images: Tensor,
+        pseudo: PseudoLabels,
+        valid: Tensor,
+        generator: torch.Generator,
+        labeled: Labeled | None = None,
+        certainty: Tensor | None = None,
+    ) -> Mixed:
+        count, _, height, width = images.shape
+        device = images.device
+        boxes, keep = (
+            box_masks(count, height, width, self.area, generator).to(device) for _ in range(2)
+        )
+        uncertain = torch.rand(count, generator=generator).to(device) >= certainty
+        images_l, labels_l = (x[torch.arange(count, device=device) % len(x)] for x in labeled)
+        chosen = ~boxes & uncertain[:, None, None] & (labels_l != IGNORE)
+        return mix(keep, *paste_labeled(chosen, images_l, labels_l, images, pseudo, valid))
 
 
 SOURCES = ('unlabeled', 'labeled')
@@ -569,6 +632,7 @@ class MixingChoice(Mixing):
             check_mixing(mixing, f'model.mixing.mixings[{index}]')
         self.bounds = [*itertools.accumulate(probs)][:-1]
         self.needs_labeled = any(mixing.needs_labeled for mixing in self.mixings)
+        self.needs_certainty = any(mixing.needs_certainty for mixing in self.mixings)
 
     def bind(self, num_classes: int, key: str = 'model.mixing') -> None:
         self.num_classes = agreed_num_classes(self.num_classes, num_classes, key)
@@ -582,12 +646,13 @@ class MixingChoice(Mixing):
         valid: Tensor,
         generator: torch.Generator,
         labeled: Labeled | None = None,
+        certainty: Tensor | None = None,
     ) -> Mixed:
         """See :class:`Mixing`."""
         # float64: a draw of float32 is below a bound of 0.1 with another probability than 0.1
         draw = float(torch.rand((), generator=generator, dtype=torch.float64))
         mixing = self.mixings[bisect.bisect_right(self.bounds, draw)]
-        extra = labeled_keyword(mixing, labeled)
+        extra = mixing_keywords(mixing, labeled, certainty)
         return mixing(images, pseudo, valid, generator, **extra)
 
 
@@ -644,6 +709,7 @@ class ColourAfterMixing(Mixing):
         if self.mixing is not None:
             check_mixing(self.mixing, 'model.mixing.mixing')
             self.needs_labeled = self.mixing.needs_labeled
+            self.needs_certainty = self.mixing.needs_certainty
         self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
         self.rgb = bgr_to_rgb
@@ -661,10 +727,11 @@ class ColourAfterMixing(Mixing):
         valid: Tensor,
         generator: torch.Generator,
         labeled: Labeled | None = None,
+        certainty: Tensor | None = None,
     ) -> Mixed:
         """See :class:`Mixing`."""
         if self.mixing is not None:
-            extra = labeled_keyword(self.mixing, labeled)
+            extra = mixing_keywords(self.mixing, labeled, certainty)
             images, pseudo, valid = self.mixing(images, pseudo, valid, generator, **extra)
         # drawn whether used or not, so that later draws of the step do not depend on the coins
         coins = torch.rand(2, generator=generator)

@@ -4,6 +4,7 @@ A pseudo-labeller with more to do than a threshold, such as label correction, is
 folder of its method.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.step.networks import Networks
 from mmseg_semi.step.objective import Needs, Objective
+from mmseg_semi.step.pixels import nearest
 from mmseg_semi.step.schedules import Schedule, build_schedule
 from mmseg_semi.step.views import PseudoLabels, StepViews, TeacherOutputs
 
@@ -52,6 +54,27 @@ def entropy(logits: Tensor) -> Tensor:
     # every term is <= 0; logsumexp(l) - sum_c p_c l_c would be the small difference of large numbers
     log_p = logits.float().log_softmax(dim=1)
     return -(log_p.exp() * log_p).sum(dim=1)
+
+
+def image_certainty(logits: Tensor, valid: Tensor) -> Tensor:
+    """Mean over an image's valid pixels of the highest probability times 1 minus the normalised entropy (AugSeg).
+
+    Args:
+        logits: (N, K, h, w), at the head's resolution.
+        valid: (N, H, W) bool, at that of the images.
+
+    Returns:
+        (N,) float32 in [0, 1]; 0 for an image without a valid pixel.
+
+    Example:
+        >>> logits = torch.tensor([[0.0, 90.0], [0.0, 0.0]])[:, :, None, None]  # certain; uniform
+        >>> image_certainty(logits, torch.ones(2, 1, 1, dtype=torch.bool)).tolist()
+        [1.0, 0.0]
+    """
+    highest = logits.float().softmax(dim=1).amax(dim=1)
+    sure = 1 - entropy(logits) / math.log(logits.shape[1])
+    inside = nearest(valid, logits.shape[2:])
+    return (highest * sure * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp(min=1)
 
 
 def masked_quantile(values: Tensor, mask: Tensor, level: float) -> Tensor:

@@ -19,12 +19,12 @@ from mmseg_semi.norms import statistics_kept
 from mmseg_semi.step.data_preprocessor import SemiDataPreprocessor
 from mmseg_semi.step.feature_views import Levels
 from mmseg_semi.step.log_values import NonFiniteLossError, check_finite, read_values
-from mmseg_semi.step.mixing import Mixing, check_mixing, labeled_keyword
+from mmseg_semi.step.mixing import Mixing, check_mixing, mixing_keywords
 from mmseg_semi.step.networks import Networks, StudentAndTeacher
 from mmseg_semi.step.objective import Needs
 from mmseg_semi.step.parts import part
 from mmseg_semi.step.pretrained import complete_pretraining
-from mmseg_semi.step.pseudo_labels import check_labeller
+from mmseg_semi.step.pseudo_labels import check_labeller, image_certainty
 from mmseg_semi.step.view_plan import Forward, ViewPlan
 from mmseg_semi.step.views import (
     STRONG,
@@ -475,7 +475,10 @@ class SemiSegmentor(StudentAndTeacher):
         if isinstance(mixing, nn.ModuleDict):
             mixing = mixing[view] if view in mixing else None
         if mixing is not None:
-            extra = labeled_keyword(mixing, (batch.img_l, batch.label_l))
+            certainty = None
+            if mixing.needs_certainty:
+                certainty = image_certainty(teacher.weak.logits, batch.unlabeled.valid_u)
+            extra = mixing_keywords(mixing, (batch.img_l, batch.label_l), certainty)
             strong = mixing(*strong, batch.generator, **extra)
             if teacher.pseudo_u.weight is not None and strong[1].weight is None:
                 raise SetupError(

@@ -10,6 +10,7 @@ from torch import nn
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.step.mixing import (
+    AdaptiveCutMix,
     ClassMix,
     ColourAfterMixing,
     CutMix,
@@ -21,6 +22,7 @@ from mmseg_semi.step.mixing import (
     draw_free_box,
     mix,
 )
+from mmseg_semi.step.pseudo_labels import image_certainty
 from mmseg_semi.step.views import PseudoLabels
 
 K = 5
@@ -472,6 +474,93 @@ def test_a_choice_asks_for_labels_if_one_of_its_mixings_does():
 # -- CutOut --------------------------------------------------------------------------------------
 
 
+def labelled_views(count_l: int, before: Strong) -> tuple[torch.Tensor, torch.Tensor]:
+    """Labelled images whose pixels are negative, with labels K and void columns at the right."""
+    _, height, width = before.valid.shape
+    images = -1 - torch.arange(count_l).float().view(-1, 1, 1, 1).expand(-1, 3, height, width)
+    labels = torch.full((count_l, height, width), K)
+    labels[:, :, -2:] = IGNORE
+    return images.contiguous(), labels
+
+
+@pytest.mark.parametrize('count_l', [2, 3])
+def test_uncertain_images_get_a_box_of_a_labelled_one(count_l):
+    before = views(3)
+    images_l, labels_l = labelled_views(count_l, before)
+    mixing = AdaptiveCutMix(prob=1.0)
+    image, pseudo, valid = mixing(
+        *before, labeled=(images_l, labels_l), certainty=torch.tensor([1.0, 0.0, 1.0])
+    )
+    # the first channel says from which image a pixel comes: negative for labelled ones
+    pasted = image[:, 0] < 0
+    assert pasted[1].any() and not pasted[2].any()
+    # image 0 has them by its partner's box alone, all of labelled image 1 mod N_l
+    assert (image[:, 0][pasted] == -1 - 1 % count_l).all()
+    assert (pseudo.labels[pasted] == K).all() and not (pseudo.labels[~pasted] == K).any()
+    assert (pseudo.confidence[pasted] == 1).all() and (pseudo.weight[pasted] == 1).all()
+    assert (pseudo.noisy[pasted] == IGNORE).all() and valid[pasted].all()
+    assert not pasted[:, :, -2:].any()  # void is not pasted
+    # the rest are pixels of the image or of the next one, with all that belongs to them
+    rest = sources(before, image.clamp(min=0))
+    for i in range(3):
+        own = rest[i][~pasted[i]]
+        assert set(own.unique().tolist()) <= {i, (i + 1) % 3} and len(own.unique()) == 2
+        moved = before.pseudo.labels.gather(0, rest)[i]
+        assert torch.equal(pseudo.labels[i][~pasted[i]], moved[~pasted[i]])
+
+
+def test_a_labelled_box_is_as_likely_as_the_teacher_is_uncertain():
+    mixing, counts = AdaptiveCutMix(prob=1.0), torch.zeros(3)
+    certainty = torch.tensor([0.2, 0.5, 0.9])
+    for seed in range(600):
+        before = views(3, 12, 12, seed)
+        labeled = labelled_views(3, before)
+        image, _, _ = mixing(*before, labeled=labeled, certainty=certainty)
+        seen = image[:, 0]
+        # a box of the next image may cover all of it, but not leave one of an image that has none
+        counts += torch.stack([(seen == -1 - i).any() for i in range(3)])
+    expected = 600 * (1 - certainty)
+    assert ((counts - expected).abs() < 5 * (expected * certainty).sqrt() + 12).all()
+
+
+def test_certainty_of_an_image():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, K, 6, 8, generator=generator, dtype=torch.float64)
+    valid = torch.rand(3, 12, 16, generator=generator) < 0.7
+    valid[2] = False
+    found = image_certainty(logits, valid)
+    for i in range(2):
+        terms = []
+        for row in range(6):
+            for column in range(8):
+                if not valid[i, 2 * row, 2 * column]:
+                    continue
+                p = [math.exp(v) for v in logits[i, :, row, column].tolist()]
+                p = [v / sum(p) for v in p]
+                spread = -sum(v * math.log(v) for v in p)
+                terms.append(max(p) * (1 - spread / math.log(K)))
+        assert found[i].item() == pytest.approx(sum(terms) / len(terms), rel=1e-5)
+    assert found[2] == 0
+
+
+def test_a_step_hands_certainty_to_the_mixing():
+    for mixing in (
+        dict(type='AdaptiveCutMix', prob=1.0),
+        dict(type='MixingChoice', mixings=[dict(type='AdaptiveCutMix', prob=1.0)]),
+    ):
+        model = tiny_model('fixmatch', mixing=mixing)
+        tiny_losses(model, 2, tiny_batch(2, 3))
+        seen = model.last_views
+        pasted = (seen.teacher.mixed.pseudo_m.confidence == 1) & (
+            seen.teacher.mixed.pseudo_m.labels != IGNORE
+        )
+        # an untrained teacher is certain of nothing
+        assert pasted.any()
+    with pytest.raises(SetupError, match='needs_certainty=True'):
+        before = views(2)
+        AdaptiveCutMix(prob=1.0)(*before, labeled=labelled_views(2, before))
+
+
 def test_cutout_erases_a_box_of_every_image():
     before = views(3)
     image, pseudo, valid = CutOut(prob=1.0, area=0.25)(*before)
@@ -514,6 +603,8 @@ def test_mix_with_oneself_changes_nothing():
         lambda: CutMix(area=(0.1, 1.0), aspect=(0.5, 2.0)),
         lambda: CutMix(area=(0.1, 0.4), aspect=(1.5, 2.0)),
         lambda: CutOut(area=1.5),
+        lambda: AdaptiveCutMix(prob=2.0),
+        lambda: AdaptiveCutMix(area=0.0),
         lambda: ClassMix(0),
         lambda: ClassMix(source='both'),
         lambda: MixingChoice([]),

@@ -5,6 +5,7 @@
                    them to the device
 ``images``         the operations on one image (NumPy), for ``transforms``
 ``batches``        the same operations on a batch (PyTorch), for the data preprocessor
+``intensity``      a random number of operations out of a larger pool (AugSeg), on one image
 ``after_mixing``   another jitter and blur, of mixed images (ClassMix, MLLC), for the mixing
 ``operations``     what ``transforms``, ``images`` and ``batches`` share: names, amounts, constants
 ``hsv``            hue, saturation and value of tensors, for ``batches`` and ``after_mixing``
@@ -12,6 +13,7 @@
 """
 
 from mmseg_semi.data.colour.batches import apply_operations
+from mmseg_semi.data.colour.intensity import RandomIntensity
 from mmseg_semi.data.colour.transforms import (
     ColourTransform,
     DeferColour,
@@ -26,5 +28,6 @@ __all__ = [
     'PILColorJitter',
     'PILGaussianBlur',
     'PILGrayscale',
+    'RandomIntensity',
     'apply_operations',
 ]

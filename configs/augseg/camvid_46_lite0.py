@@ -1,0 +1,6 @@
+# CamVid from ImageNet weights, 46 labelled frames: the frame of lite.py with AugSeg's strong view and label-injecting CutMix.
+_base_ = '../fixmatch/camvid_46_lite0.py'
+strong = [dict(type='RandomIntensity', most=3), dict(type='PackSemiInputs')]
+unlabeled_pipeline = [*_base_.unlabeled_pipeline[:-1], dict(_base_.to_both_lite, strong=strong)]
+train_dataloader = dict(dataset=dict(unlabeled=dict(pipeline=unlabeled_pipeline)))
+model = dict(mixing=dict(_delete_=True, type='AdaptiveCutMix', prob=0.5))
