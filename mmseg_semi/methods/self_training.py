@@ -65,6 +65,7 @@ class SelfTrainingObjective(Objective):
         metrics = {'agreement': share(logits.argmax(dim=1) == labels, labels != IGNORE)}
         if views.teacher.labeled is not None:
             truth = views.batch.label_l
-            logits_l = self._networks.upsample(views.teacher.labeled.logits, truth.shape[1:])
+            size = truth.shape[1:]
+            logits_l = self._networks.upsample_teacher(views.teacher.labeled.logits, size)
             metrics['accuracy'] = share(logits_l.argmax(dim=1) == truth, truth != IGNORE)
         return metrics

@@ -41,6 +41,8 @@ class Networks:
     """The recipe's pseudo-labeller, for objectives that train what it uses."""
     iters_per_epoch: int = 1
     """Iterations of a unit of time, ``model.iters_per_epoch``."""
+    peer: 'Networks | None' = None
+    """The networks of the other student, which labels for this one, if there are two (``model.peer``)."""
     class_names: Sequence[str] | None = None
     """Names of the classes for messages; the checks before training set them, because the data know them."""
 
@@ -61,8 +63,14 @@ class Networks:
 
     @property
     def teacher_network(self) -> nn.Module:
-        """The network that labels: the teacher, or the student if it is its own teacher."""
+        """The network that labels: the teacher, the other student, or the student if it is its own teacher."""
+        if self.peer is not None:
+            return self.peer.student
         return self.student if self.teacher is None else self.teacher
+
+    def upsample_teacher(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """:meth:`upsample` for logits of :attr:`teacher_network`, whose head may be another one than the student's."""
+        return (self.peer or self).upsample(logits, size)
 
     def upsample(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """Resizes logits as the head does: by its ``fit`` if it has one, else bilinearly with its ``align_corners``.

@@ -157,6 +157,13 @@ class SemiSegmentor(StudentAndTeacher):
 
     def _build_peer(self, student: dict, **recipe) -> 'SemiSegmentor':
         """The peer, a recipe of its own; the students become each other's teachers."""
+        for module in (*self.objectives, self.pseudo_label):
+            needs = getattr(module, 'all_needs', None) or getattr(module, 'needs', Needs())
+            if needs.teacher_features:
+                raise SetupError(
+                    f'model.peer: {type(module).__name__} compares features of teacher and student, but those of another student '
+                    'mean something else: leave model.peer out, or this part'
+                )
         if self.recipe is None or self.recipe.weights != 'student':
             raise SetupError(
                 'model.peer: two students label for each other, but model.teacher='
@@ -172,8 +179,7 @@ class SemiSegmentor(StudentAndTeacher):
                 f'model.peer.decode_head.num_classes={peer.num_classes}, but the student has {self.num_classes} classes: set '
                 'them equal'
             )
-        # not as modules: each is registered once
-        self.bound.teacher, peer.bound.teacher = peer.student, self.student
+        self.bound.peer, peer.bound.peer = peer.bound, self.bound
         return peer
 
     @property
@@ -448,7 +454,8 @@ class SemiSegmentor(StudentAndTeacher):
         valid = unlabeled.valid_u
         corrected, levels = self.pseudo_label.correct(weak, valid)
         torch.clear_autocast_cache()  # a correction may pass layers of the student's head
-        pseudo = self.pseudo_label(self.upsample(corrected, valid.shape[1:]), valid, batch.time)
+        scores = self.bound.upsample_teacher(corrected, valid.shape[1:])
+        pseudo = self.pseudo_label(scores, valid, batch.time)
         if pseudo.weight is not None and not self.pseudo_label.gives_weights:
             raise SetupError(
                 f'model.pseudo_label: {type(self.pseudo_label).__name__} gives weights without gives_weights=True, from which '

@@ -55,7 +55,7 @@ class CrossPseudoObjective(SelfTrainingObjective):
         size = truth.shape[1:]
         valid_l = truth != IGNORE
         with torch.no_grad():
-            predicted = self._networks.upsample(views.teacher.labeled.logits, size)
+            predicted = self._networks.upsample_teacher(views.teacher.labeled.logits, size)
             labels = predicted.argmax(dim=1).masked_fill(~valid_l, IGNORE)
         logits = self._networks.upsample(views.student.labeled.logits, size)
         loss_l = self_training_loss(logits, labels, valid_l, self.divisor)

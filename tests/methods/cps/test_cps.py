@@ -27,8 +27,8 @@ from mmseg_semi.step.checks import adapt_checkpoint, check_checkpoint, check_net
 ACTIVE = ITERS_PER_EPOCH
 EVERY_PIXEL = dict(type='ConfidenceThreshold', threshold=0.0)
 FCN = dict(
-    tiny_student(3, 'FCNHead', dropout=0.0),
-    auxiliary_head=tiny_head('FCNHead', in_channels=32, in_index=2, dropout=0.0),
+    tiny_student(3, 'FCNHead', norm='GN', dropout=0.0),
+    auxiliary_head=tiny_head('FCNHead', norm='GN', in_channels=32, in_index=2, dropout=0.0),
 )
 
 
@@ -195,6 +195,29 @@ def test_both_students_are_evaluated_and_the_first_is_the_best(tmp_path):
     found = set(runner.message_hub.get_info('results')[-1])
     assert {'student/mIoU', 'peer/mIoU'} <= found
     assert [*(tmp_path / 'work_dir').glob('best_student_mIoU*')]
+
+
+def test_labels_are_enlarged_as_the_head_that_gave_them_does():
+    """The two heads place the corners of their maps differently."""
+    model = build(peer=dict(FCN, decode_head=dict(FCN['decode_head'], align_corners=False)))
+    assert model.align_corners and not model.peer.align_corners
+    tiny_losses(model, ACTIVE, tiny_batch(2, 2))
+    for segmentor, other in ((model, model.peer), (model.peer, model)):
+        views = segmentor.last_views
+        images, valid = views.batch.unlabeled.img_u_w, views.batch.unlabeled.valid_u
+        with torch.no_grad():
+            logits = other.student(images)
+        expected = F.interpolate(
+            logits, (32, 32), mode='bilinear', align_corners=other.align_corners
+        ).argmax(dim=1)
+        assert torch.equal(views.teacher.pseudo_u.labels[valid], expected[valid])
+
+
+def test_ddfp_is_refused():
+    recipe = tiny_recipe('ddfp', teacher=dict(weights='student'))
+    recipe['teacher'].pop('start')
+    with pytest.raises(SetupError, match='DDFPObjective compares features'):
+        MODELS.build(ConfigDict(recipe | dict(peer=True)))
 
 
 MISTAKES = {
