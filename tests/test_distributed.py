@@ -44,6 +44,8 @@ CASES = {
     'dgcl': dict(method='dgcl'),
     'cct': dict(method='cct'),
     'mllc': dict(method='mllc'),
+    'unimatch': dict(method='unimatch'),
+    'cps': dict(method='cps'),
 }
 
 
@@ -234,6 +236,8 @@ def one_process(cfg: Config, initial: dict) -> tuple[list[list[dict]], dict]:
     model = MODELS.build(cfg.model).train()
     model.load_state_dict(initial)
     trained = [*model.student.parameters(), *model.objectives.parameters()]
+    if model.peer is not None:
+        trained += model.peer.student.parameters()
     sgd = torch.optim.SGD(
         [p for p in trained if p.requires_grad], lr=0.02, momentum=0.9, weight_decay=1e-4
     )
@@ -327,6 +331,8 @@ def test_two_processes_equal_one(ranks):
         'dgcl': {'student', 'teacher', 'objectives'},
         'cct': {'student', 'objectives'},
         'mllc': {'student', 'teacher', 'objectives', 'pseudo_label'},
+        'unimatch': {'student'},
+        'cps': {'student', 'peer'},
     }
     assert moved == expected[Path(cfg.filename).stem.removeprefix('tiny_')]
 
