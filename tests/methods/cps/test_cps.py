@@ -87,6 +87,29 @@ def test_the_loss_is_that_of_the_script():
         torch.testing.assert_close(found, parameter.grad, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize('method', ['cps', 'unimatch', 'unimatch_v2'])
+def test_mixed_precision_and_accumulated_gradients(method):
+    """A labelling pass leaves no graph-free weights behind for the pass that trains; two halves give the gradient of both."""
+    model = tiny_model(method, norm='GN', dropout=0.0, pseudo_label=EVERY_PIXEL)
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = tiny_losses(model, ACTIVE, tiny_batch(2, 4))
+    total(losses).backward()
+    half = [p.grad for p in model.parameters() if p.requires_grad]
+    assert not [gradient for gradient in half if gradient is None]
+    model.zero_grad()
+    total(tiny_losses(model, ACTIVE, tiny_batch(2, 4))).backward()
+    whole = [p.grad.clone() for p in model.parameters() if p.requires_grad]
+    pairs = zip(half, whole, strict=True)
+    cosines = [F.cosine_similarity(a.flatten(), b.flatten(), dim=0) for a, b in pairs if a.any()]
+    assert torch.stack(cosines).median() > 0.99
+    for _ in range(2):  # on top of the first one
+        (total(tiny_losses(model, ACTIVE, tiny_batch(2, 4))) / 2).backward()
+    for parameter, once in zip(
+        (p for p in model.parameters() if p.requires_grad), whole, strict=True
+    ):
+        torch.testing.assert_close(parameter.grad, 2 * once, rtol=1e-3, atol=1e-6)
+
+
 def test_both_see_the_same_boxes_and_different_labels():
     model = build(mixing=dict(type='CutMix', prob=1.0))
     tiny_losses(model, ACTIVE, tiny_batch(2, 3))
