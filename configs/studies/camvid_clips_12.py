@@ -9,6 +9,8 @@ configs = {
 configs['ddfp_random'] = 'configs/ddfp/ablations/camvid_clips_12_lite0_random.py'
 configs['mllc_k0'] = 'configs/mllc/ablations/camvid_clips_12_lite0_k0.py'
 configs['cct_supervised'] = 'configs/cct/supervised/camvid_clips_12_lite0.py'
+# the three levels of MLLC together with the weight of FixMatch's one
+configs['mllc_third'] = dict(config=configs['mllc'], options=['model.objectives.1.w_clg=0.1667'])
 splits = [f'camvid_clips 12 seed{i}' for i in range(3)]
 seeds = [0, 1]
 test = dict(pool=True, by_clip=True)

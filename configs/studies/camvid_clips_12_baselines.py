@@ -1,0 +1,10 @@
+# CamVid by clips, 12 labels, the field's baselines in the frame of lite.py: python tools/analysis/study.py
+# configs/studies/camvid_clips_12_baselines.py --jobs 2
+name = 'camvid_clips_12_baselines'
+configs = {
+    method: f'configs/{method}/camvid_clips_12_lite0.py'
+    for method in ('supervised', 'fixmatch', 'unimatch', 'unimatch_v2', 'cps', 'augseg')
+}
+splits = [f'camvid_clips 12 seed{i}' for i in range(3)]
+reference = ['supervised', 'fixmatch']
+all_labels = dict(config=configs['supervised'], split='camvid_clips all')
