@@ -72,9 +72,9 @@ def image_certainty(logits: Tensor, valid: Tensor) -> Tensor:
         [1.0, 0.0]
     """
     highest = logits.float().softmax(dim=1).amax(dim=1)
-    sure = 1 - entropy(logits) / math.log(logits.shape[1])
+    confidence = 1 - entropy(logits) / math.log(logits.shape[1])
     inside = nearest(valid, logits.shape[2:])
-    return (highest * sure * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp(min=1)
+    return (highest * confidence * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp(min=1)
 
 
 def masked_quantile(values: Tensor, mask: Tensor, level: float) -> Tensor:
