@@ -119,7 +119,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     'losses.node_contrast': ('methods.mllc.node_contrast',),
     'losses.pixel': ('step.losses',),
     'measuring': ('runtime.measuring', 'step.parts'),
-    'mixing': ('step.mixing',),
+    'mixing': ('step.mixing', 'step.mixing_pixels'),
     'objectives': (
         'step.objective',
         'methods.cct.objective',

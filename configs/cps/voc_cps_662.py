@@ -2,22 +2,15 @@
 # 2 + 2 images each; one learning rate for backbone and decoder, 0.0025 times the number of GPUs.
 _base_ = [
     '../_base_/models/deeplabv3plus_r101.py',
-    '../_base_/datasets/voc.py',
+    '../_base_/datasets/voc_two_each.py',
     '../_base_/recipes/cps.py',
     '../_base_/default_runtime.py',
 ]
-batch_size_labeled = 2  # images a GPU
-batch_size_unlabeled = 2
 crop_size = (512, 512)
 crop = dict(_base_.crop, crop_size=crop_size)
 labeled_pipeline = [_base_.load, _base_.labels, crop, _base_.flip, _base_.to_labeled]
 unlabeled_pipeline = [_base_.load, _base_.valid, crop, _base_.flip, _base_.to_weak]
 train_dataloader = dict(
-    batch_size=batch_size_labeled + batch_size_unlabeled,
-    sampler=dict(
-        batch_size=batch_size_labeled + batch_size_unlabeled,
-        source_ratio=[batch_size_labeled, batch_size_unlabeled],
-    ),
     dataset=dict(
         split='voc blender (cps) 662',
         labeled=dict(pipeline=labeled_pipeline),

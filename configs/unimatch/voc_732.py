@@ -2,23 +2,16 @@
 # 2 + 2 images each.
 _base_ = [
     '../_base_/models/deeplabv3plus_r101.py',
-    '../_base_/datasets/voc.py',
+    '../_base_/datasets/voc_two_each.py',
     '../_base_/schedules/voc.py',
     '../_base_/recipes/unimatch.py',
     '../_base_/default_runtime.py',
 ]
-batch_size_labeled = 2  # images a GPU
-batch_size_unlabeled = 2
 crop_size = (321, 321)
 crop = dict(_base_.crop, crop_size=crop_size)
 labeled_pipeline = [_base_.load, _base_.labels, crop, _base_.flip, _base_.to_labeled_two]
 unlabeled_pipeline = [_base_.load, _base_.valid, crop, _base_.flip, _base_.to_two_strong]
 train_dataloader = dict(
-    batch_size=batch_size_labeled + batch_size_unlabeled,
-    sampler=dict(
-        batch_size=batch_size_labeled + batch_size_unlabeled,
-        source_ratio=[batch_size_labeled, batch_size_unlabeled],
-    ),
     dataset=dict(
         split='voc classic 732',
         labeled=dict(pipeline=labeled_pipeline),

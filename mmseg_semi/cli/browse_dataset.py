@@ -31,6 +31,7 @@ from mmseg_semi.labels import IGNORE
 from mmseg_semi.runtime import configs
 from mmseg_semi.runtime import pictures as draw
 from mmseg_semi.step.mixing import Mixing, RandomMixing, mixing_keywords
+from mmseg_semi.step.view_plan import ViewPlan
 from mmseg_semi.step.views import STRONG, Batch, MixedView, PseudoLabels, UnlabeledBatch, is_strong
 
 SIDE = 320  # pixels of a picture's longer side
@@ -98,19 +99,18 @@ def batch_of(data: dict, preprocessor: nn.Module, seed: int, iteration: int) -> 
 
 def build_mixings(cfg: Config) -> dict[str, Mixing]:
     """The mixing of each strong view that the config's objectives learn from."""
-    config, classes = cfg.model.get('mixing'), cfg.model.get('student', {}).get('decode_head')
+    config = cfg.model.get('mixing')
     if not config:
         return {}
-    views = {objective.get('view', STRONG) for objective in cfg.model.get('objectives', ())}
-    for perturbation in cfg.model.get('feature_views', ()):
-        views |= {*perturbation.views.values()}
-    views = sorted(filter(is_strong, views), key=lambda view: (len(view), view))
+    plan = ViewPlan('joint', map(MODELS.build, cfg.model.get('feature_views', ())))
+    learned = {objective.get('view', STRONG) for objective in cfg.model.get('objectives', ())}
+    views = plan.strong(learned)
     shared = MODELS.build(config) if 'type' in config else None
     mixings = {
         view: shared or MODELS.build(config[view]) for view in views if shared or view in config
     }
     for mixing in mixings.values():
-        mixing.bind(classes.num_classes)
+        mixing.bind(cfg.model.student.decode_head.num_classes)
     return mixings
 
 
@@ -128,7 +128,9 @@ def mix(mixing: Mixing, batch: Batch, strong: str = STRONG) -> tuple[MixedView, 
     count, _, height, width = images.shape
     note = f'Mixed by {type(mixing).__name__}'
     # before there is a teacher: as if it knew nothing of any image
-    extra = mixing_keywords(mixing, (batch.img_l, batch.label_l), torch.zeros(count))
+    extra = mixing_keywords(
+        mixing, labeled=(batch.img_l, batch.label_l), certainty=torch.zeros(count)
+    )
     if getattr(mixing, 'num_classes', None):
         rows, columns = (torch.arange(side) * 3 // side for side in (height, width))
         labels = ((3 * rows[:, None] + columns) % mixing.num_classes).repeat(count, 1, 1)

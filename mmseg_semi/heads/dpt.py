@@ -27,8 +27,8 @@ class DPTMapHead(DPTHead):
     """
 
     def __init__(self, **kwargs) -> None:
-        fixed = dict(readout_type='ignore', input_transform='multiple_select')
-        super().__init__(**kwargs | fixed)
+        # a config that sets one of these gets Python's error for a second value
+        super().__init__(readout_type='ignore', input_transform='multiple_select', **kwargs)
 
     def _transform_inputs(self, inputs: Sequence[Tensor]) -> list[tuple[Tensor, None]]:
         return [(level, None) for level in super()._transform_inputs(inputs)]

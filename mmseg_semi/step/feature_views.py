@@ -12,7 +12,7 @@ Levels = tuple[Tensor, ...]
 
 
 class FeatureViews(nn.Module):
-    """Base class of feature views, ``model.feature_views``.
+    """Base class of feature views, ``model.feature_views``; a subclass implements :meth:`forward`.
 
     The source, a view of images, passes the backbone once; if no objective asks for the source itself, it does not pass the
     head. A feature view has the labels of its source: those of the weak view are not mixed, those of a strong view are mixed as

@@ -319,19 +319,18 @@ class SemiSegmentor(StudentAndTeacher):
         Returns:
             Losses and metrics, named ``<objective>.<key>``.
         """
-        if self.peer is not None:  # the same time and mixing
-            iteration, generator = self._started or (0, None)
-            self.peer._started = generator and (iteration, generator.clone_state())
-        losses = self._step(inputs, data_samples)
-        if self.peer is not None:
-            with part('peer'):
-                of_peer = self.peer.loss(inputs, data_samples)
-            losses |= {f'peer.{key}': value for key, value in of_peer.items()}
-        return losses
-
-    def _step(self, inputs: dict[str, Tensor], data_samples: dict[str, list]) -> dict[str, Tensor]:
-        """The step of one student, in its stages."""
         batch = self._gather(inputs, data_samples)
+        if self.peer is None:
+            return self._step(batch)
+        # the peer mixes as the student does
+        same = replace(batch, generator=batch.generator.clone_state())
+        losses = self._step(batch)
+        with part('peer'):
+            of_peer = self.peer._step(same)
+        return losses | {f'peer.{key}': value for key, value in of_peer.items()}
+
+    def _step(self, batch: Batch) -> dict[str, Tensor]:
+        """The step of one student, in its stages."""
         needs = self._needs(batch)
         with part('teacher'):
             teacher = self._label(batch, needs) if needs.any_teacher else None
@@ -468,24 +467,28 @@ class SemiSegmentor(StudentAndTeacher):
     def _mix(self, batch: Batch, teacher: TeacherViews, needs: Needs) -> TeacherViews:
         """Completes the teacher's part with the views that learn its labels: mixed strong views, and feature views."""
         unlabeled, strong = batch.unlabeled, self.plan.strong(needs.views)
-        views = {view: self._mix_view(view, batch, teacher) for view in strong}
+        certainty = None
+        if any(mixing.needs_certainty for mixing in self._mixings().values()):
+            certainty = image_certainty(teacher.weak.logits, unlabeled.valid_u)
+        views = {view: self._mix_view(view, batch, teacher, certainty) for view in strong}
         weak = MixedView(unlabeled.img_u_w, teacher.pseudo_u, unlabeled.valid_u)
         for view, source in self.plan.sources.items():
             if view in needs.views:
                 views[view] = weak if source == 'weak' else views[source]
         return replace(teacher, mixed=views.pop(STRONG, None), more=views)
 
-    def _mix_view(self, view: str, batch: Batch, teacher: TeacherViews) -> MixedView:
+    def _mix_view(
+        self, view: str, batch: Batch, teacher: TeacherViews, certainty: Tensor | None
+    ) -> MixedView:
         """A strong view with its labels after mixing."""
         strong = batch.unlabeled.image(view), teacher.pseudo_u, batch.unlabeled.valid_u
         mixing = self.mixing
         if isinstance(mixing, nn.ModuleDict):
             mixing = mixing[view] if view in mixing else None
         if mixing is not None:
-            certainty = None
-            if mixing.needs_certainty:
-                certainty = image_certainty(teacher.weak.logits, batch.unlabeled.valid_u)
-            extra = mixing_keywords(mixing, (batch.img_l, batch.label_l), certainty)
+            extra = mixing_keywords(
+                mixing, labeled=(batch.img_l, batch.label_l), certainty=certainty
+            )
             strong = mixing(*strong, batch.generator, **extra)
             if teacher.pseudo_u.weight is not None and strong[1].weight is None:
                 raise SetupError(

@@ -17,11 +17,8 @@ from mmseg_semi.step.mixing import (
     CutOut,
     Mixing,
     MixingChoice,
-    class_masks,
-    draw_box,
-    draw_free_box,
-    mix,
 )
+from mmseg_semi.step.mixing_pixels import class_masks, draw_box, draw_free_box, mix
 from mmseg_semi.step.pseudo_labels import image_certainty
 from mmseg_semi.step.views import PseudoLabels
 
@@ -601,6 +598,7 @@ def test_mix_with_oneself_changes_nothing():
         lambda: CutMix(aspect=(0.5, 2.0)),
         lambda: CutMix(area=(0.4, 0.1), aspect=(0.5, 2.0)),
         lambda: CutMix(area=(0.1, 1.0), aspect=(0.5, 2.0)),
+        lambda: CutMix(area=(0.1, 0.9), aspect=(0.5, 2.0)),
         lambda: CutMix(area=(0.1, 0.4), aspect=(1.5, 2.0)),
         lambda: CutOut(area=1.5),
         lambda: AdaptiveCutMix(prob=2.0),

@@ -18,7 +18,8 @@ from mmseg_semi.methods.cct.consistency import (
     find_distance,
     label_cross_entropy,
 )
-from mmseg_semi.step.mixing import CutOut, box_masks, mix
+from mmseg_semi.step.mixing import CutOut
+from mmseg_semi.step.mixing_pixels import box_masks, mix
 from mmseg_semi.step.views import PseudoLabels, StepViews
 
 import projects.weak_labels  # noqa: F401  # isort: skip  (registers)
