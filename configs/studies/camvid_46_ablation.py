@@ -16,5 +16,6 @@ configs = dict(
     },
 )
 splits = ['camvid 46 seed0']
+seeds = [0]
 reference = 'supervised_longer'
 del longer

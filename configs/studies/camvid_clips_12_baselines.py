@@ -6,5 +6,7 @@ configs = {
     for method in ('supervised', 'fixmatch', 'unimatch', 'unimatch_v2', 'cps', 'augseg')
 }
 splits = [f'camvid_clips 12 seed{i}' for i in range(3)]
+# few shapes: many processes at once would time the kernels of each other
+options = ['env_cfg.cudnn_benchmark=False', 'val_dataloader.batch_size=8']
 reference = ['supervised', 'fixmatch']
 all_labels = dict(config=configs['supervised'], split='camvid_clips all')
