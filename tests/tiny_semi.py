@@ -32,7 +32,7 @@ ITERS_PER_EPOCH = 2
 """Unit of time of the recipes: labels only in epoch 0, self-training from 1, the perturbation from 2."""
 METHODS = (
     *('supervised', 'fixmatch', 'ddfp', 'ddfp_reference', 'dgcl', 'ddfp_dgcl', 'cct', 'mllc'),
-    *('unimatch', 'unimatch_v2', 'cps'),
+    *('unimatch', 'unimatch_v2', 'cps', 'u2pl', 'u2pl_dgcl'),
 )
 _SPLIT_METHODS = ('ddfp', 'ddfp_reference', 'ddfp_dgcl')
 _runs = itertools.count()
@@ -143,7 +143,7 @@ def tiny_recipe(
     own = {}
     if head is None and method in _SPLIT_METHODS:
         head, own = 'DDFPHead', dict(split_norms=True)
-    elif head is None and method.startswith('dgcl'):
+    elif head is None and (method.startswith('dgcl') or method == 'u2pl_dgcl'):
         head, own = 'DGCLHead', dict(projection=True, projection_channels=8)
     elif head is None and method == 'cct':
         head = 'CCTHead'
@@ -154,7 +154,9 @@ def tiny_recipe(
             own['class_layer'] = 'identity'
     head = head or 'DeepLabV3PlusHead'
     reference = method.endswith('reference')
-    divisor = {'ddfp_reference': 'confident', 'dgcl_reference': 'inverse'}.get(method, 'valid')
+    divisor = {'ddfp_reference': 'confident', 'dgcl_reference': 'inverse', 'u2pl': 'inverse'}.get(
+        method, 'valid'
+    )
     model = dict(
         type='SemiSegmentor',
         data_preprocessor=dict(type='SemiDataPreprocessor', data_preprocessor=tiny_preprocessor()),
@@ -186,7 +188,7 @@ def tiny_recipe(
             model['teacher'] |= dict(mode='train', buffers='own', copy_until=2)
         # untrained networks are not confident anywhere
         model['pseudo_label'] = dict(type='ConfidenceThreshold', threshold=1.05 / num_classes)
-        if method.startswith('dgcl'):
+        if method.startswith(('dgcl', 'u2pl')):
             falling = dict(type='Line', values=(20.0, 0.0), times=(1, 4))
             model['pseudo_label'] = dict(type='EntropyPercentile', drop=falling)
         model['mixing'] = dict(type='CutMix', prob=0.5)
@@ -221,10 +223,26 @@ def tiny_recipe(
                 auxiliary_half=reference,
             )
         )
-    if 'dgcl' in method:
+    queues = dict(queue_size=20, keys_per_step=8, low_rank=1, high_rank=3)
+    if method == 'u2pl':
+        weight = dict(type='Steps', values=[0.0, 0.5], milestones=[1])
+        contrast = dict(type='QueueContrastLoss', negatives=5)
         model['objectives'].append(
             dict(
-                type='DGCLObjective',
+                type='U2PLObjective',
+                weight=weight,
+                anchors=8,
+                contrast=contrast,
+                projection_channels=8,
+                **queues,
+            )
+        )
+    if 'dgcl' in method:
+        unreliable = method == 'u2pl_dgcl'
+        model['objectives'].append(
+            dict(
+                type='DGCLUnreliableObjective' if unreliable else 'DGCLObjective',
+                **(queues if unreliable else {}),
                 weight=dict(type='Steps', values=[0.0, 0.5], milestones=[1]),
                 uncertain=dict(type='Line', values=(80.0, 10.0), times=(1, 4)),
                 anchors=8,

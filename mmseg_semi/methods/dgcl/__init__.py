@@ -10,7 +10,7 @@ from mmseg_semi.methods.dgcl.class_order import ClassOrder, order_by_class
 from mmseg_semi.methods.dgcl.contrast import PrototypeContrastLoss, prototype_contrast
 from mmseg_semi.methods.dgcl.head import DGCLHead, Projection
 from mmseg_semi.methods.dgcl.knn import knn_density, neighbor_weights
-from mmseg_semi.methods.dgcl.objective import DGCLObjective
+from mmseg_semi.methods.dgcl.objective import DGCLObjective, at_size, draw_over_ranks, take
 
 __all__ = [
     'ClassBank',
@@ -20,8 +20,11 @@ __all__ = [
     'Projection',
     'PrototypeContrastLoss',
     'UNKNOWN_DENSITY',
+    'at_size',
+    'draw_over_ranks',
     'knn_density',
     'neighbor_weights',
     'order_by_class',
     'prototype_contrast',
+    'take',
 ]

@@ -165,7 +165,7 @@ class DGCLObjective(Objective):
         fixed = rows_of(labeled.projection.detach(), weak.projection.detach())
         self._keep_rows(pixels, features, fixed)
 
-        others, other_counts = draw_others(labels, self.anchored, self.negatives)
+        others, other_counts = self.draw_negatives(views, labels, fixed)
         places, counts = pixels.first(self.max_density_queries)
         table = pixels.order[places[self.anchored]]  # C x Q
         used = self.ready()[self.anchored] & (other_counts > 0)
@@ -178,7 +178,7 @@ class DGCLObjective(Objective):
         sparse, dense = table.gather(1, sparse), table.gather(1, dense)
         prototypes = self.prototypes(take(fixed, dense), dense_counts)
         loss = self.contrast(
-            take(embeddings, sparse), prototypes, take(fixed, others), sparse_counts, other_counts
+            take(embeddings, sparse), prototypes, others, sparse_counts, other_counts
         )
         values = {
             'loss': loss,
@@ -205,6 +205,24 @@ class DGCLObjective(Objective):
         valid_u = nearest(batch.unlabeled.valid_u, size)
         labels_u = most_certain(logits, valid_u, self.uncertain(batch.time)).labels
         return torch.cat([labels_l.flatten(), labels_u.flatten()])
+
+    @torch.no_grad()
+    def draw_negatives(
+        self, views: StepViews, labels: Tensor, rows: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """The negatives of each anchored class: pixels of other classes in this batch.
+
+        Args:
+            views: The step.
+            labels: (P,) int64, from :meth:`label_map`.
+            rows: Function that returns the (n, D) projections at (n,) positions.
+
+        Returns:
+            negatives: (C, N, D).
+            counts: (C,) int64, how many of a class's negatives count, from the front.
+        """
+        index, counts = draw_others(labels, self.anchored, self.negatives)
+        return take(rows, index), counts
 
     def ready(self) -> Tensor:
         """(K,) bool, the classes that may have anchors now."""
@@ -273,8 +291,8 @@ class DGCLObjective(Objective):
         (keys, features, embeddings, counts), self._kept = self._kept, None
         with part(f'objective/{self.name}/bank'):
             if get_world_size() > 1:
-                features, embeddings, counts = draw_over_ranks(
-                    keys, features, embeddings, counts, self.rows_per_step
+                (features, embeddings), counts = draw_over_ranks(
+                    keys, [features, embeddings], counts, self.rows_per_step
                 )
             self.bank.push(features, embeddings, counts)
         if views.batch.monitor:
@@ -381,8 +399,8 @@ def draw_others(labels: Tensor, classes: Tensor, count: int) -> tuple[Tensor, Te
 
 
 def draw_over_ranks(
-    keys: Tensor, features: Tensor, embeddings: Tensor, counts: Tensor, width: int
-) -> tuple[Tensor, Tensor, Tensor]:
+    keys: Tensor, rows: Sequence[Tensor], counts: Tensor, width: int
+) -> tuple[list[Tensor], Tensor]:
     """The rows with the ``width`` smallest keys of each class among those of all ranks, equal on all of them.
 
     As every pixel's key is an independent uniform number, this is a uniform sample without replacement from all ranks'
@@ -390,19 +408,18 @@ def draw_over_ranks(
 
     Args:
         keys: (K, R) float64 of this rank, rising, R <= width.
-        features, embeddings: (K, R, C) and (K, R, D).
+        rows: Tensors (K, R, C), each with a C of its own.
         counts: (K,) int64, how many of a class's rows count, from the front.
         width: Rows of a class in the result.
 
     Returns:
-        features: (K, width, C).
-        embeddings: (K, width, D).
+        rows: (K, width, C) each.
         counts: (K,) int64.
 
     Example:
         >>> keys, rows = torch.rand(2, 3, dtype=torch.float64).sort().values, torch.randn(2, 3, 4)
-        >>> features, _, counts = draw_over_ranks(keys, rows, rows, torch.tensor([3, 1]), width=5)
-        >>> torch.equal(features[0, :3], rows[0]), counts.tolist()  # one rank
+        >>> (drawn,), counts = draw_over_ranks(keys, [rows], torch.tensor([3, 1]), width=5)
+        >>> torch.equal(drawn[0, :3], rows[0]), counts.tolist()  # one rank
         (True, [3, 1])
     """
     classes, own = keys.shape
@@ -415,12 +432,12 @@ def draw_over_ranks(
     mine = slots[:, get_rank() * width :][:, :own]
     mine = mine.where(inside & (mine < width), width)  # the rest lands in a column that is cut off
 
-    def spread(rows: Tensor) -> Tensor:
-        total = rows.new_zeros(classes, width + 1, rows.shape[2])
-        total.scatter_(1, mine[..., None].expand(-1, -1, rows.shape[2]), rows)
+    def spread(x: Tensor) -> Tensor:
+        total = x.new_zeros(classes, width + 1, x.shape[2])
+        total.scatter_(1, mine[..., None].expand(-1, -1, x.shape[2]), x)
         total = total[:, :width].contiguous()
         all_reduce(total)
         return total
 
     counts = everyone.isfinite().sum(dim=1).clamp(max=width)
-    return spread(features), spread(embeddings), counts
+    return [spread(x) for x in rows], counts
