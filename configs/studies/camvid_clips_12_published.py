@@ -11,3 +11,4 @@ configs = dict(
     },
 )
 splits = _base_.splits[:1]
+options = []
