@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -31,6 +32,7 @@ from whole_runs import ROOT, assert_same_checkpoint, call_tool, on_ranks, record
 from mmseg_semi.data.samplers import MultiSourceSampler
 from mmseg_semi.methods.dgcl.objective import DGCLObjective
 from mmseg_semi.methods.mllc.objective import MLLCObjective
+from mmseg_semi.methods.u2pl import U2PLObjective
 from mmseg_semi.runtime import devices
 
 STEPS = 6  # two of each phase
@@ -46,6 +48,7 @@ CASES = {
     'mllc': dict(method='mllc'),
     'unimatch': dict(method='unimatch'),
     'cps': dict(method='cps'),
+    'u2pl': dict(method='u2pl'),
 }
 
 
@@ -153,20 +156,23 @@ class Groups:
         return pseudo_collate([self.dataset[key] for key in keys])
 
 
-def joined(kept: list[tuple], width: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Of all groups' candidates for DGCL's bank, each class's with the smallest random numbers."""
-    (_, features, embeddings, counts) = kept[0]
+def joined(kept: list[tuple], width: int) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Of all groups' candidates for the banks, each class's with the smallest random numbers."""
+    _, *rows, counts = kept[0]
     classes = len(counts)
-    features = features.new_zeros(classes, width, features.shape[2])
-    embeddings = embeddings.new_zeros(classes, width, embeddings.shape[2])
+    rows = [x.new_zeros(classes, width, x.shape[2]) for x in rows]
     counts = torch.zeros_like(counts)
     for c in range(classes):
-        rows = [
-            (keys[c, i].item(), x[c, i], u[c, i]) for keys, x, u, n in kept for i in range(n[c])
+        candidates = [
+            (keys[c, i].item(), [x[c, i] for x in theirs])
+            for keys, *theirs, number in kept
+            for i in range(number[c])
         ]
-        for i, (_, x, u) in enumerate(sorted(rows, key=lambda row: row[0])[:width]):
-            features[c, i], embeddings[c, i], counts[c] = x, u, i + 1
-    return features, embeddings, counts
+        for i, (_, found) in enumerate(sorted(candidates, key=lambda row: row[0])[:width]):
+            counts[c] = i + 1
+            for x, row in zip(rows, found, strict=True):
+                x[c, i] = row
+    return rows, counts
 
 
 class Collectives:
@@ -183,6 +189,7 @@ class Collectives:
         (self.ddfp,) = [o for o in objectives if hasattr(o, 'density')] or [None]
         (self.dgcl,) = [o for o in objectives if isinstance(o, DGCLObjective)] or [None]
         (self.mllc,) = [o for o in objectives if isinstance(o, MLLCObjective)] or [None]
+        (self.u2pl,) = [o for o in objectives if isinstance(o, U2PLObjective)] or [None]
         if self.ddfp is not None:
             self.flow = list(self.ddfp.density.parameters())
             self.adam = torch.optim.Adam(self.flow, betas=(0.5, 0.9))
@@ -206,11 +213,20 @@ class Collectives:
         if self.dgcl is not None and self.dgcl._kept is not None:
             self.kept.append(self.dgcl._kept)
             self.dgcl._kept = None
+        if self.u2pl is not None and self.u2pl.negatives._kept is not None:
+            self.kept.append(self.u2pl.negatives._kept)
+            self.u2pl.negatives._kept = None
 
     def finish_step(self, step: int) -> None:
         """Moves flow, banks, counts and prototypes by what all ranks have sent, behind the optimiser's step."""
-        if self.kept:
-            self.dgcl.bank.push(*joined(self.kept, self.dgcl.rows_per_step))
+        if self.kept and self.dgcl is not None:
+            rows, counts = joined(self.kept, self.dgcl.rows_per_step)
+            self.dgcl.bank.push(*rows, counts)
+        elif self.kept:
+            (rows,), counts = joined(self.kept, self.u2pl.negatives.keys_per_step)
+            self.u2pl.negatives.queue.push(rows, counts)
+            now = SimpleNamespace(time=step / ITERS_PER_EPOCH, iteration=step)
+            self.u2pl.after_step(SimpleNamespace(batch=now))  # moves the averaged projection
         if self.flow_gradients:
             mean = [sum(parts) / WORLD for parts in zip(*self.flow_gradients, strict=True)]
             norm = torch.cat([gradient.flatten() for gradient in mean]).norm()
@@ -333,6 +349,7 @@ def test_two_processes_equal_one(ranks):
         'mllc': {'student', 'teacher', 'objectives', 'pseudo_label'},
         'unimatch': {'student'},
         'cps': {'student', 'peer'},
+        'u2pl': {'student', 'teacher', 'objectives'},
     }
     assert moved == expected[Path(cfg.filename).stem.removeprefix('tiny_')]
 

@@ -22,9 +22,9 @@ def documented(section: str = '## Values') -> set[str]:
 
 @pytest.fixture(scope='module')
 def logged(tmp_path_factory) -> set[str]:
-    """What runs of DDFP with DGCL, an auxiliary head and perturbed features, and of CCT, write to scalars.json."""
+    """What runs of DDFP with DGCL, an auxiliary head and perturbed features, of CCT and of U2PL, write to scalars.json."""
     found = set()
-    for method in ('ddfp_dgcl', 'cct'):
+    for method in ('ddfp_dgcl', 'cct', 'u2pl'):
         folder = tmp_path_factory.mktemp(method)
         cfg = tiny_data(folder, method, iterations=8, checkpoint_interval=8)
         cfg.model.student.auxiliary_head = tiny_head(
@@ -32,7 +32,7 @@ def logged(tmp_path_factory) -> set[str]:
         )
         if method == 'cct':
             cfg.model.objectives[1].confidence = 0.1
-        else:
+        elif method == 'ddfp_dgcl':
             perturbation = dict(type='FeatureDropout')
             line = dict(type='PerturbedFeaturesObjective', perturbation=perturbation)
             cfg.model.objectives.append(line)

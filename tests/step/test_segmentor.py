@@ -742,8 +742,8 @@ def test_every_trained_parameter_is_reached_in_every_phase(method, iteration):
     if model.peer is not None:
         students |= {f'peer.{name}' for name in students}
     assert trained - owned == students
-    # CCT's auxiliary decoders; DGCL's projection, where the head has none
-    own = {'cct': '.decoders.', 'ddfp_dgcl': '.projection.'}.get(method)
+    # CCT's auxiliary decoders; DGCL's and U2PL's projection, where the head has none
+    own = {'cct': '.decoders.', 'ddfp_dgcl': '.projection.', 'u2pl': '.projection.'}.get(method)
     assert bool(owned) == bool(own) and all(own in name for name in owned)
 
 

@@ -8,6 +8,7 @@ every step copies.
 Shapes: K classes, M_c rows of class c's queue, D channels.
 """
 
+import itertools
 from collections.abc import Mapping
 
 import torch
@@ -61,12 +62,12 @@ class ClassQueue(nn.Module):
             raise SetupError(f'queue: size={size}, sizes={sizes}; expected numbers of rows >= 1')
         if dtype not in ('float32', 'bfloat16'):
             raise SetupError(f"queue: dtype='{dtype}': expected 'float32' or 'bfloat16'")
-        rows = torch.tensor([sizes.get(number, size) for number in range(num_classes)])
-        self.smallest = int(rows.min())
-        self.register_buffer('sizes', rows, persistent=False)
-        self.register_buffer('starts', rows.cumsum(0) - rows, persistent=False)
-        kind = getattr(torch, dtype)
-        self.register_buffer('rows', torch.zeros(int(rows.sum()), channels, dtype=kind))
+        of_class = [sizes.get(number, size) for number in range(num_classes)]
+        self.smallest, total = min(of_class), sum(of_class)
+        starts = [0, *itertools.accumulate(of_class)][:-1]
+        self.register_buffer('sizes', torch.tensor(of_class), persistent=False)
+        self.register_buffer('starts', torch.tensor(starts), persistent=False)
+        self.register_buffer('rows', torch.zeros(total, channels, dtype=getattr(torch, dtype)))
         self.register_buffer('counts', torch.zeros(num_classes, dtype=torch.int64))
         self.register_buffer('heads', torch.zeros(num_classes, dtype=torch.int64))
 
