@@ -19,8 +19,8 @@ unlabeled_pipeline = [
     _base_.flip,
     _base_.to_pseudo_labeled,
 ]
-globals().update(lengths_on_split(_base_, split='voc classic 732'))
-train_dataloader['dataset'].update(
+keys = lengths_on_split(_base_, split='voc classic 732')
+keys['train_dataloader']['dataset'].update(
     labeled=dict(pipeline=labeled_pipeline), unlabeled=dict(pipeline=unlabeled_pipeline)
 )
 # the published loss is one mean over all pixels of a batch, half of which is pseudo-labelled
@@ -30,4 +30,6 @@ model = dict(
         dict(type='PseudoMaskObjective', weight=0.5),
     ],
 )
-stages['labels']['model'] = dict(objectives=[dict(type='SupervisedObjective')])
+keys['stages']['labels']['model'] = dict(objectives=[dict(type='SupervisedObjective')])
+globals().update(keys)
+del keys

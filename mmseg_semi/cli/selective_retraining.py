@@ -173,13 +173,13 @@ def _is_loader(step: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, LoadPseudoMask)
 
 
-def check_config(cfg: Config, config: str, checkpoints: int, share: float) -> None:
+def check_config(cfg: Config, config: str, checkpoints: int | None, share: float) -> None:
     """Refuse a config or an option that does not fit the method.
 
     Args:
         cfg: The config.
         config: Its path.
-        checkpoints: The option of this name.
+        checkpoints: The option of this name; None if no checkpoints are compared.
         share: The option ``--reliable``.
 
     Raises:
@@ -228,7 +228,8 @@ def check_config(cfg: Config, config: str, checkpoints: int, share: float) -> No
             f"config '{config}' has no default_hooks.checkpoint, but the last checkpoint of a training labels images; inherit "
             'it from configs/_base_/default_runtime.py'
         )
-    snapshot_iterations(labels_config(cfg).train_cfg.max_iters, checkpoints)
+    if checkpoints is not None:
+        snapshot_iterations(labels_config(cfg).train_cfg.max_iters, checkpoints)
 
 
 # --------------------------------------------------------------------------------------- the stages
@@ -247,7 +248,8 @@ class SelectiveRetraining:
     """
 
     def __init__(self, cfg: Config, args: argparse.Namespace, content: str) -> None:
-        check_config(cfg, args.config, args.checkpoints, args.reliable)
+        compared = None if args.single_stage else args.checkpoints
+        check_config(cfg, args.config, compared, args.reliable)
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         self.cfg, self.args = cfg, args
         if cfg.launcher != 'none' and not is_distributed():

@@ -79,7 +79,9 @@ class ImagesToLabel:
     def _check(self, key: str) -> None:
         path = self.path(0)
         try:
-            samples = self.batch(0)['data_samples'][0]
+            sample = self.batch(0)['data_samples'][0]
+            sample = sample[0] if isinstance(sample, list | tuple) else sample  # of augmentation
+            size = tuple(sample.ori_shape)
         except SetupError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -87,9 +89,8 @@ class ImagesToLabel:
                 f'{key} makes no input of the unlabelled image {path} ({type(error).__name__}: {error}); it must load an '
                 'image and pack it without labels, as test_pipeline of configs/_base_/datasets/semi.py does'
             ) from error
-        size = (samples[0] if isinstance(samples, list | tuple) else samples).ori_shape
         wanted = header_size(path)
-        if wanted is not None and tuple(size) != wanted:
+        if wanted is not None and size != wanted:
             raise SetupError(
                 f'{key} notes the size {size[1]} x {size[0]} for the unlabelled image {path}, which is {wanted[1]} x '
                 f'{wanted[0]}; masks must have the size of their image: load it with its orientation tag, and keep ori_shape'

@@ -35,13 +35,10 @@ def stage_lengths(labeled: int, unlabeled: int, batch: int = 16) -> dict[str, in
 def lengths_on_split(base: Mapping[str, Any], split: str, epochs: int = 80) -> dict[str, Any]:
     """Keys of a config that train ST++ on a published split, for as many epochs in each stage.
 
-    A config file puts the keys in place::
-
-        globals().update(lengths_on_split(_base_, split='voc classic 92'))
+    A config file puts the keys in place: ``globals().update(lengths_on_split(_base_, split='voc classic 92'))``.
 
     Args:
-        base: The base config, with ``gpus``, ``batch_size_labeled``, ``batch_size_unlabeled``, ``train_cfg`` and
-            ``param_scheduler``.
+        base: The base config, with ``gpus``, ``batch_size_labeled``, ``batch_size_unlabeled`` and ``param_scheduler``.
         split: Name of a published split.
         epochs: Epochs of each stage; every fourth is validated.
 
@@ -51,6 +48,12 @@ def lengths_on_split(base: Mapping[str, Any], split: str, epochs: int = 80) -> d
 
     Raises:
         SetupError: If no published split has this name.
+
+    Example:
+        >>> base = dict(gpus=4, batch_size_labeled=2, batch_size_unlabeled=2, param_scheduler=[dict(type='PolyLR')])
+        >>> keys = lengths_on_split(base, split='voc classic 732')
+        >>> keys['train_cfg'], keys['stages']['labels']['train_cfg']
+        ({'max_iters': 100480, 'val_interval': 5024}, {'max_iters': 3600, 'val_interval': 180})
     """
     published = published_protocols()
     if split not in published:
