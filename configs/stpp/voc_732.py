@@ -23,8 +23,13 @@ keys = lengths_on_split(_base_, split='voc classic 732')
 keys['train_dataloader']['dataset'].update(
     labeled=dict(pipeline=labeled_pipeline), unlabeled=dict(pipeline=unlabeled_pipeline)
 )
-# the published loss is one mean over all pixels of a batch, half of which is pseudo-labelled
 model = dict(
+    # output stride 8
+    student=dict(
+        backbone=dict(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)),
+        decode_head=dict(dilations=(12, 24, 36)),
+    ),
+    # the published loss is one mean over all pixels of a batch, half of which is pseudo-labelled
     objectives=[
         dict(type='SupervisedObjective', weight=0.5),
         dict(type='PseudoMaskObjective', weight=0.5),
