@@ -18,6 +18,7 @@ from mmseg_semi.cli import selective_retraining as command
 from mmseg_semi.data.semi_dataset import image_names
 from mmseg_semi.runtime import configs
 from mmseg_semi.runtime.labelling import Labeller
+from mmseg_semi.runtime.training_stages import check_config, labels_config, of_stage
 
 ST = ('--single-stage', '--tta')
 
@@ -113,7 +114,7 @@ def test_each_part_is_labelled_by_its_network(finished):
     work_dir = finished / 'run'
     cfg = Config.fromfile(finished / 'tiny_stpp.py')
     files = [*(work_dir / f'labels/snapshots/iter_{n}.pth' for n in (1, 2))]
-    model = command.labels_config(cfg).model
+    model = labels_config(cfg).model
     networks = [Labeller(model, path) for path in (*files, work_dir / 'labels/iter_3.pth')]
     second = Labeller(cfg.model, work_dir / 'reliable/iter_3.pth')
     reliable, remaining = lists(work_dir)
@@ -142,7 +143,6 @@ def test_trainings_are_ordinary_runs(finished):
         assert (
             'student/mIoU' in json.loads((work_dir / stage / 'results.json').read_text())['summary']
         )
-    # all begin with the same weights: after one step from them, the three differ by their data alone
     assert not (work_dir / 'all/snapshots').exists()
     first = Config.fromfile(work_dir / 'labels/tiny_stpp.py').train_dataloader
     assert first.dataset.unlabeled is None and first.batch_size == 2
@@ -185,7 +185,7 @@ def test_other_settings_in_the_same_folder(finished, capsys):
     config, work_dir = finished / 'tiny_stpp.py', finished / 'run'
     for options, words in (
         (['--reliable', '0.7'], 'holds a run with reliable=0.5, but this command has reliable=0.7'),
-        (['--cfg-options', 'randomness.seed=1'], 'holds a run with content='),
+        (['--cfg-options', 'randomness.seed=1'], 'holds a run with config_sha256='),
     ):
         said = refuse(capsys, config, work_dir, *options)
         assert words in said and 'another --work-dir' in said
@@ -299,7 +299,7 @@ def test_own_folders_are_ranked_without_lists(tmp_path, monkeypatch):
 def test_first_training_is_the_supervised_run(name):
     """But for batch statistics of labelled and pseudo-labelled images, which are apart in all trainings."""
     mine = shipped(ROOT / f'configs/stpp/camvid_{name}_lite0.py')
-    first = command.labels_config(mine)
+    first = labels_config(mine)
     baseline = shipped(ROOT / f'configs/supervised/camvid_{name}_lite0.py')
     assert first.model.pop('forward') == 'stream'
     for key in ('model', 'train_dataloader', 'train_cfg', 'param_scheduler', 'optim_wrapper'):
@@ -309,8 +309,8 @@ def test_first_training_is_the_supervised_run(name):
 
 def test_published_trainings():
     cfg = shipped(ROOT / 'configs/stpp/voc_92_r50.py')
-    command.check_config(cfg, 'voc_92_r50.py', 3, 0.5)
-    first, second = command.labels_config(cfg), command.of_stage(cfg, 'reliable')
+    check_config(cfg, 'voc_92_r50.py', 3, 0.5)
+    first, second = labels_config(cfg), of_stage(cfg, 'reliable')
     assert (first.train_cfg.max_iters, second.train_cfg.max_iters) == (880, 52_880)
     assert first.train_dataloader.batch_size == second.train_dataloader.batch_size == 4  # a GPU
     assert first.model.objectives == [dict(type='SupervisedObjective')]
