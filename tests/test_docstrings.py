@@ -34,6 +34,7 @@ ROOMS = (
     'methods.mllc.head',
     'methods.mllc.node_contrast',
     'methods.mllc.prototypes',
+    'methods.stpp',
     'precision',
     'step.losses',
 )

@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
-from tiny_semi import tiny_data, tiny_head, tiny_losses, tiny_model, tiny_runner
+import torch
+from mmengine.structures import PixelData
+from tiny_semi import CROP, tiny_batch, tiny_data, tiny_head, tiny_losses, tiny_model, tiny_runner
 
 ROOT = Path(__file__).resolve().parents[1]
 METRICS = {f'{network}/{m}' for network in ('student', 'teacher') for m in ('mIoU', 'aAcc', 'mAcc')}
@@ -67,6 +69,16 @@ def test_values_of_label_correction():
     found = {key for model in models for key in tiny_losses(model, 5)}
     found = {re.sub(r'_\d$', '_k', key) for key in found if key.startswith(('mllc.', 'pseudo.'))}
     assert found == documented('## Values of label correction')
+
+
+def test_values_of_pseudo_masks():
+    batch = tiny_batch()
+    for sample in filter(None, batch['data_samples']['weak']):
+        sample.given_map = PixelData(data=torch.zeros(1, CROP, CROP, dtype=torch.uint8))
+    objectives = [dict(type='SupervisedObjective'), dict(type='PseudoMaskObjective')]
+    logged = tiny_losses(tiny_model('supervised', objectives=objectives), 5, batch)
+    found = {key for key in logged if key.startswith('pseudo_masks.')}
+    assert found == documented('## Values of pseudo-masks')
 
 
 def test_values_of_adaptive_thresholds():

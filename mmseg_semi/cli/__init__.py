@@ -9,6 +9,7 @@ import sys
 
 COMMANDS: dict[str, tuple[str, str]] = {
     'train': ('cli.train', 'train a model'),
+    'selective-retraining': ('cli.selective_retraining', 'train by ST or ST++, in stages'),
     'test': ('cli.test', 'evaluate a checkpoint'),
     'publish': ('cli.publish', 'turn a checkpoint of a run into a plain one with its config'),
     'export-onnx': ('cli.export_onnx', 'write a network as ONNX'),

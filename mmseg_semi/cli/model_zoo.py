@@ -33,6 +33,7 @@ SECTIONS = {
     'configs/dgcl': 'DGCL',
     'configs/cct': 'CCT',
     'configs/mllc': 'MLLC',
+    'configs/stpp': 'ST++: selective re-training',
     'configs/augseg': 'AugSeg',
     'configs/cps': 'CPS: cross pseudo supervision',
     'configs/u2pl': 'U2PL',

@@ -1,6 +1,6 @@
 """One folder a method; importing this package registers all of them."""
 
-from mmseg_semi.methods import cct, cps, ddfp, dgcl, mllc, u2pl, unimatch
+from mmseg_semi.methods import cct, cps, ddfp, dgcl, mllc, stpp, u2pl, unimatch
 from mmseg_semi.methods.perturbed_features import PerturbedFeaturesObjective
 from mmseg_semi.methods.self_training import SelfTrainingObjective
 from mmseg_semi.methods.supervised import SupervisedObjective
@@ -14,6 +14,7 @@ __all__ = [
     'ddfp',
     'dgcl',
     'mllc',
+    'stpp',
     'u2pl',
     'unimatch',
 ]

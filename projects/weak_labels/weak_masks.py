@@ -1,27 +1,21 @@
-"""Files of weak masks: write them, load them beside images, score them against true masks."""
+"""Files of weak masks: load them beside images, score them against true masks."""
 
 from __future__ import annotations
 
-import os
-import os.path as osp
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable
 
 import numpy as np
-from mmcv.transforms import BaseTransform
-from mmengine.dist import get_dist_info
 from mmseg.registry import TRANSFORMS
-from PIL import Image
 
-from mmseg_semi.data.checks import header_size
-from mmseg_semi.data.transforms import read_labels, to_class_indices
+from mmseg_semi.data.transforms import LoadPseudoMask, save_mask
 from mmseg_semi.errors import SetupError
-from mmseg_semi.files import whole_file
 from mmseg_semi.labels import IGNORE
+
+__all__ = ['LoadWeakMask', 'save_mask', 'score_masks']
 
 
 @TRANSFORMS.register_module()
-class LoadWeakMask(BaseTransform):
+class LoadWeakMask(LoadPseudoMask):
     """Load the weak mask of an unlabelled image, from this project's tool or any other.
 
     Put it behind ``LoadImage`` in the pipeline of an unlabelled source; later transforms move the
@@ -40,97 +34,13 @@ class LoadWeakMask(BaseTransform):
             training), or holds another value.
     """
 
+    kind = 'weak mask'
+    writer = 'python projects/weak_labels/tools/make_masks.py'
+
     def __init__(
         self, masks: str, num_classes: int, images: str | None = None, suffix: str = '.png'
     ) -> None:
-        self.masks, self.num_classes, self.images, self.suffix = masks, num_classes, images, suffix
-
-    def mask_path(self, img_path: str) -> str:
-        """Path of an image's mask."""
-        name = osp.relpath(img_path, self.images) if self.images else osp.basename(img_path)
-        return osp.join(self.masks, osp.splitext(name)[0] + self.suffix)
-
-    def check_paths(self, paths: Sequence[str], key: str) -> None:
-        """Refuse images without a mask, or with one of another size, before training.
-
-        Every folder is listed once.
-        """
-        if not osp.isdir(self.masks):
-            raise SetupError(
-                f'{key}.pipeline: folder {self.masks} of LoadWeakMask does not exist; write the masks (python '
-                'projects/weak_labels/tools/make_masks.py), or name the folder that holds them'
-            )
-        listed: dict[str, set[str]] = {}
-        missing, count = None, 0
-        for path in paths:
-            folder, name = osp.split(self.mask_path(path))
-            if folder not in listed:
-                listed[folder] = set(os.listdir(folder)) if osp.isdir(folder) else set()
-            if name not in listed[folder]:
-                missing, count = missing or (path, osp.join(folder, name)), count + 1
-        if missing:
-            raise SetupError(
-                f'{key}: image {missing[0]} has no weak mask {missing[1]} ({count} of {len(paths)} are missing); write '
-                'them (the command of make_masks.py goes on where it was stopped), or put such images into an unlabelled '
-                'source without LoadWeakMask'
-            )
-        self._check_sizes(paths)
-
-    def _check_sizes(self, paths: Sequence[str]) -> None:
-        """Compare sizes by the headers of the files.
-
-        Sizes without a readable header, as of images in shards, are compared when a mask is read.
-        Ranks share the work: each reads its part, and any of them stops the run.
-        """
-        rank, world_size = get_dist_info()
-        for i in range(rank, len(paths), world_size):
-            image, mask = paths[i], self.mask_path(paths[i])
-            found, wanted = _mask_size(mask), header_size(image)
-            if found is None or wanted is None:
-                continue
-            # the tag that turns a PNG may stand behind its pixels
-            if found != wanted[::-1] or not image.lower().endswith('.png'):
-                _compare(mask, found, image, wanted)
-
-    def transform(self, results: dict) -> dict:
-        """Add ``gt_given_map`` (H, W) uint8 to ``seg_fields``."""
-        path = self.mask_path(results['img_path'])
-        labels = to_class_indices(read_labels(path), self.num_classes, path)
-        _compare(path, labels.shape, results['img_path'], results['img'].shape[:2])
-        results['gt_given_map'] = labels
-        results.setdefault('seg_fields', []).append('gt_given_map')
-        return results
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(masks='{self.masks}', num_classes={self.num_classes})"
-
-
-def _mask_size(path: str) -> tuple[int, int] | None:
-    """(height, width) by the header, None if it cannot be read; no tag turns a mask."""
-    try:
-        with Image.open(path) as mask:
-            return mask.height, mask.width
-    except Exception:  # each format raises its own kinds
-        return None
-
-
-def _compare(mask: str, found: tuple, image: str, wanted: tuple) -> None:
-    if found != wanted:
-        raise SetupError(
-            f'weak mask {mask} is {found[1]} x {found[0]} pixels, but its image {image} is {wanted[1]} x {wanted[0]}; '
-            'make it anew from this image (orientation tags are applied), or name the folder that fits'
-        )
-
-
-def save_mask(path: str | Path, labels: np.ndarray) -> None:
-    """Write a mask atomically.
-
-    Args:
-        path: A PNG file; its folder is made.
-        labels: (H, W) uint8.
-    """
-    with whole_file(path, sync=False) as draft:
-        Image.fromarray(labels).save(draft, format='PNG')
+        super().__init__(masks, num_classes, images, suffix)
 
 
 def score_masks(pairs: Iterable[tuple[np.ndarray, np.ndarray]], num_classes: int) -> dict:

@@ -61,6 +61,17 @@ to_two_strong, to_two_strong_small, to_two_strong_lite = (
     for view in (strong_view, small_strong_view, lite_strong_view)
 )
 
+# the one view of a pseudo-labelled image (ST, ST++): strong colour, and a box of noise without labels. It stands in the place of the
+# weak view, because no network labels another one
+to_pseudo_labeled, to_pseudo_labeled_small, to_pseudo_labeled_lite = (
+    dict(
+        type='MultiBranch',
+        branch_field=views,
+        weak=[*view[:-1], dict(type='RandomErasing', prob=0.5), view[-1]],
+    )
+    for view in (strong_view, small_strong_view, lite_strong_view)
+)
+
 # complete images, for evaluation and inference; MMSegmentation's own transforms alone
 test_pipeline = [
     dict(type='LoadImageFromFile', imdecode_backend='pillow'),

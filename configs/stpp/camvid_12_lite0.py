@@ -1,0 +1,2 @@
+_base_ = './camvid_46_lite0.py'
+train_dataloader = dict(dataset=dict(split='camvid 12 seed0'))
