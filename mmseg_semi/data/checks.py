@@ -319,11 +319,14 @@ def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000
         if 'mask_map' in info:
             _check_size(info, labels)
         elif info.get('reduce_zero_label'):
-            ends[index] = _ends(info, num_classes, getattr(dataset, 'backend_args', None))
+            labels = read_labels(info['seg_map_path'], getattr(dataset, 'backend_args', None))
+            ends[index] = bool((labels == IGNORE).any()), bool((labels == last_label).any())
         return None
 
-    # of the masks of a data set with reduce_zero_label: which hold 255, which the last class
+    # of the masks of a data set with reduce_zero_label: whether they hold 255, and the last class
     ends: dict[int, tuple[bool, bool]] = {}
+    # label_map has the classes before a choice of some
+    last_label = 1 + max(dataset.metainfo.get('label_map') or [num_classes - 1])
 
     # decoders release the interpreter lock
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
@@ -339,17 +342,11 @@ def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000
         path = dataset.get_data_info(reduced[0])['seg_map_path']
         raise SetupError(
             f'mask {path} holds pixels of 255, and none of {len(ends)} masks holds the label '
-            f'{num_classes}, but {type(dataset).__name__} has reduce_zero_label=True: labels 1 to '
-            f'{num_classes}, and 0 for pixels to ignore; if class 0 is the label 0 in these masks, set '
+            f'{last_label}, but {type(dataset).__name__} has reduce_zero_label=True, that is labels 1 to '
+            f'{last_label}, and 0 for pixels to ignore; if label 0 is a class in these masks, set '
             'reduce_zero_label=False in the data sets of training and validation, else write 0 for 255'
         )
     return len(chosen)
-
-
-def _ends(info: dict, num_classes: int, backend_args: dict | None) -> tuple[bool, bool]:
-    """Whether a mask's file holds 255, and whether it holds the label ``num_classes``."""
-    labels = read_labels(info['seg_map_path'], backend_args)
-    return bool((labels == IGNORE).any()), bool((labels == num_classes).any())
 
 
 def _check_size(info: dict, labels: np.ndarray) -> None:
