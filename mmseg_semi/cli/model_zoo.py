@@ -68,7 +68,7 @@ HEADS = {
 BACKBONES = {
     'MixVisionTransformer': 'MiT-B0',
 }
-VITS = {'dinov2-small': 'DINOv2 ViT-S/14', 'dinov2-base': 'DINOv2 ViT-B/14'}
+VITS = {'dinov2-small': 'DINOv2 ViT-S/14', 'base': 'DINOv2 ViT-B/14'}
 UNNAMED = {'QuickstartDataset': 'generated scenes', 'FolderDataset': 'own folders'}
 COLUMNS = (
     'Images labelled (config)',
