@@ -288,6 +288,8 @@ DINO = [
         'ddfp/voc_732_dinov2_s',
         'unimatch_v2/voc_732_dinov2_b',
         'unimatch_v2/cityscapes_372_dinov2_b',
+        'unimatch_v2/ade20k_316_dinov2_b',
+        'unimatch_v2/coco_232_dinov2_s',
     )
 ]
 
@@ -347,7 +349,7 @@ def test_without_torchvision_everything_else_works():
 
 
 @pytest.mark.skipif(not import_mmpretrain(), reason='onedl-mmpretrain is not installed')
-@pytest.mark.parametrize('path', DINO[1:3])
+@pytest.mark.parametrize('path', [DINO[1], 'configs/unimatch_v2/ade20k_1263_dinov2_s.py'])
 def test_dinov2_trains_and_answers_at_any_size(path):
     cfg = configs.load_config(ROOT / path)
     init_default_scope('mmseg')

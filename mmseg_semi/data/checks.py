@@ -32,8 +32,8 @@ _FOLDER_HINTS = {
     'QuickstartDataset': 'python tools/quickstart.py --data-only',
     'CityscapesDataset': 'python tools/dataset_converters/cityscapes.py SOURCES',
     'SUNRGBDDataset': 'python tools/dataset_converters/sun_rgbd.py SOURCES',
-    'ADE20KDataset': 'unpack ADEChallengeData2016.zip there (docs/data.md)',
-    'COCOObjectsDataset': 'train2017, val2017 and masks (docs/data.md)',
+    'ADE20KDataset': 'see docs/data.md',
+    'COCOObjectsDataset': 'see docs/data.md',
 }
 
 
