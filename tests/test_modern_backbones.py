@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.optim import build_optim_wrapper
-from mmpretrain_here import import_mmpretrain
+from mmpretrain_here import import_mmpretrain  # noqa: F401  (pytest evaluates its name)
 from mmseg.registry import MODELS
 from tiny_semi import TinyLoop, tiny_batch, tiny_data, tiny_head, tiny_model
 from torch.nn import functional as F
@@ -19,7 +19,9 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.runtime.optimisers import layer_scales
 from mmseg_semi.step.pretrained import complete_pretraining
 
-pytestmark = pytest.mark.skipif(not import_mmpretrain(), reason='onedl-mmpretrain is not installed')
+pytestmark = pytest.mark.skipif(
+    'not import_mmpretrain()', reason='onedl-mmpretrain is not installed'
+)
 WIDTHS = [8, 16, 32, 64]
 LEVELS = dict(in_index=[0, 1, 2, 3], in_channels=WIDTHS)
 DINO = dict(
@@ -88,6 +90,8 @@ def test_a_step_and_a_prediction(name, method):
     if method != 'supervised':
         losses = [key for key, v in values.items() if 'loss' in key and v > 0]
         assert any(not key.startswith(('sup', 'loss')) for key in losses), values
+    # what DistributedDataParallel demands without find_unused_parameters
+    assert not [key for key, p in model.student.named_parameters() if p.grad is None]
     moved = [key for key, p in model.student.named_parameters() if not torch.equal(p, before[key])]
     assert any(key.startswith('backbone.') for key in moved)
     assert any(key.startswith('decode_head.') for key in moved)
