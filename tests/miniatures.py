@@ -166,3 +166,32 @@ def cityscapes(root: Path) -> None:
             mask = base / f'gtFine/{split}/{name}_gtFine_labelTrainIds.png'
             write_mask(mask, i, (512, 256), 19)
     write_lists(root / 'data/splits/cps/cityscapes/372', CITIES[:5])
+
+
+ADE = tuple(f'ADE_train_{i:08d}' for i in range(1, 6))
+
+
+def ade20k(root: Path) -> None:
+    """In the published layout: labels are 1 to 150, and 0 where none is."""
+    base = root / 'data/ade/ADEChallengeData2016'
+    for i, name in enumerate((*ADE, 'ADE_val_00000001')):
+        part = 'training' if i < 5 else 'validation'
+        write_image(base / f'images/{part}/{name}.jpg', i, (640, 480))
+        if i in (0, 1, 5):
+            path = write_mask(base / f'annotations/{part}/{name}.png', i, (640, 480), 24, void=0)
+            mask = np.array(Image.open(path))
+            mask[2:] += 127  # the last classes
+            Image.fromarray(mask).save(path)
+    write_lists(root / 'data/splits/unimatch/ade20k/1263', ADE)
+
+
+COCO = tuple(f'{i:012d}' for i in range(9, 14))
+
+
+def coco(root: Path) -> None:
+    base = root / 'data/coco'
+    for i, name in enumerate((*COCO, '000000000139')):
+        write_image(base / f'{"train2017" if i < 5 else "val2017"}/{name}.jpg', i, (640, 480))
+        if i in (0, 1, 5):
+            write_mask(base / f'masks/{name}.png', i, (640, 480), 81)
+    write_lists(root / 'data/splits/unimatch/coco/925', COCO)

@@ -36,6 +36,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         'cli.model_converters.ddfp_resnet',
         'convert an ImageNet ResNet with a deep stem',
     ),
+    'convert-backbone': (
+        'cli.model_converters.backbone_keys',
+        'rename the tensors of DINOv2, ConvNeXt or MiT',
+    ),
     'convert-coco-resnet': (
         'cli.model_converters.deeplab_coco_resnet',
         'convert the COCO-pretrained ResNet of AdvSemiSeg',

@@ -72,7 +72,11 @@ HEADS = {
 BACKBONES = {
     'MixVisionTransformer': 'MiT-B0',
 }
-VITS = {'dinov2-small': 'DINOv2 ViT-S/14', 'dinov2-base': 'DINOv2 ViT-B/14'}
+ARCHS = {
+    ('mmpretrain.VisionTransformer', 'dinov2-small'): 'DINOv2 ViT-S/14',
+    ('mmpretrain.VisionTransformer', 'base'): 'DINOv2 ViT-B/14',
+    ('mmpretrain.ConvNeXt', 'tiny'): 'ConvNeXt-T',
+}
 UNNAMED = {'QuickstartDataset': 'generated scenes', 'FolderDataset': 'own folders'}
 COLUMNS = (
     'Images labelled (config)',
@@ -265,7 +269,7 @@ def _lists(dataset: Any) -> tuple[str, str]:
 
 def _network(student: Any) -> str:
     backbone = student.backbone
-    name = BACKBONES.get(backbone.type) or VITS.get(backbone.get('arch'))
+    name = BACKBONES.get(backbone.type) or ARCHS.get((backbone.type, backbone.get('arch')))
     if backbone.type == 'EfficientNetLite':
         name = f'EfficientNet-{backbone.arch.capitalize()}'
     elif name is None:

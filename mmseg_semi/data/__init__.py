@@ -1,6 +1,7 @@
 """What training reads: data sets, sampling and transforms of labelled and unlabelled images."""
 
 from mmseg_semi.data.camvid import CamVidDataset
+from mmseg_semi.data.coco import COCOObjectsDataset
 from mmseg_semi.data.colour import (
     DeferColour,
     PILColorJitter,
@@ -31,6 +32,7 @@ from mmseg_semi.data.transforms import (
 )
 
 __all__ = [
+    'COCOObjectsDataset',
     'CamVidDataset',
     'DeferColour',
     'EvaluateAtThisSize',

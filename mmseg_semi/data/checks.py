@@ -22,7 +22,9 @@ from mmseg_semi.data.decoding.labels import check_mask_size, read_labels, to_cla
 from mmseg_semi.data.mask_map import UnmappedValues
 from mmseg_semi.data.names import NameList, hash_names, hash_paths, repeated
 from mmseg_semi.data.pools import ImageList, ShardedImages, find_images
+from mmseg_semi.data.splits import FAMILIES
 from mmseg_semi.errors import SetupError
+from mmseg_semi.labels import IGNORE
 
 _FOLDER_HINTS = {
     'CamVidDataset': 'python tools/dataset_converters/camvid.py SOURCE',
@@ -30,6 +32,8 @@ _FOLDER_HINTS = {
     'QuickstartDataset': 'python tools/quickstart.py --data-only',
     'CityscapesDataset': 'python tools/dataset_converters/cityscapes.py SOURCES',
     'SUNRGBDDataset': 'python tools/dataset_converters/sun_rgbd.py SOURCES',
+    'ADE20KDataset': 'see docs/data.md',
+    'COCOObjectsDataset': 'see docs/data.md',
 }
 
 
@@ -286,7 +290,9 @@ def check_repeated(pools: Sequence[Sequence[str]], key: str) -> None:
 def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000) -> int:
     """Read label files and refuse values that are no class.
 
-    The ranks share the files, and an error on any rank stops the run.
+    The ranks share the files, and an error on any rank stops the run. Masks that begin at class 0 pass
+    with ``reduce_zero_label=True``, each label one class too low; they are known by pixels of 255, which
+    a mask with 0 for ignored pixels does not need, while none is of the last class.
 
     Args:
         dataset: Labelled data set (training or validation).
@@ -298,7 +304,7 @@ def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000
 
     Raises:
         SetupError: If a file is unreadable, in colour, or holds a value that is neither a class nor
-            255 (ignored).
+            255 (ignored), or the masks need ``reduce_zero_label=False``.
     """
     rank, world_size = get_dist_info()
     count = min(limit, len(dataset))
@@ -309,9 +315,18 @@ def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000
             labels = load_class_indices(dataset, index, num_classes)
         except UnmappedValues as error:
             return error  # one error lists the values of all masks
-        if 'mask_map' in dataset.get_data_info(index):
-            _check_size(dataset.get_data_info(index), labels)
+        info = dataset.get_data_info(index)
+        if 'mask_map' in info:
+            _check_size(info, labels)
+        elif info.get('reduce_zero_label'):
+            labels = read_labels(info['seg_map_path'], getattr(dataset, 'backend_args', None))
+            ends[index] = bool((labels == IGNORE).any()), bool((labels == last_label).any())
         return None
+
+    # of the masks of a data set with reduce_zero_label: whether they hold 255, and the last class
+    ends: dict[int, tuple[bool, bool]] = {}
+    # label_map has the classes before a choice of some
+    last_label = 1 + max(dataset.metainfo.get('label_map') or [num_classes - 1])
 
     # decoders release the interpreter lock
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
@@ -322,6 +337,15 @@ def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000
     if errors:
         total = sum((error.found for error in errors), Counter())
         raise errors[0].of_all(len(errors), len(chosen), total)
+    reduced = [index for index, (ignored, _) in sorted(ends.items()) if ignored]
+    if reduced and not any(last for _, last in ends.values()):
+        path = dataset.get_data_info(reduced[0])['seg_map_path']
+        raise SetupError(
+            f'mask {path} holds pixels of 255, and none of {len(ends)} masks holds the label '
+            f'{last_label}, but {type(dataset).__name__} has reduce_zero_label=True, that is labels 1 to '
+            f'{last_label}, and 0 for pixels to ignore; if label 0 is a class in these masks, set '
+            'reduce_zero_label=False in the data sets of training and validation, else write 0 for 255'
+        )
     return len(chosen)
 
 
@@ -389,7 +413,7 @@ def _list_command(path: str) -> str:
     """The command that makes the list at this path."""
     parts = PurePath(path).parts
     for i, (family, dataset) in enumerate(zip(parts, parts[1:], strict=False)):
-        if i and parts[i - 1] == 'splits' and family in ('u2pl', 'cps', 'cct'):
+        if i and parts[i - 1] == 'splits' and family in FAMILIES:
             return (
                 f'import it: python tools/splits.py import --family {family} --dataset {dataset} '
                 '--source FOLDER_OR_CHECKOUT'

@@ -5,12 +5,15 @@ only together with its family:
 
 - ``u2pl``: the lists of U2PL, used by UniMatch (VOC) and DDFP;
 - ``cps``: the lists of CPS, used by UniMatch (Cityscapes) and DGCL;
-- ``cct``: the lists of CCT (VOC).
+- ``cct``: the lists of CCT (VOC);
+- ``unimatch``: the lists of UniMatch V2 (ADE20K, COCO).
 
 ``protocols.json`` holds what each published list must be (count and SHA-256 of its sorted names), not
-the lists themselves; ``mmseg_semi.preparing`` imports published lists and draws own ones. All
-lists are written in one form: one name a line, ``2007_000032`` for VOC and
-``aachen/aachen_000000_000019`` for Cityscapes, which MMSegmentation's data sets read. Beside a pair
+the lists themselves; ``mmseg_semi.preparing`` imports published lists and draws own ones. Of COCO's
+unlabelled lists it holds Git's hash of the published file instead, which the import compares. All
+lists are written in one form: one name a line, ``2007_000032`` for VOC,
+``aachen/aachen_000000_000019`` for Cityscapes, ``ADE_train_00000001`` for ADE20K and
+``000000000009`` for COCO, which MMSegmentation's data sets read. Beside a pair
 stands ``manifest.json`` with protocol, source, seed, counts and hashes.
 
 A config names a pair by its split, such as 'voc classic 732' or 'camvid 46 seed0'; :func:`find_split`
@@ -31,8 +34,8 @@ from typing import Any
 
 from mmseg_semi.errors import SetupError
 
-FAMILIES = ('u2pl', 'cps', 'cct')
-DATASETS = ('voc', 'cityscapes')
+FAMILIES = ('u2pl', 'cps', 'cct', 'unimatch')
+DATASETS = ('voc', 'cityscapes', 'ade20k', 'coco')
 PROTOCOLS = Path(__file__).with_name('protocols.json')
 MANIFEST = 'manifest.json'
 KINDS = dict(labeled='labelled', unlabeled='unlabelled')
@@ -195,6 +198,13 @@ def identify(
     )
     if not unlabeled or 'unlabeled' not in expected:
         return found
+    if 'sha256' not in expected['unlabeled']:  # its names are known to the import alone
+        if not is_file or not manifest or manifest['protocol'] != name:
+            raise SetupError(
+                f'{origin}, whose unlabelled list is checked by the {MANIFEST} of its import, but there '
+                f'is none of it beside {labeled if is_file else "the labelled images"}; {ending}'
+            )
+        expected = manifest
     if pool is not None:
         found['unlabeled'] = summarize_file(pool)
         if protocol or pool.parent == labeled.parent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import tarfile
@@ -26,6 +27,7 @@ from mmseg_semi.preparing.split_lists import (
 
 _ARCHIVES = ('.zip', '.tar', '.tar.gz', '.tgz', '.tar.bz2', '.tar.xz')
 _GITHUB = re.compile(r'(https://github\.com/[^/]+/[^/]+?)(?:\.git)?(?:/tree/([^/]+).*)?/?')
+_FOLDERS = re.compile(r'\d+|1_\d+')
 _TIMEOUT = 60  # seconds without a response
 
 
@@ -37,8 +39,8 @@ def import_splits(
     Nothing is written unless every list equals the published one.
 
     Args:
-        family: 'u2pl', 'cps' or 'cct'.
-        dataset: 'voc' or 'cityscapes'.
+        family: 'u2pl', 'cps', 'cct' or 'unimatch'.
+        dataset: 'voc', 'cityscapes', 'ade20k' or 'coco'.
         source: Checkout of a repository that ships the lists, a folder with them, an archive, or
             the web address of an archive, of a GitHub repository, or of a folder whose files have
             the names of the repository. None: the repository that published the lists.
@@ -60,6 +62,7 @@ def import_splits(
         splits, val = _find(folder, family, dataset, expected, verify)
     if not splits:
         form = '<n>_train_supervised.txt' if family == 'cct' else '<n>/labeled.txt'
+        form = '1_<share>/labeled.txt' if family == 'unimatch' else form
         raise SetupError(
             f'--source {source} holds no {dataset} lists of family {family} (files {form}); name a '
             f'checkout of {family_info["source"]["repository"]}'
@@ -117,13 +120,18 @@ Candidates = dict[int, list[tuple[Path, Path | None]]]
 
 
 def _find_pairs(source: Path, dataset: str) -> Candidates:
-    """Folders ``<n>/`` with ``labeled.txt`` and ``unlabeled.txt`` of this data set."""
+    """Folders with ``labeled.txt`` and ``unlabeled.txt`` of this data set.
+
+    They are named by the number of labelled images (``732/``) or by their share (``1_16/``).
+    """
     found: Candidates = {}
     for path in sorted(source.rglob('labeled.txt')):
-        if path.parent.name.isdigit() and _is_about(path, dataset):
+        name = path.parent.name
+        if _FOLDERS.fullmatch(name) and _is_about(path, dataset):
             other = path.with_name('unlabeled.txt')
             pair = (path, other if other.is_file() else None)
-            found.setdefault(int(path.parent.name), []).append(pair)
+            number = int(name) if name.isdigit() else len(read_list(path, dataset))
+            found.setdefault(number, []).append(pair)
     return found
 
 
@@ -196,7 +204,7 @@ def _choose(
                 (split.labeled, split.unlabeled),
                 strict=True,
             )
-            if hash_names(found) != expected[kind]['sha256']
+            if not _is_published(path, found, expected[kind])
         ]
         if not wrong:
             return split
@@ -207,10 +215,28 @@ def _choose(
     )
 
 
+def _is_published(path: Path, names: Sequence[str], expected: dict) -> bool:
+    """Whether a list has the published names or, where only that is known, is the published file."""
+    if 'sha256' in expected:
+        return hash_names(names) == expected['sha256']
+    return _git_blob(path) == expected['git_blob']
+
+
+def _git_blob(path: Path) -> str:
+    """The hash by which Git names a file with this content and the line ends of Unix."""
+    content = path.read_bytes().replace(b'\r\n', b'\n')
+    return hashlib.sha1(b'blob %d\0' % len(content) + content, usedforsecurity=False).hexdigest()
+
+
 def _difference(path: Path, names: Sequence[str], expected: dict) -> str:
+    if 'sha256' in expected:
+        return (
+            f'{path} has {len(names)} names with SHA-256 {hash_names(names)}, expected '
+            f'{expected["count"]} names with {expected["sha256"]}'
+        )
     return (
-        f'{path} has {len(names)} names with SHA-256 {hash_names(names)}, expected '
-        f'{expected["count"]} names with {expected["sha256"]}'
+        f"{path} has {len(names)} names and Git's hash {_git_blob(path)}, expected "
+        f'{expected["count"]} names and the file {expected["git_blob"]}'
     )
 
 
@@ -261,8 +287,9 @@ def _published_at(source: dict) -> str:
     return f'{source["repository"]}/archive/{source["commit"]}.zip'
 
 
-def _file_names(family: str, numbers: Sequence[str]) -> list[str]:
+def _file_names(family: str, expected: dict[str, dict]) -> list[str]:
     """Names of a family's files below the folder that holds its lists."""
+    numbers = [pair.get('folder', number) for number, pair in expected.items()]
     if family == 'cct':
         kinds = ('supervised', 'unsupervised')
         pairs = [f'{n}_train_{kind}.txt' for n in numbers for kind in kinds]

@@ -19,6 +19,8 @@ from mmseg_semi.files import write_whole
 _NAMES = {
     'voc': re.compile(r'\d{4}_\d{6}'),
     'cityscapes': re.compile(r'(?P<city>[a-z-]+)_\d{6}_\d{6}'),
+    'ade20k': re.compile(r'ADE_(train|val)_\d{8}'),
+    'coco': re.compile(r'\d{12}'),
 }
 
 
@@ -44,7 +46,7 @@ def normalize_name(token: str, dataset: str) -> str:
 
     Args:
         token: An id or a path of an image or mask, e.g. '/images/train/jena_000078_000019.png'.
-        dataset: 'voc' or 'cityscapes'.
+        dataset: 'voc', 'cityscapes', 'ade20k' or 'coco'.
 
     Raises:
         ValueError: If the token names no image of this data set.
@@ -70,7 +72,7 @@ def read_list(path: Path, dataset: str) -> list[str]:
 
     Args:
         path: List file.
-        dataset: 'voc' or 'cityscapes'.
+        dataset: 'voc', 'cityscapes', 'ade20k' or 'coco'.
 
     Returns:
         list[str]: Normalised names in the order of the file, repetitions included.

@@ -269,6 +269,10 @@ def _check_hashes(lists: Lists, found: Findings) -> bool:
     expected, name = lists.manifest, (lists.manifest or {}).get('protocol')
     if published:
         expected, name = published, lists.protocol or name
+        if 'sha256' not in published['unlabeled']:  # its names are known to the import alone
+            expected = dict(lists.manifest or {}, labeled=published['labeled'])
+            if 'unlabeled' not in expected:
+                found.skipped.append(f'the unlabelled list, since there is no {MANIFEST} beside it')
     if expected is None:
         found.skipped.append(f'hashes, since there is no {MANIFEST} to compare with')
         return False

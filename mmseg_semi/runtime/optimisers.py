@@ -9,6 +9,16 @@ from mmengine.runner.amp import autocast
 from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 from torch import nn
 
+from mmseg_semi.errors import SetupError
+
+# MMSegmentation's, of MiT and ViT, BEiT and MAE, Swin
+_BLOCKS = (
+    'TransformerEncoderLayer',
+    'BEiTTransformerEncoderLayer',
+    'MAETransformerEncoderLayer',
+    'SwinBlock',
+)
+
 
 @OPTIM_WRAPPERS.register_module()
 class CPUAmpOptimWrapper(OptimWrapper):
@@ -39,10 +49,23 @@ class StudentOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     raises an error for a teacher that shares the student's parameters. Names in ``custom_keys``
     match below ``student.`` and ``objectives.``. A parameter with two names counts once, under the
     first one. For a model without a ``student`` this is the default constructor.
+
+    ``paramwise_cfg=dict(layer_decay_rate=0.9)`` lowers the learning rate of a backbone layer by layer
+    (:func:`layer_scales`), as MMSegmentation's and mmpretrain's own constructors do, which look for the
+    backbone at the model itself. It multiplies what ``custom_keys`` give.
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         model = getattr(model, 'module', model)
+        rate = self.paramwise_cfg.get('layer_decay_rate')
+        self._scales = {}
+        if rate is not None:
+            for network in (model, getattr(model, 'peer', None)):
+                if network is not None:
+                    backbone = getattr(network, 'student', network).backbone
+                    scales = layer_scales(backbone, rate)
+                    named = dict(backbone.named_parameters())
+                    self._scales |= {id(named[key]): scale for key, scale in scales.items()}
         if not hasattr(model, 'student'):
             return super().__call__(model)
         trained = nn.ModuleDict({'student': model.student, 'objectives': model.objectives})
@@ -72,3 +95,57 @@ class StudentOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         if not prefix:
             first = {id(group['params'][0]): group for group in reversed(params)}
             params[:] = [group for group in params if first[id(group['params'][0])] is group]
+            for group in params:
+                scale = self._scales.get(id(group['params'][0]), 1.0)
+                if scale != 1.0:
+                    group['lr'] = group.get('lr', self.base_lr) * scale
+
+
+def layer_scales(backbone: nn.Module, rate: float) -> dict[str, float]:
+    """Factor of each parameter's learning rate: ``rate`` to the power of its distance from the backbone's end.
+
+    The distance counts blocks. It is 0 behind the last one, 1 in it, and greatest before the first one. Backbones
+    of mmpretrain say the depth of their parameters (``get_layer_depth``; ConvNeXt's counts groups of blocks, as its
+    authors' code). Those of MMSegmentation are counted by their blocks, and what stands between two blocks
+    belongs to the one before it.
+
+    Args:
+        backbone: Of mmpretrain, or MMSegmentation's MiT, ViT, BEiT, MAE or Swin.
+        rate: Greater than 0, at most 1.
+
+    Returns:
+        dict[str, float]: By the parameter's name in the backbone.
+
+    Raises:
+        SetupError: If the rate is out of range, or nothing says how deep the backbone's parameters are.
+
+    Example:
+        >>> class Tokens(nn.Linear):
+        ...     def get_layer_depth(self, name, prefix=''):
+        ...         return (0, 3) if name == 'weight' else (1, 3)
+        >>> layer_scales(Tokens(1, 1), 0.5)
+        {'weight': 0.25, 'bias': 0.5}
+    """
+    key = 'optim_wrapper.paramwise_cfg.layer_decay_rate'
+    if not isinstance(rate, int | float) or not 0 < rate <= 1:
+        raise SetupError(
+            f'{key}={rate!r}, expected a number greater than 0, at most 1 (1: no decay)'
+        )
+    names = [name for name, _ in backbone.named_parameters()]
+    if hasattr(backbone, 'get_layer_depth'):
+        depths = {name: backbone.get_layer_depth(name, '') for name in names}
+        return {name: float(rate ** (end - depth - 1)) for name, (depth, end) in depths.items()}
+    blocks = [name for name, module in backbone.named_modules() if type(module).__name__ in _BLOCKS]
+    if not blocks:
+        raise SetupError(
+            f'{key}={rate}: {type(backbone).__name__} has no get_layer_depth (as those of mmpretrain) and none of '
+            f'the blocks {", ".join(_BLOCKS)}; remove the key, or give the backbone such a method'
+        )
+    passed, depths = 0, {}
+    for name in names:
+        inside = next((i for i, block in enumerate(blocks) if name.startswith(f'{block}.')), None)
+        passed = passed if inside is None else inside + 1
+        depths[name] = passed
+    after = names[max(i for i, name in enumerate(names) if name.startswith(f'{blocks[-1]}.')) + 1 :]
+    depths |= dict.fromkeys(after, len(blocks) + 1)
+    return {name: float(rate ** (len(blocks) + 1 - depth)) for name, depth in depths.items()}

@@ -1,5 +1,6 @@
 """Refuses pretrained weights that do not fit, which MMEngine would only log."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,9 @@ from torch import nn
 
 from mmseg_semi.errors import SetupError
 
+# a norm of its own for each output; a norm inside a backbone has another name (bn1, ln1, stages.0.0.norm)
+_OUTPUT_NORM = re.compile(r'norm\d\.(weight|bias)')
+
 
 @contextmanager
 def complete_pretraining(root: nn.Module) -> Iterator[None]:
@@ -18,7 +22,8 @@ def complete_pretraining(root: nn.Module) -> Iterator[None]:
     MMEngine loads such checkpoints with ``strict=False`` and only logs what is missing, so with a file of another
     architecture a run trains from random weights. Surplus tensors (an ImageNet classifier) are fine.
 
-    A module with MMEngine's ``init_weights`` must find every tensor in the file, see :func:`check_pretrained`. A module that
+    A module with MMEngine's ``init_weights`` must find every tensor in the file but those norms of its outputs that ImageNet
+    checkpoints do not have (``norm0`` of ConvNeXt), see :func:`check_pretrained`. A module that
     overrides ``init_weights`` (transformers rename and resize what they load) must have written to every matrix and
     kernel, but not to the norms of its outputs, which no ImageNet checkpoint has.
 
@@ -123,7 +128,8 @@ def _check(name: str, module: nn.Module, path: str, prefix: str | None) -> None:
     wrong = [
         key
         for key, value in own.items()
-        if not torch.is_tensor(state.get(key)) or state[key].shape != value.shape
+        if not (key not in state and _OUTPUT_NORM.fullmatch(key))
+        and (not torch.is_tensor(state.get(key)) or state[key].shape != value.shape)
     ]
     if wrong:
         key = wrong[0]

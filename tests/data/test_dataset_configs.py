@@ -1,7 +1,7 @@
 """The shipped data set configs, run on miniature trees in the true layout."""
 
 import pytest
-from miniatures import ROOT, camvid, cityscapes, voc
+from miniatures import ROOT, ade20k, camvid, cityscapes, coco, voc
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -10,6 +10,8 @@ LISTS = dict(
     camvid='camvid 46 seed0',
     voc='data/splits/u2pl/voc/732',
     cityscapes='data/splits/cps/cityscapes/372',
+    ade20k='data/splits/unimatch/ade20k/1263',
+    coco='data/splits/unimatch/coco/925',
 )
 
 
@@ -28,6 +30,8 @@ def load(name: str) -> Config:
         ('camvid_small', camvid, 112, (4, 4), (120, 160)),
         ('voc', voc, 513, (4, 4), (375, 500)),
         ('cityscapes', cityscapes, 801, (2, 2), (256, 512)),
+        ('ade20k_518', ade20k, 518, (2, 2), (480, 640)),
+        ('coco_518', coco, 518, (4, 4), (480, 640)),
     ],
 )
 def test_loaders_of_the_shipped_configs(tmp_path, monkeypatch, name, make, crop, counts, evaluated):
@@ -66,7 +70,9 @@ def test_loaders_of_the_shipped_configs(tmp_path, monkeypatch, name, make, crop,
     assert all(img is not None for img in batch['inputs']['labeled'])
 
 
-@pytest.mark.parametrize('name', ['camvid', 'camvid_small', 'voc', 'cityscapes', 'sunrgbd'])
+@pytest.mark.parametrize(
+    'name', ['camvid', 'camvid_small', 'voc', 'cityscapes', 'sunrgbd', 'ade20k_518', 'coco_518']
+)
 def test_plain_evaluation_pipelines_are_mmseg_alone(name):
     """A published model must run without this package."""
     cfg = Config.fromfile(ROOT / f'configs/_base_/datasets/{name}.py')

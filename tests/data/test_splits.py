@@ -54,6 +54,12 @@ CITIES = [f'ulm/ulm_{i:06d}_000019' for i in range(6)] + [
             'cityscapes',
             'ulm/ulm_000079_000019',
         ),
+        (
+            'images/training/ADE_train_00001609.jpg annotations/training/ADE_train_00001609.png',
+            'ade20k',
+            'ADE_train_00001609',
+        ),
+        ('train2017/000000177254.jpg masks/000000177254.png', 'coco', '000000177254'),
     ],
 )
 def test_every_line_format_in_use(tmp_path, line, dataset, name):
@@ -181,6 +187,71 @@ def test_cityscapes_names_are_written_as_mmseg_reads_them(checkout, tmp_path):
     published_splits.import_splits('cps', 'cityscapes', checkout, tmp_path / 'out')
     assert read(tmp_path / 'out/cps/cityscapes/3/labeled.txt') == CITIES[:3]
     assert not (tmp_path / 'out/cps/cityscapes/val.txt').exists()  # the checkout has none
+
+
+@pytest.fixture
+def shares(tmp_path, monkeypatch) -> Path:
+    """A repository with lists of ADE20K and COCO in folders of shares; COCO's unlabelled one is known by its file."""
+    root = tmp_path / 'shares'
+    ade = [f'ADE_train_{i:08d}' for i in range(1, 9)]
+    write(root / 'splits/ade20k/1_4/labeled.txt', _pairs(ade[:2], 'images', 'annotations'))
+    write(root / 'splits/ade20k/1_4/unlabeled.txt', _pairs(ade[2:], 'images', 'annotations'))
+    coco = [f'{i:012d}' for i in range(3)]
+    write(root / 'splits/coco/1_3/labeled.txt', _pairs(coco[:1], 'train2017', 'masks'))
+    content = '\n'.join(_pairs(coco[1:], 'train2017', 'masks')).encode()
+    blob = hashlib.sha1(b'blob %d\0' % len(content) + content)  # as Git names this content
+    write(root / 'splits/coco/1_3/unlabeled.txt', _pairs(coco[1:], 'train2017', 'masks'), '\r\n')
+
+    def pair(name, folder, labeled, unlabeled):
+        labeled = splits.summarize(labeled)
+        return dict(protocol=name, folder=folder, labeled=labeled, unlabeled=unlabeled)
+
+    rest = dict(count=2, git_blob=blob.hexdigest())
+    source = dict(repository='https://example.org/shares', commit='abc', folder='splits')
+    of_ade = {'2': pair('ade20k unimatch', '1_4', ade[:2], splits.summarize(ade[2:]))}
+    of_coco = {'1': pair('coco unimatch', '1_3', coco[:1], rest)}
+    val = splits.summarize([])
+    datasets = dict(ade20k=dict(val=val, splits=of_ade), coco=dict(val=val, splits=of_coco))
+    known = dict(families=dict(unimatch=dict(source=source, datasets=datasets)))
+    monkeypatch.setattr(splits, 'load_protocols', lambda: known)
+    monkeypatch.setattr(published_splits, 'load_protocols', lambda: known)
+    return root
+
+
+def _pairs(names, images: str, masks: str) -> list[str]:
+    return [f'{images}/{name}.jpg {masks}/{name}.png' for name in names]
+
+
+def test_lists_in_folders_of_shares(shares, tmp_path):
+    out = tmp_path / 'out'
+    assert list(published_splits.import_splits('unimatch', 'ade20k', shares, out)) == [2]
+    folder = out / 'unimatch/ade20k/2'
+    assert read(folder / 'labeled.txt') == ['ADE_train_00000001', 'ADE_train_00000002']
+    assert splits.read_manifest(folder)['protocol'] == 'ade20k unimatch 2'
+
+
+def test_a_list_that_is_known_by_its_file(shares, tmp_path):
+    folder = tmp_path / 'unimatch/coco/1'
+    published_splits.import_splits('unimatch', 'coco', shares, tmp_path)
+    lists = folder / 'labeled.txt', [folder / 'unlabeled.txt']
+    found = splits.identify('coco unimatch 1', *lists)
+    assert found['protocol'] == 'coco unimatch 1'
+    assert found['unlabeled'] == splits.summarize(['000000000001', '000000000002'])
+    assert splits.identify('coco unimatch 1', lists[0], [])['unlabeled'] is None  # labels alone
+    # the import's manifest guards what it wrote
+    write(folder / 'unlabeled.txt', ['000000000001'])
+    with pytest.raises(SetupError, match=r"'coco unimatch 1', whose unlabelled list has 2 names"):
+        splits.identify('coco unimatch 1', *lists)
+    assert run('check', folder) == 1
+    (folder / 'manifest.json').unlink()
+    with pytest.raises(SetupError, match='is checked by the manifest.json of its import.*import'):
+        splits.identify('coco unimatch 1', *lists)
+    write(shares / 'splits/coco/1_3/unlabeled.txt', ['000000000001'])
+    with pytest.raises(SetupError, match="has 1 names and Git's hash [0-9a-f]{40}, expected 2"):
+        published_splits.import_splits('unimatch', 'coco', shares, tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+    lists[0].write_text('hello\n')  # a hash that Git's manuals give
+    assert published_splits._git_blob(lists[0]) == 'ce013625030ba8dba906f756967f9e9ca394464a'
 
 
 @pytest.mark.parametrize('everything', [False, True])
@@ -332,13 +403,16 @@ def test_shipped_protocols_are_the_published_counts():
         ('cps', 'voc'): [183, 366, 662, 732, 1323, 2646, 5291],
         ('cps', 'cityscapes'): [186, 372, 744, 1488],
         ('cct', 'voc'): [60, 100, 200, 300, 500, 800, 1000, 1464],
+        ('unimatch', 'ade20k'): [316, 631, 1263, 2526, 5052, 10105],
+        ('unimatch', 'coco'): [232, 463, 925, 1849, 3697],
     }
+    images = dict(voc=10582, cityscapes=2975, ade20k=20210, coco=118287)
     for (family, dataset), numbers in counts.items():
         lists = families[family]['datasets'][dataset]
         for n in numbers:
             pair = lists['splits'][str(n)]
             assert pair['labeled']['count'] == n
-            whole = 10582 if dataset == 'voc' else 2975
+            whole = images[dataset]
             if family == 'cps' and n in (183, 366, 732):  # of the 1,464, and one image in both
                 whole = 1465
             assert pair['labeled']['count'] + pair['unlabeled']['count'] == whole
@@ -770,7 +844,8 @@ def test_shipped_configs_name_the_protocol_of_their_lists():
     published = splits.published_protocols()
     named = 0
     for path in sorted((ROOT / 'configs').glob('*/*.py')):
-        if path.parent.name.startswith('_') or not path.name.startswith(('voc_', 'cityscapes_')):
+        published_on = tuple(f'{name}_' for name in splits.DATASETS)
+        if path.parent.name.startswith('_') or not path.name.startswith(published_on):
             continue
         dataset = shipped(path).train_dataloader.dataset
         pair = published[dataset.split]
@@ -779,8 +854,7 @@ def test_shipped_configs_name_the_protocol_of_their_lists():
         assert splits.split_folder(dataset.split) == Path(folder), path
         assert path.stem.split('_')[0] == pair['dataset'] and n in path.stem.split('_'), path
         assert 'ann_file' not in dataset.labeled, path
-        whole = 10582 if pair['dataset'] == 'voc' else 2975
-        overlaps = pair['labeled']['count'] + pair['unlabeled']['count'] == 1465 < whole
+        overlaps = pair['labeled']['count'] + pair['unlabeled']['count'] == 1465
         if overlaps and dataset.get('unlabeled'):
             assert dataset.allow_overlap, path
         else:

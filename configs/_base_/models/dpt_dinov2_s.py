@@ -23,7 +23,7 @@ model = dict(
 )
 base = dict(
     backbone=dict(
-        arch='dinov2-base',
+        arch='base',  # its name in mmpretrain: width and depth of DINOv2 ViT-B
         init_cfg=dict(
             checkpoint='https://download.openmmlab.com/mmpretrain/v1.0/dinov2/'
             'vit-base-p14_dinov2-pre_3rdparty_20230426-ba246503.pth'

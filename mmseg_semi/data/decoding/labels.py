@@ -80,7 +80,8 @@ def to_class_indices(
     if labels.dtype != np.uint8:
         lowest, highest = int(labels.min(initial=0)), int(labels.max(initial=0))
         if lowest < 0 or highest > IGNORE:
-            raise _bad_label(path, highest if highest > IGNORE else lowest, num_classes)
+            wrong_value = highest if highest > IGNORE else lowest
+            raise _bad_label(path, wrong_value, num_classes, reduce_zero_label)
         labels = labels.astype(np.uint8)
 
     table = np.arange(256)
@@ -94,17 +95,23 @@ def to_class_indices(
     counts = cv2.calcHist([labels], [0], None, [256], [0, 256]).reshape(-1)
     found = np.flatnonzero((counts > 0) & wrong)
     if len(found):
-        raise _bad_label(path, int(found[0]), num_classes, int(counts[found[0]]))
+        count = int(counts[found[0]])
+        raise _bad_label(path, int(found[0]), num_classes, reduce_zero_label, count)
     if reduce_zero_label or label_map is not None:
         labels = table.astype(np.uint8)[labels]
     return np.array(labels)
 
 
-def _bad_label(path: str, value: int, num_classes: int, count: int | None = None) -> SetupError:
+def _bad_label(
+    path: str, value: int, num_classes: int, reduce_zero_label: bool, count: int | None = None
+) -> SetupError:
     pixels = '' if count is None else f' ({count} pixels)'
+    allowed = f'0 to {num_classes - 1}, or {IGNORE}'
+    if reduce_zero_label:
+        allowed = f'1 to {num_classes} (reduce_zero_label=True), or 0'
     return SetupError(
         f'mask {path} holds the label {value}{pixels}, but the data set has {num_classes} classes: '
-        f'labels must be 0 to {num_classes - 1}, or {IGNORE} for pixels to ignore; convert the '
+        f'labels must be {allowed} for pixels to ignore; convert the '
         'masks, or correct the classes in the config'
     )
 

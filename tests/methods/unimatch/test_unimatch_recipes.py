@@ -47,6 +47,10 @@ def test_ddfp_may_move_the_features_of_another_view():
         ('unimatch_v2/voc_732_dinov2_b', 60),
         ('unimatch_v2/voc_92_dinov2_s', 60),
         ('unimatch_v2/cityscapes_186_dinov2_b', 180),
+        ('unimatch_v2/ade20k_1263_dinov2_s', 60),
+        ('unimatch_v2/ade20k_316_dinov2_b', 60),
+        ('unimatch_v2/coco_925_dinov2_s', 20),
+        ('unimatch_v2/coco_3697_dinov2_b', 20),
     ],
 )
 def test_published_lengths(name, epochs):
@@ -66,8 +70,15 @@ def test_published_weights_and_optimisers():
         assert sum(o.weight for o in cfg.model.objectives) == 1
     assert load('unimatch/voc_732').optim_wrapper.optimizer.lr == 0.001
     assert load('unimatch/cityscapes_372').optim_wrapper.optimizer.lr == 0.005
-    for name in ('voc_732_dinov2_b', 'cityscapes_372_dinov2_b'):
+    for name, classes, images in (
+        ('voc_732_dinov2_b', 21, 4),
+        ('cityscapes_372_dinov2_b', 19, 2),
+        ('ade20k_316_dinov2_b', 150, 2),
+        ('coco_232_dinov2_b', 81, 4),
+    ):
         cfg = load(f'unimatch_v2/{name}')
+        assert cfg.model.student.decode_head.num_classes == classes
+        assert cfg.train_dataloader.sampler.source_ratio == [images, images] and cfg.gpus == 4
         assert [o.get('weight') for o in cfg.model.objectives] == [0.5, 0.25, 0.25]
         assert cfg.model.pseudo_label.threshold == 0.95
         assert cfg.default_hooks.teacher.momentum == pytest.approx(1 - 0.996)

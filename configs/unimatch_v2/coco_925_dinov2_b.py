@@ -1,0 +1,2 @@
+_base_ = './coco_925_dinov2_s.py'
+model = dict(student=_base_.base)
