@@ -113,10 +113,25 @@ class _FlopMode(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        formula = flop_registry.get(func._overloadpacket)
-        if formula is not None:
+        packet = func._overloadpacket
+        formula = flop_registry.get(packet)
+        if packet is torch.ops.aten.convolution_backward:
+            self.total += _convolution_backward_flops(*args)
+        elif formula is not None:
             self.total += int(formula(*args, **(kwargs or {}), out_val=out))
         return out
+
+
+def _convolution_backward_flops(grad: Tensor, x: Tensor, weight: Tensor, *rest) -> int:
+    """Operations of a convolution's backward pass: the forward pass's for each of the gradients of input and weight.
+
+    torch's own formula counts the gradient of the weight as if there were no groups
+    (findings/flop_counter_grouped_backward.sh).
+    """
+    transposed, output_mask = rest[4], rest[7]
+    positions = (x if transposed else grad).shape[2:].numel()
+    forward = 2 * len(x) * positions * weight.numel()
+    return forward * (output_mask[0] + output_mask[1])
 
 
 def in_order(runs: Iterable[dict]) -> list[str]:

@@ -118,6 +118,26 @@ def test_flops_of_products_and_convolutions_by_part():
     assert counted == {'convolution': conv, 'product': product, 'backward': conv + product}
 
 
+@pytest.mark.parametrize('groups', [1, 2, 6])
+@pytest.mark.parametrize('transposed', [False, True])
+def test_flops_of_grouped_convolutions(groups, transposed):
+    """Both gradients take as many operations as the forward pass, also of a depthwise convolution."""
+    kind = torch.nn.ConvTranspose2d if transposed else torch.nn.Conv2d
+    layer = kind(6, 12, 3, stride=2, padding=1, groups=groups, bias=False)
+    x = torch.randn(2, 6, 8, 8, requires_grad=True)
+
+    def step() -> None:
+        with part('forward'):
+            y = layer(x)
+        with part('backward'):
+            y.sum().backward()
+
+    # each of the 12 x 6 / groups kernels is applied at the positions of the coarse map
+    positions = 8 * 8 if transposed else 4 * 4
+    forward = 2 * 2 * positions * 12 * 6 // groups * 9
+    assert count_flops(step) == {'forward': forward, 'backward': 2 * forward}
+
+
 def test_flops_of_an_inner_gradient():
     """torch's FlopCounterMode refuses ``autograd.grad`` of a module's input."""
     linear, x = torch.nn.Linear(4, 6), torch.randn(5, 4, requires_grad=True)
