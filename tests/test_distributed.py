@@ -49,6 +49,7 @@ CASES = {
     'unimatch': dict(method='unimatch'),
     'cps': dict(method='cps'),
     'u2pl': dict(method='u2pl'),
+    'u2pl_dgcl': dict(method='u2pl_dgcl'),
 }
 
 
@@ -194,7 +195,9 @@ class Collectives:
             self.flow = list(self.ddfp.density.parameters())
             self.adam = torch.optim.Adam(self.flow, betas=(0.5, 0.9))
             self.nll = [self.ddfp.nll.clone() for _ in range(WORLD)]
-        self.flow_gradients, self.kept, self.prototypes = [], [], []
+        self.flow_gradients, self.kept, self.prototypes, self.keys = [], [], [], []
+        negatives = getattr(self.u2pl, 'negatives', None)
+        self.negatives = getattr(self.dgcl, 'unreliable_negatives', negatives)
 
     def before_pass(self, rank: int) -> None:
         if self.ddfp is not None:
@@ -213,18 +216,19 @@ class Collectives:
         if self.dgcl is not None and self.dgcl._kept is not None:
             self.kept.append(self.dgcl._kept)
             self.dgcl._kept = None
-        if self.u2pl is not None and self.u2pl.negatives._kept is not None:
-            self.kept.append(self.u2pl.negatives._kept)
-            self.u2pl.negatives._kept = None
+        if self.negatives is not None and self.negatives._kept is not None:
+            self.keys.append(self.negatives._kept)
+            self.negatives._kept = None
 
     def finish_step(self, step: int) -> None:
         """Moves flow, banks, counts and prototypes by what all ranks have sent, behind the optimiser's step."""
-        if self.kept and self.dgcl is not None:
+        if self.kept:
             rows, counts = joined(self.kept, self.dgcl.rows_per_step)
             self.dgcl.bank.push(*rows, counts)
-        elif self.kept:
-            (rows,), counts = joined(self.kept, self.u2pl.negatives.keys_per_step)
-            self.u2pl.negatives.queue.push(rows, counts)
+        if self.keys:
+            (rows,), counts = joined(self.keys, self.negatives.keys_per_step)
+            self.negatives.queue.push(rows, counts)
+        if self.keys and self.u2pl is not None:
             now = SimpleNamespace(time=step / ITERS_PER_EPOCH, iteration=step)
             self.u2pl.after_step(SimpleNamespace(batch=now))  # moves the averaged projection
         if self.flow_gradients:
@@ -242,7 +246,7 @@ class Collectives:
                 for level in zip(*self.prototypes, strict=True)
             ]
             self.mllc.after_step(None)
-        self.flow_gradients, self.kept, self.prototypes = [], [], []
+        self.flow_gradients, self.kept, self.prototypes, self.keys = [], [], [], []
 
 
 def one_process(cfg: Config, initial: dict) -> tuple[list[list[dict]], dict]:
@@ -350,6 +354,7 @@ def test_two_processes_equal_one(ranks):
         'unimatch': {'student'},
         'cps': {'student', 'peer'},
         'u2pl': {'student', 'teacher', 'objectives'},
+        'u2pl_dgcl': {'student', 'teacher', 'objectives'},
     }
     assert moved == expected[Path(cfg.filename).stem.removeprefix('tiny_')]
 

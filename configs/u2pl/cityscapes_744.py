@@ -24,7 +24,9 @@ falling = dict(type='Line', values=(20.0, 0.0), times=(0, 200), whole=True)
 model = dict(
     iters_per_epoch=139,
     student=dict(
-        decode_head=dict(num_classes=19, loss_decode=ohem),
+        # output stride 8
+        backbone=dict(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), multi_grid=(4, 8, 16)),
+        decode_head=dict(num_classes=19, dilations=(12, 24, 36), loss_decode=ohem),
         auxiliary_head=dict(
             type='FCNHead',
             in_channels=1024,
@@ -41,7 +43,7 @@ model = dict(
         ),
         test_cfg=dict(mode='slide', crop_size=crop_size, stride=(513, 513)),
     ),
-    teacher=dict(_base_.u2pl.teacher, start=0),
+    teacher=dict(_base_.u2pl.teacher, start=0, copy_until=1),
     pseudo_label=dict(_base_.u2pl.pseudo_label, drop=falling),
     mixing=_base_.u2pl.mixing,
     objectives=[

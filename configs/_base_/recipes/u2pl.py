@@ -1,8 +1,10 @@
 # U2PL: self-training on all but the most uncertain pixels, whose features are negatives of a contrast. Times are those of VOC's 80
 # epochs.
 u2pl = dict(
-    # averaged weights; labelled images pass as well, for negatives and centres
-    teacher=dict(weights='ema', mode='eval', buffers='average', rows='labeled+weak', start=1),
+    # averaged weights, copied in the first epoch of self-training; labelled images pass as well, for negatives and prototypes
+    teacher=dict(
+        weights='ema', mode='eval', buffers='average', rows='labeled+weak', start=1, copy_until=2
+    ),
     # the most uncertain 20 % of the unlabelled pixels have no label at first, none at the end
     pseudo_label=dict(
         type='EntropyPercentile',
@@ -27,6 +29,7 @@ u2pl = dict(
             low_rank=3,
             high_rank=20,
             queue_size=30_000,
+            queue_sizes={0: 50_000},
             queue_dtype='bfloat16',
             keys_per_step=1000,
             momentum=0.01,

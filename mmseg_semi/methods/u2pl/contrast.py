@@ -1,17 +1,15 @@
-"""Contrast of anchors with the centre of their class and with negatives of their own.
+"""Contrast of anchors with the prototype of their class and with negatives of their own.
 
 The contrastive loss of U2PL (Y. Wang et al., CVPR 2022, https://arxiv.org/abs/2203.03884, Eq. 6;
 behaviour checked against https://github.com/Haochen-Wang409/U2PL, ab3d2be). With cosines <., .>, the
-anchors z_i of class c, its centre z+ and N negatives z-_ij of the anchor z_i::
+anchors z_i of class c, its prototype z+ and N negatives z-_ij of the anchor z_i::
 
     l_c = - mean_i ln( e^(<z_i, z+> / T) / ( e^(<z_i, z+> / T) + sum_j e^(<z_i, z-_ij> / T) ) )
-    L   = mean of l_c over the classes that have anchors, a centre and negatives
+    L   = mean of l_c over the classes that have anchors, a prototype and negatives
 
 DGCL's contrast (``mmseg_semi.methods.dgcl.prototype_contrast``) has the same form, but all anchors of
 a class share their negatives there.
 """
-
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -24,13 +22,13 @@ from mmseg_semi.methods.u2pl.class_queue import ClassQueue
 
 
 def queue_contrast(
-    anchors: Tensor, centre: Tensor, negatives: Tensor, temperature: float = 0.5
+    anchors: Tensor, prototype: Tensor, negatives: Tensor, temperature: float = 0.5
 ) -> Tensor:
-    """Compute InfoNCE between the anchors of one class, its centre and each anchor's negatives.
+    """Compute InfoNCE between the anchors of one class, its prototype and each anchor's negatives.
 
     Args:
         anchors: (A, D) of any length; the gradient flows through them alone.
-        centre: (D,) of any length.
+        prototype: (D,) of any length.
         negatives: (A, N, D) of any length.
         temperature: Temperature T > 0 (0.5).
 
@@ -42,10 +40,11 @@ def queue_contrast(
         tensor([1.3863])
     """
     with torch.autocast(anchors.device.type, enabled=False):
-        anchors, centre, negatives = (
-            F.normalize(x.float(), dim=-1) for x in (anchors, centre.detach(), negatives.detach())
+        anchors, prototype, negatives = (
+            F.normalize(x.float(), dim=-1)
+            for x in (anchors, prototype.detach(), negatives.detach())
         )
-        own = anchors @ centre / temperature
+        own = anchors @ prototype / temperature
         other = torch.einsum('ad,and->an', anchors, negatives) / temperature
         return torch.cat([own[:, None], other], dim=1).logsumexp(dim=1) - own
 
@@ -85,20 +84,18 @@ class QueueContrastLoss(nn.Module):
         self,
         anchors: Tensor,
         counts: Tensor,
-        centres: Tensor,
+        prototypes: Tensor,
         queue: ClassQueue,
         used: Tensor | None = None,
-        classes: Sequence[int] | None = None,
     ) -> Tensor:
         """Draw negatives and compute the loss.
 
         Args:
             anchors: (K, A, D), with a graph.
             counts: (K,) int64, number of a class's anchors that count, from the front.
-            centres: (K, D).
+            prototypes: (K, D).
             queue: Negatives of each class.
             used: (K,) bool, False for classes that are left out; None: all may count.
-            classes: The classes that are computed at all; None means all.
 
         Returns:
             Scalar; an exact 0 with a graph if no class has anchors and negatives.
@@ -107,13 +104,13 @@ class QueueContrastLoss(nn.Module):
         width = anchors.shape[1]
         steps = torch.arange(width, device=anchors.device)
         total = anchors.new_zeros((), dtype=torch.float32) * anchors.sum()
-        for number in range(len(counts)) if classes is None else classes:
+        for number in range(len(counts)):
             # an index on the host: classes are few, and nothing is read from the device
             places = queue.places(number, width * self.negatives)
             losses = checkpoint(
                 self._class_losses,
                 anchors[number],
-                centres[number],
+                prototypes[number],
                 queue.rows,
                 places,
                 use_reentrant=False,
@@ -123,6 +120,6 @@ class QueueContrastLoss(nn.Module):
             total = total + mean.where(used[number], 0.0)
         return total / used.sum().clamp(min=1)
 
-    def _class_losses(self, anchors: Tensor, centre: Tensor, rows: Tensor, places: Tensor):
+    def _class_losses(self, anchors: Tensor, prototype: Tensor, rows: Tensor, places: Tensor):
         negatives = rows[places].view(len(anchors), self.negatives, -1)
-        return queue_contrast(anchors, centre, negatives, self.temperature)
+        return queue_contrast(anchors, prototype, negatives, self.temperature)

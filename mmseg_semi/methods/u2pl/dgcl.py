@@ -1,4 +1,4 @@
-"""DGCL's anchors and centres with U2PL's negatives."""
+"""DGCL's anchors and prototypes with U2PL's negatives."""
 
 from collections.abc import Callable, Mapping
 
@@ -19,9 +19,9 @@ from mmseg_semi.step.views import StepViews
 class DGCLUnreliableObjective(DGCLObjective):
     """:class:`DGCLObjective` whose anchors are pushed away from U2PL's unreliable pixels.
 
-    DGCL's sparsest features are pulled to the centre of their class's densest ones, as before. Instead of the batch's
+    DGCL's sparsest features are pulled to the prototype of their class's densest ones, as before. Instead of the batch's
     pixels of other classes, the negatives are rows of U2PL's queues: pixels of recent steps that are probably not of the
-    class, though nothing reliable says of which other class they are. All anchors of a class share them, as in DGCL.
+    class. All anchors of a class share them, as in DGCL.
 
     Args:
         unreliable, low_rank, high_rank: See :class:`~mmseg_semi.methods.u2pl.U2PLObjective`.

@@ -3,7 +3,7 @@
 Y. Wang et al., CVPR 2022, https://arxiv.org/abs/2203.03884; behaviour checked against
 https://github.com/Haochen-Wang409/U2PL (ab3d2be). The recipe is self-training on all but the most uncertain pixels
 (``EntropyPercentile``, ``SelfTrainingObjective(divisor='inverse')``) and this objective: the features of confident
-pixels are pulled to the centre of their class, and pushed away from pixels that are surely not of their class, most of them
+pixels are pulled to the prototype of their class, and pushed away from pixels that are surely not of their class, most of them
 without a reliable pseudo-label. README.md says where this departs from the released code.
 """
 
@@ -29,7 +29,7 @@ from mmseg_semi.step.views import STRONG, StepViews
 class U2PLObjective(Objective):
     """Contrasts each class's confident pixels with negatives from its queue, by the teacher's representation.
 
-    Anchors are the student's, of labelled and mixed unlabelled images; centres and negatives are the teacher's, of labelled
+    Anchors are the student's, of labelled and mixed unlabelled images; prototypes and negatives are the teacher's, of labelled
     and unmixed unlabelled images. Works with any head. A head with a ``projection`` (``DGCLHead(projection=True)``) gives the
     representation, and its teacher's; for others the objective has a projection and an average of it.
 
@@ -52,7 +52,7 @@ class U2PLObjective(Objective):
         view: Name of the strong view that the anchors are from.
         name: Prefix in the log.
 
-    State: ``negatives.queue``; ``projection`` and ``averaged``, if the head has none.
+    State: ``negatives.queue``; ``projection``, ``averaged`` and ``updates`` (their number), if the head has none.
 
     Raises:
         SetupError: If a value is out of range, or if the teacher does not see labelled images.
@@ -106,13 +106,19 @@ class U2PLObjective(Objective):
         )
         self.averaged: nn.Module | None = None
         self._average: MovingAverage | None = None
+        self._updates = 0
 
     def bind(self, networks: Networks) -> None:
         head = networks.student.decode_head
         if networks.recipe is not None and networks.recipe.rows != 'labeled+weak':
             raise SetupError(
-                f"objective '{self.name}' takes centres and negatives from the teacher's outputs for labelled images, too, "
+                f"objective '{self.name}' takes prototypes and negatives from the teacher's outputs for labelled images, too, "
                 f"but model.teacher.rows='{networks.recipe.rows}': set model.teacher.rows='labeled+weak'"
+            )
+        if networks.pseudo_label is not None and networks.pseudo_label.gives_weights:
+            raise SetupError(
+                f"objective '{self.name}': {type(networks.pseudo_label).__name__} weights the pseudo-labels of all pixels, but "
+                'prototypes and anchors need to know which of them are reliable: use EntropyPercentile or a threshold'
             )
         projection = getattr(head, 'projection', None)
         theirs = getattr(networks.teacher_network.decode_head, 'projection', None)
@@ -120,8 +126,10 @@ class U2PLObjective(Objective):
             arguments = head.conv_seg.in_channels, self.projection_channels, head.norm_cfg
             self.projection, self.averaged = Projection(*arguments), Projection(*arguments)
             self.averaged.requires_grad_(False).load_state_dict(self.projection.state_dict())
+            self.register_buffer('updates', torch.zeros((), dtype=torch.int64))
             projection, theirs = self.projection, self.averaged
         self._projections = projection, theirs
+        self._mode = 'eval' if networks.recipe is None else networks.recipe.mode
         self.negatives = UnreliableNegatives(
             networks.num_classes, projection.out_channels, **self.negative_options
         )
@@ -146,10 +154,10 @@ class U2PLObjective(Objective):
         pixels = order_by_class(labels, len(self.negatives.queue.counts))
         places, counts = pixels.first(self.anchors)
         anchors = take(rows_of(*(x.projection for x in student)), pixels.order[places])
-        centres, known = self.centres(views)
+        prototypes, known = self.prototypes(views)
         queue = self.negatives.queue
         with part(f'objective/{self.name}/contrast'):
-            loss = self.contrast(anchors, counts, centres, queue, known)
+            loss = self.contrast(anchors, counts, prototypes, queue, known)
         used = (counts > 0) & known & (queue.counts > 0)
         return {
             'loss': loss,
@@ -179,15 +187,22 @@ class U2PLObjective(Objective):
         return torch.cat(labels)
 
     @torch.no_grad()
-    def centres(self, views: StepViews) -> tuple[Tensor, Tensor]:
+    def prototypes(self, views: StepViews) -> tuple[Tensor, Tensor]:
         """The mean of the teacher's representation over each class's pixels, and keeps negatives for the queues.
 
         Returns:
-            centres: (K, D) float32.
+            prototypes: (K, D) float32.
             known: (K,) bool, False for classes without a pixel in this step.
         """
         labeled, weak = views.teacher.labeled, views.teacher.weak
-        maps = [self._projections[1](x.features).float() for x in (labeled, weak)]
+        theirs = self._projections[1]
+        was_training = theirs.training
+        if (
+            self.averaged is None
+        ):  # the head's: in the teacher's mode, also if the student is the teacher
+            theirs.train(self._mode == 'train')
+        maps = [theirs(x.features).float() for x in (labeled, weak)]
+        theirs.train(was_training)
         torch.clear_autocast_cache()  # for the reason given in SemiSegmentor._label
         size = maps[0].shape[2:]
         labels_l = nearest(views.batch.label_l, size)
@@ -219,4 +234,8 @@ class U2PLObjective(Objective):
             self._average = MovingAverage(
                 self.averaged, self.projection, self.momentum, buffers='average'
             )
-        self._average.update(views.batch.iteration)
+            self._updates = int(self.updates)  # of a resumed run; read once
+        # the first update copies, whenever the weight begins: until then the projection had no statistics
+        self._average.update(self._updates)
+        self._updates += 1
+        self.updates += 1

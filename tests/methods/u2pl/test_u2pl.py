@@ -135,11 +135,11 @@ def test_rows_are_drawn_uniformly_from_the_filled_ones():
 # -- contrast ----------------------------------------------------------------------------------------
 
 
-def contrast_of(anchor: list, centre: list, negatives: list, temperature: float) -> float:
+def contrast_of(anchor: list, prototype: list, negatives: list, temperature: float) -> float:
     def cosine(a, b):
         return sum(x * y for x, y in zip(a, b, strict=True)) / (math.hypot(*a) * math.hypot(*b))
 
-    own = math.exp(cosine(anchor, centre) / temperature)
+    own = math.exp(cosine(anchor, prototype) / temperature)
     return -math.log(
         own / (own + sum(math.exp(cosine(anchor, n) / temperature) for n in negatives))
     )
@@ -147,10 +147,10 @@ def contrast_of(anchor: list, centre: list, negatives: list, temperature: float)
 
 def test_contrast_and_its_gradient_are_those_of_the_formula():
     anchors = torch.randn(6, D, dtype=torch.float64).requires_grad_()
-    centre, negatives = torch.randn(D).double(), torch.randn(6, 9, D).double()
-    losses = queue_contrast(anchors, centre, negatives, 0.3)
+    prototype, negatives = torch.randn(D).double(), torch.randn(6, 9, D).double()
+    losses = queue_contrast(anchors, prototype, negatives, 0.3)
     for i in range(6):
-        expected = contrast_of(anchors[i].tolist(), centre.tolist(), negatives[i].tolist(), 0.3)
+        expected = contrast_of(anchors[i].tolist(), prototype.tolist(), negatives[i].tolist(), 0.3)
         assert losses[i].item() == pytest.approx(expected, rel=1e-5)
     (gradient,) = torch.autograd.grad(losses.sum(), anchors)
     step = 1e-4
@@ -159,7 +159,7 @@ def test_contrast_and_its_gradient_are_those_of_the_formula():
         for sign in (1, -1):
             row = anchors[i].tolist()
             row[d] += sign * step
-            values.append(contrast_of(row, centre.tolist(), negatives[i].tolist(), 0.3))
+            values.append(contrast_of(row, prototype.tolist(), negatives[i].tolist(), 0.3))
         assert gradient[i, d].item() == pytest.approx(
             (values[0] - values[1]) / (2 * step), rel=1e-3, abs=1e-5
         )
@@ -175,7 +175,7 @@ def counting(queue: ClassQueue):
 
 
 def test_loss_is_that_of_the_authors_code():
-    """Their function's anchors, centres and queues, with its draws; class 2 has no negatives there."""
+    """Their function's anchors, prototypes and queues, with its draws; class 2 has no negatives there."""
     features = wave(2 * N, D, SIDE, SIDE, f=0.73).requires_grad_()
     theirs = wave(2 * N, D, SIDE, SIDE, f=0.41, p=0.5)
     logits = 3 * wave(2 * N, K, SIDE, SIDE, f=1.19, p=0.2)
@@ -190,14 +190,14 @@ def test_loss_is_that_of_the_authors_code():
     uncertain = h >= bound
     queue = ClassQueue(K, D, size=40)
     anchors, counts = torch.zeros(K, 8, D), torch.zeros(K, dtype=torch.int64)
-    centres, rows, new = torch.zeros(K, D), torch.zeros(K, 9, D), torch.zeros(K).long()
+    prototypes, rows, new = torch.zeros(K, D), torch.zeros(K, 9, D), torch.zeros(K).long()
     picked = []
     for c in range(K):
         own = (everyone == c) & reliable
         candidates = features.permute(0, 2, 3, 1)[own & (p[:, c] > 0.3)]
         picked.append(candidates[torch.arange(8) % len(candidates)])
         counts[c] = 8
-        centres[c] = theirs.permute(0, 2, 3, 1)[own].mean(dim=0)
+        prototypes[c] = theirs.permute(0, 2, 3, 1)[own].mean(dim=0)
         # there, a negative of class c is a pixel with the pseudo-label c that another pass ranks third or fourth
         ranks = class_ranks(logits[N:])[:, c]
         negative = uncertain & (pseudo == c) & (ranks >= 2) & (ranks < 4)
@@ -207,7 +207,7 @@ def test_loss_is_that_of_the_authors_code():
     queue.push(rows, new)
     queue.places = counting(queue)
     anchors = torch.stack(picked)
-    loss = QueueContrastLoss(negatives=6, temperature=0.5)(anchors, counts, centres, queue)
+    loss = QueueContrastLoss(negatives=6, temperature=0.5)(anchors, counts, prototypes, queue)
     # they divide by the classes that have pixels, we by those that have negatives, too
     assert loss.item() * 4 / 5 == pytest.approx(1.796436071395874, rel=1e-5)
     (gradient,) = torch.autograd.grad(loss * 4 / 5, features)
@@ -229,7 +229,7 @@ def test_self_training_is_that_of_the_authors_code():
     assert loss.item() == pytest.approx(3.26200008392334, rel=1e-5)
 
 
-def test_classes_without_anchors_centre_or_negatives_are_left_out():
+def test_classes_without_anchors_prototype_or_negatives_are_left_out():
     queue = ClassQueue(4, D, size=30)
     queue.push(torch.randn(4, 20, D), torch.tensor([20, 20, 20, 0]))
     anchors = torch.randn(4, 7, D, requires_grad=True)
@@ -301,10 +301,10 @@ def test_anchors_are_confident_pixels_with_a_label():
     assert (found != IGNORE).any() and (found == IGNORE).any()
 
 
-def test_centres_are_the_teachers_means():
+def test_prototypes_are_the_teachers_means():
     model, objective = build()
     views, _ = views_of(model)
-    centres, known = objective.centres(views)
+    prototypes, known = objective.prototypes(views)
     size = views.student.labeled.features.shape[2:]
     labels = torch.cat(
         [nearest(views.batch.label_l, size), nearest(views.teacher.pseudo_u.labels, size)]
@@ -317,7 +317,9 @@ def test_centres_are_the_teachers_means():
         own = rows[labels == c]
         assert known[c] == (len(own) > 0)
         if len(own):
-            torch.testing.assert_close(centres[c].double(), own.mean(dim=0), rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(
+                prototypes[c].double(), own.mean(dim=0), rtol=1e-5, atol=1e-6
+            )
 
 
 def test_queues_fill_after_the_step_and_only_then_the_loss_begins():
@@ -331,23 +333,61 @@ def test_queues_fill_after_the_step_and_only_then_the_loss_begins():
     assert all(step['u2pl.loss'] > 0 and step['u2pl.classes'] == 3 for step in active[1:])
 
 
-def test_the_projection_is_averaged_while_the_objective_is_active():
-    model, objective = build()
+def test_the_average_begins_as_a_copy_when_the_objective_begins():
+    """However late: what the projection was before, and the statistics that it had not, are not part of it."""
+    weight = dict(type='Steps', values=[0.0, 0.5], milestones=[2])  # iteration 4
+    model, objective = build(weight=weight, momentum=0.1)
     loop = TinyLoop(model)
     first = snapshot(objective.averaged)
-    for _ in range(2):
+    for _ in range(4):
         loop.step()
     for name, value in objective.averaged.state_dict().items():
         assert torch.equal(value, first[name]), name
+    loop.step()
+    mine, theirs = objective.averaged.state_dict(), objective.projection.state_dict()
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+    assert mine['1.running_mean'].abs().sum() > 0
     before = snapshot(objective.averaged)
     loop.step()
-    for (name, mine), theirs in zip(
-        objective.averaged.named_parameters(), objective.projection.parameters(), strict=True
-    ):
-        # iteration 2: 1 - 1/3 of the average stays
-        expected = before[name] * 2 / 3 + theirs.detach() / 3
-        torch.testing.assert_close(mine, expected, rtol=1e-5, atol=1e-7, msg=name)
+    mine = objective.averaged.state_dict()
+    for name, value in objective.projection.state_dict().items():
+        if value.is_floating_point():  # 1 - 1 / 2 of the average stays
+            expected = (before[name] + value) / 2
+            torch.testing.assert_close(mine[name], expected, rtol=1e-5, atol=1e-7, msg=name)
+    assert objective.updates == 2
     assert not objective.averaged.training and objective.projection.training
+
+
+def test_a_resumed_average_goes_on():
+    model, objective = build(momentum=0.1)
+    loop = TinyLoop(model)
+    for _ in range(5):
+        loop.step()
+    other, resumed = build(momentum=0.1)
+    other.load_state_dict(model.state_dict())
+    again = TinyLoop(other)
+    again.iter = loop.iter
+    for one in (loop, again):
+        one.optimizer.param_groups[0]['lr'] = 0.0
+        one.step()
+    assert objective.updates == resumed.updates == 4
+    for name, value in objective.averaged.state_dict().items():
+        torch.testing.assert_close(value, resumed.averaged.state_dict()[name], msg=name)
+
+
+def test_a_student_that_is_its_own_teacher_keeps_its_statistics():
+    teacher = dict(weights='student', mode='eval', rows='labeled+weak')
+    objectives = tiny_recipe('u2pl')['objectives']
+    model = tiny_model('dgcl', objectives=objectives, teacher=teacher)
+    norm = model.student.decode_head.projection[1]
+    before = norm.num_batches_tracked.item()
+    losses = tiny_losses(model, 4)
+    assert 'u2pl.loss' in losses and norm.num_batches_tracked.item() == before + 1
+
+
+def test_a_labeller_with_weights_is_refused():
+    with pytest.raises(SetupError, match='SoftMatchWeight weights the pseudo-labels'):
+        tiny_model('u2pl', pseudo_label=dict(type='SoftMatchWeight'))
 
 
 def test_a_heads_projection_is_used_and_its_teachers():
