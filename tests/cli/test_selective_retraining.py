@@ -169,7 +169,7 @@ def test_an_interrupted_command_goes_on(finished, tmp_path, monkeypatch, capfd):
     assert [f'stage {n} of 6' for n in (1, 2, 3)] == [
         line.partition(':')[0] for line in said.splitlines() if line.endswith('finished before')
     ]
-    assert f'--resume: resuming from {tmp_path}/reliable/iter_2.pth' in said
+    assert f'resuming from {tmp_path}/reliable/iter_2.pth' in said.splitlines()
     assert f'the final network: {tmp_path}/all/iter_3.pth' in said
     for name in ('labels', 'reliable', 'all'):
         assert_same_checkpoint(finished / f'run/{name}/iter_3.pth', tmp_path / f'{name}/iter_3.pth')
