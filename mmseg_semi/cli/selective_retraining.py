@@ -3,7 +3,7 @@
 ST++ (arXiv 2106.05095) trains three times from the initial weights. It
 
 1. trains on the labelled images (folder labels/ of the work folder);
-2. ranks the unlabelled images by the agreement of an earlier checkpoint's prediction with the last one's;
+2. ranks the unlabelled images by the agreement of earlier checkpoints' predictions with the last one's;
 3. labels the more reliable half with the last checkpoint (pseudo_masks/);
 4. trains on labelled images and these pseudo-masks (reliable/);
 5. labels the remaining images with the network of stage 4;
