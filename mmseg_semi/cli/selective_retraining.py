@@ -3,7 +3,7 @@
 ST++ (arXiv 2106.05095) trains three times from the initial weights. It
 
 1. trains on the labelled images (folder labels/ of the work folder);
-2. ranks the unlabelled images by the agreement of an earlier checkpoint's prediction with the last one's;
+2. ranks the unlabelled images by the agreement of earlier checkpoints' predictions with the last one's;
 3. labels the more reliable half with the last checkpoint (pseudo_masks/);
 4. trains on labelled images and these pseudo-masks (reliable/);
 5. labels the remaining images with the network of stage 4;
@@ -50,9 +50,11 @@ from mmseg_semi.runtime.checkpoints import latest_checkpoint
 from mmseg_semi.runtime.configs import print_once
 from mmseg_semi.runtime.labelling import ImagesToLabel, Labeller
 from mmseg_semi.runtime.training_stages import (
+    STAGES,
     TRAININGS,
     check_config,
-    fingerprint,
+    compared_content,
+    first_difference,
     labels_config,
     of_stage,
     retraining_config,
@@ -104,13 +106,13 @@ class SelectiveRetraining:
     Args:
         cfg: The config, with its ``work_dir``.
         args: The options of the command.
-        content: What :func:`fingerprint` makes of the config as it was loaded.
+        content: What :func:`compared_content` makes of the config as it was loaded.
 
     Raises:
         SetupError: If config, lists or images are not as they must be, or the folder holds a run with other settings.
     """
 
-    def __init__(self, cfg: Config, args: argparse.Namespace, content: str) -> None:
+    def __init__(self, cfg: Config, args: argparse.Namespace, content: dict) -> None:
         compared = None if args.single_stage else args.checkpoints
         check_config(cfg, args.config, compared, args.reliable)
         init_default_scope(cfg.get('default_scope', 'mmseg'))
@@ -163,12 +165,11 @@ class SelectiveRetraining:
                     'rename one of the images'
                 )
 
-    def _check_settings(self, labeled: Sequence[str], content: str) -> None:
-        """Keep the settings of the run, and refuse to go on with others."""
+    def _check_settings(self, labeled: Sequence[str], content: dict) -> None:
+        """Keep the settings of the run, and refuse to go on with others once something of it is kept."""
         args = self.args
         settings = dict(
             config=args.config,
-            config_sha256=content,
             labeled_sha256=hash_names(labeled),
             unlabeled_sha256=hash_names(self.names),
             single_stage=args.single_stage,
@@ -176,22 +177,30 @@ class SelectiveRetraining:
             reliable=args.reliable,
             tta=args.tta,
             amp=args.amp,
+            content=content,
         )
         path = self.folder / 'settings.json'
-        if not path.is_file():
-            barrier()  # all processes have looked
+        found = json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
+        begun = path.is_file() and (
+            any(self._note(name).is_file() for name in STAGES)
+            or latest_checkpoint(self.folder / 'labels') is not None
+        )
+        barrier()  # all processes have looked
+        if not begun:  # such as after a stop for want of memory: a smaller batch is no other run
             if is_main_process():
                 write_whole(path, json.dumps(settings, indent=1) + '\n')
             return
-        barrier()
-        found = json.loads(path.read_text(encoding='utf-8'))
-        for key, value in settings.items():
-            # the same config may be named by another path
-            if key != 'config' and found.get(key) != value:
-                raise SetupError(
-                    f'{self.folder} holds a run with {key}={found.get(key)}, but this command has {key}={value}; go on '
-                    'with the config, lists and options that began it, or give another --work-dir'
-                )
+        # keys of the config first: another list file in it is the reason why the hashes of the names differ
+        difference = first_difference(found.pop('content', {}), settings.pop('content'))
+        if not difference:
+            settings['config'] = found.get('config')  # the same config may be named by another path
+            difference = first_difference(found, settings)
+        if difference:
+            _, before, now = difference
+            raise SetupError(
+                f'{self.folder} holds a run with {before}, but this command has {now}; go on with the config, lists and '
+                'options that began it, or give another --work-dir'
+            )
 
     # -- order -------------------------------------------------------------------------------------
 
@@ -232,13 +241,14 @@ class SelectiveRetraining:
                 ),
                 final,
             ]
+        self._refuse_former_stages({name: text for name, text, _ in stages})
         for position, (name, text, action) in enumerate(stages, 1):
             self._finish(f'stage {position} of {len(stages)}', name, text, action)
         self._report()
 
     def _finish(self, place: str, name: str, text: str, action: Callable[[], dict]) -> None:
         """Run a stage, unless it is noted as finished, and note it."""
-        note = self.folder / 'done' / f'{name}.json'
+        note = self._note(name)
         if note.is_file():
             print_once(f'{place}: {text}: finished before')
             return
@@ -248,6 +258,36 @@ class SelectiveRetraining:
         if is_main_process():
             write_whole(note, json.dumps(result, indent=1) + '\n')
         barrier()
+
+    def _note(self, name: str) -> Path:
+        """The file that notes a stage as finished."""
+        return self.folder / 'done' / f'{name}.json'
+
+    def _kept(self, first: str) -> list[Path]:
+        """Notes and folders of trainings that are there, of a stage and all later ones.
+
+        Lists and pseudo-masks are not among them: their stages write them anew.
+        """
+        paths = []
+        for name in STAGES[STAGES.index(first) :]:
+            paths.append(self._note(name))
+            if name.startswith('train_'):
+                paths.append(self.folder / name.removeprefix('train_'))
+        return [path for path in paths if path.exists()]
+
+    def _removal(self, first: str) -> str:
+        """What to remove for a stage to run again."""
+        return f'remove {" and ".join(map(str, self._kept(first)))}'
+
+    def _refuse_former_stages(self, stages: dict[str, str]) -> None:
+        """Refuse to run a stage before later ones of a former run, which would count as finished."""
+        name = next((name for name in stages if not self._note(name).is_file()), None)
+        later = STAGES[STAGES.index(name) + 1 :] if name else ()
+        if later and self._kept(later[0]):
+            raise SetupError(
+                f"stage '{name}' ({stages[name]}) would run again, because {self._note(name)} is missing, but "
+                f'{", ".join(map(str, self._kept(name)))} belong to the former run; remove them, or give another --work-dir'
+            )
 
     def _report(self) -> None:
         for stage in TRAININGS:
@@ -314,8 +354,7 @@ class SelectiveRetraining:
         checkpoint = latest_checkpoint(self.folder / stage)
         if checkpoint is None:
             raise SetupError(
-                f'{self.folder / stage} has no complete checkpoint; remove {self.folder}/done/train_{stage}.json to train '
-                'again'
+                f'{self.folder / stage} has no complete checkpoint; {self._removal(f"train_{stage}")} to train again'
             )
         return checkpoint
 
@@ -328,8 +367,7 @@ class SelectiveRetraining:
         missing = next((path for path in files if not path.is_file()), None)
         if missing:
             raise SetupError(
-                f'the weights {missing} of the first training are missing; remove {self.folder / "labels"} and '
-                f'{self.folder}/done/train_labels.json to train again'
+                f'the weights {missing} of the first training are missing; {self._removal("train_labels")} to train again'
             )
         networks = [Labeller(copy.deepcopy(cfg.model), path) for path in files]
         classes = len(self.classes)
@@ -383,7 +421,7 @@ class SelectiveRetraining:
         path = self.folder / 'lists' / f'{part}.txt'
         if not path.is_file():
             raise SetupError(
-                f'list {path} is missing; remove {self.folder / "done/rank.json"} to rank the images again'
+                f'list {path} is missing; {self._removal("rank")} to rank the images again'
             )
         return path.read_text(encoding='utf-8').splitlines()
 
@@ -399,7 +437,7 @@ class SelectiveRetraining:
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
     cfg = configs.load_config(args.config, args.cfg_options)
-    content = fingerprint(cfg)
+    content = compared_content(cfg)
     configs.set_work_dir(cfg, args.work_dir, args.config)
     devices.init_distributed(cfg, args.launcher, args.local_rank)
     devices.set_precision(cfg, args.amp)

@@ -15,7 +15,7 @@ from pathlib import PurePath
 
 import numpy as np
 from mmengine.dataset import BaseDataset
-from mmengine.dist import get_dist_info
+from mmengine.dist import all_gather_object, get_dist_info
 from PIL import Image
 
 from mmseg_semi.data.decoding.labels import check_mask_size, read_labels, to_class_indices
@@ -292,7 +292,7 @@ def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000
 
     The ranks share the files, and an error on any rank stops the run. Masks that begin at class 0 pass
     with ``reduce_zero_label=True``, each label one class too low; they are known by pixels of 255, which
-    a mask with 0 for ignored pixels does not need, while none is of the last class.
+    a mask with 0 for ignored pixels does not need, while none is of the last class, in the files of all ranks.
 
     Args:
         dataset: Labelled data set (training or validation).
@@ -334,6 +334,9 @@ def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000
         errors = [error for error in pool.map(check, chosen) if error is not None]
     finally:
         pool.shutdown(cancel_futures=True)
+        # also where this rank refuses a mask: the others wait for its part
+        if getattr(dataset, 'reduce_zero_label', False):
+            ends = {index: of for part in all_gather_object(ends) for index, of in part.items()}
     if errors:
         total = sum((error.found for error in errors), Counter())
         raise errors[0].of_all(len(errors), len(chosen), total)

@@ -232,7 +232,7 @@ def set_resume(cfg: Config, resume: str | None) -> None:
             print_once(f'--resume: no checkpoint in {cfg.work_dir}, the run starts anew')
             cfg.resume = False
             return
-        print_once(f'--resume: resuming from {latest}')
+        print_once(f'resuming from {latest}')
     else:
         latest = Path(resume)
         if not is_whole(latest):

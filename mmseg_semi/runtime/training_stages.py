@@ -5,7 +5,8 @@
 
 import copy
 import json
-from hashlib import sha256
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,22 @@ from mmseg_semi.methods.stpp.hook import snapshot_iterations
 
 TRAININGS = ('labels', 'reliable', 'all')
 """Names of the trainings, which are their folders and the keys of a config's ``stages``."""
-_NOT_COMPARED = ('work_dir', 'experiment_name', 'visualizer', 'vis_backends', 'log_level')
-"""Keys of a config that may differ when a command goes on."""
+STAGES = (
+    'train_labels',
+    'rank',
+    'label_all',
+    'label_reliable',
+    'train_reliable',
+    'label_remaining',
+    'train_all',
+)
+"""Names of all stages in their order, which are those of their notes; ST has three of them, ST++ six."""
+_NOT_COMPARED = re.compile(
+    r'(stages\.\w+\.)?'
+    r'((work_dir|experiment_name|visualizer|vis_backends|log_level|log_processor|env_cfg|default_hooks\.logger)(\.|$)'
+    r'|\w+_dataloader\.(num_workers|persistent_workers|prefetch_factor|pin_memory)$)'
+)
+"""Dotted keys of a config that may differ when a command goes on: they change no result."""
 
 
 def labels_config(cfg: Config) -> Config:
@@ -88,10 +103,58 @@ def of_stage(cfg: Config, stage: str) -> Config:
     return cfg
 
 
-def fingerprint(cfg: Config) -> str:
-    """SHA-256 of what a config says of the trainings, by which a command recognises the run that it goes on with."""
-    content = {key: value for key, value in cfg.to_dict().items() if key not in _NOT_COMPARED}
-    return sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+def compared_content(cfg: Config) -> dict:
+    """What a config says of the trainings, by which a command recognises the run that it goes on with.
+
+    Args:
+        cfg: Left as it is.
+
+    Returns:
+        dict: As a JSON file gives it back. It lacks the keys that change no result.
+
+    Example:
+        >>> compared_content(Config(dict(train_dataloader=dict(batch_size=(2,), num_workers=4), log_level='INFO')))
+        {'train_dataloader': {'batch_size': [2]}}
+    """
+    return json.loads(json.dumps(_without(cfg.to_dict(), ''), default=str))
+
+
+def _without(node: dict, prefix: str) -> dict:
+    """A dict without the keys that are not compared."""
+    return {
+        key: _without(value, f'{prefix}{key}.') if isinstance(value, dict) else value
+        for key, value in node.items()
+        if not _NOT_COMPARED.match(f'{prefix}{key}')
+    }
+
+
+def first_difference(found: dict, given: dict) -> tuple[str, str, str] | None:
+    """The first dotted key in which two contents differ.
+
+    Returns:
+        tuple[str, str, str] | None: The key, and it with its value in ``found`` and in ``given``; None if they are equal.
+
+    Example:
+        >>> first_difference(dict(a=[dict(b=1)]), dict(a=[dict(b=2)]))
+        ('a.0.b', 'a.0.b=1', 'a.0.b=2')
+        >>> first_difference(dict(a=1), {})
+        ('a', 'a=1', 'no a')
+    """
+    one, two = dict(_leaves(found)), dict(_leaves(given))
+    for key in {**two, **one}:
+        if key not in one or key not in two or one[key] != two[key]:
+            said = (f'{key}={part[key]!r}' if key in part else f'no {key}' for part in (one, two))
+            return (key, *said)
+    return None
+
+
+def _leaves(node: Any, prefix: str = '') -> Iterator[tuple[str, Any]]:
+    """The dotted keys of all values; an empty dict or list is a value."""
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        if value and isinstance(value, dict | list):
+            yield from _leaves(value, f'{prefix}{key}.')
+        else:
+            yield f'{prefix}{key}', value
 
 
 def _is_loader(step: Any) -> bool:

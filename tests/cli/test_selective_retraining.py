@@ -1,6 +1,7 @@
 """tools/selective_retraining.py on runs of three steps, in this process."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -169,7 +170,7 @@ def test_an_interrupted_command_goes_on(finished, tmp_path, monkeypatch, capfd):
     assert [f'stage {n} of 6' for n in (1, 2, 3)] == [
         line.partition(':')[0] for line in said.splitlines() if line.endswith('finished before')
     ]
-    assert f'--resume: resuming from {tmp_path}/reliable/iter_2.pth' in said
+    assert f'resuming from {tmp_path}/reliable/iter_2.pth' in said.splitlines()
     assert f'the final network: {tmp_path}/all/iter_3.pth' in said
     for name in ('labels', 'reliable', 'all'):
         assert_same_checkpoint(finished / f'run/{name}/iter_3.pth', tmp_path / f'{name}/iter_3.pth')
@@ -185,10 +186,110 @@ def test_other_settings_in_the_same_folder(finished, capsys):
     config, work_dir = finished / 'tiny_stpp.py', finished / 'run'
     for options, words in (
         (['--reliable', '0.7'], 'holds a run with reliable=0.5, but this command has reliable=0.7'),
-        (['--cfg-options', 'randomness.seed=1'], 'holds a run with config_sha256='),
+        (
+            ['--cfg-options', 'randomness.seed=1', 'env_cfg.cudnn_benchmark=True'],
+            'holds a run with randomness.seed=0, but this command has randomness.seed=1',
+        ),
+        (
+            ['--cfg-options', 'model.objectives.1.weight=2.0'],
+            'holds a run with no model.objectives.1.weight, but this command has model.objectives.1.weight=2.0',
+        ),
     ):
         said = refuse(capsys, config, work_dir, *options)
         assert words in said and 'another --work-dir' in said
+
+
+def test_settings_that_change_no_result_may_differ(finished, capfd):
+    others = (
+        *('train_dataloader.num_workers=1', 'val_dataloader.persistent_workers=True'),
+        *('train_dataloader.pin_memory=True', 'train_dataloader.prefetch_factor=3'),
+        *('env_cfg.cudnn_benchmark=True', 'default_hooks.logger.interval=7'),
+        *('log_processor.window_size=3', 'log_level=ERROR'),
+    )
+    run(finished / 'tiny_stpp.py', finished / 'run', '--cfg-options', *others)
+    assert capfd.readouterr().out.count('finished before') == 6
+
+
+def stop(self) -> None:
+    raise Stopped
+
+
+def test_other_settings_replace_those_of_a_run_of_which_nothing_is_kept(
+    tmp_path, monkeypatch, capsys
+):
+    config, work_dir = write_config(tmp_path), tmp_path / 'run'
+    monkeypatch.setattr(command.SelectiveRetraining, 'train_labels', stop)
+    for seed in (1, 2):
+        with pytest.raises(Stopped):
+            run(config, work_dir, '--cfg-options', f'randomness.seed={seed}')
+        kept = json.loads((work_dir / 'settings.json').read_text())['content']
+        assert kept['randomness'] == dict(seed=seed)
+    (work_dir / 'labels').mkdir()
+    torch.save({}, work_dir / 'labels/iter_1.pth')
+    assert 'randomness.seed=2, but this command has randomness.seed=0' in refuse(
+        capsys, config, work_dir
+    )
+    (work_dir / 'labels/iter_1.pth').unlink()
+    (work_dir / 'done').mkdir()
+    (work_dir / 'done/train_labels.json').write_text('{}')
+    assert 'has randomness.seed=0' in refuse(capsys, config, work_dir)
+
+
+def remove(work_dir: Path, *names: str) -> None:
+    for path in (work_dir / name for name in names):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def test_a_training_is_repeated_with_all_that_follows_from_it(
+    finished, tmp_path, monkeypatch, capsys
+):
+    work_dir, config = tmp_path / 'run', finished / 'tiny_stpp.py'
+    shutil.copytree(finished / 'run', work_dir)
+    remove(work_dir, 'labels', 'done/train_labels.json')
+    later = [
+        *('done/rank.json', 'done/label_reliable.json', 'done/train_reliable.json', 'reliable'),
+        *('done/label_remaining.json', 'done/train_all.json', 'all'),
+    ]
+    said = refuse(capsys, config, work_dir)
+    assert "stage 'train_labels' (train on the labelled images) would run again" in said
+    paths = ', '.join(f'{work_dir}/{name}' for name in later)
+    assert f'missing, but {paths} belong to the former run; remove them, or give another' in said
+    # a folder without its note would be resumed at its end
+    remove(work_dir, *(name for name in later if name != 'reliable'))
+    assert f', but {work_dir}/reliable belong' in refuse(capsys, config, work_dir)
+    remove(work_dir, 'reliable')
+    monkeypatch.setattr(command.SelectiveRetraining, 'train_labels', stop)
+    with pytest.raises(Stopped):
+        run(config, work_dir)
+
+
+def test_a_note_that_is_missing_alone(finished, tmp_path, capsys):
+    work_dir, config = tmp_path / 'run', finished / 'tiny_stpp.py'
+    shutil.copytree(finished / 'run', work_dir)
+    remove(work_dir, 'done/train_reliable.json')
+    paths = ['reliable', 'done/label_remaining.json', 'done/train_all.json', 'all']
+    former = ', '.join(f'{work_dir}/{name}' for name in paths)
+    assert f', but {former} belong to the former run' in refuse(capsys, config, work_dir)
+
+
+def test_a_missing_file_says_what_to_remove(finished, tmp_path, capsys):
+    work_dir, config = tmp_path / 'run', finished / 'tiny_stpp.py'
+    shutil.copytree(finished / 'run', work_dir)
+    remove(work_dir, 'done/label_remaining.json', 'done/train_all.json', 'all')
+    for path in (work_dir / 'reliable').glob('*.pth'):
+        path.unlink()
+    assert (
+        f'reliable has no complete checkpoint; remove {work_dir}/done/train_reliable.json and {work_dir}/reliable to '
+        'train again'
+    ) in refuse(capsys, config, work_dir)
+    remove(work_dir, 'done/train_reliable.json', 'reliable', 'lists/reliable.txt')
+    assert (
+        f'lists/reliable.txt is missing; remove {work_dir}/done/rank.json and {work_dir}/done/label_reliable.json to rank'
+    ) in refuse(capsys, config, work_dir)
+    remove(work_dir, 'done/rank.json', 'done/label_reliable.json', 'labels/snapshots')
+    assert (
+        f'iter_1.pth of the first training are missing; remove {work_dir}/done/train_labels.json and {work_dir}/labels to'
+    ) in refuse(capsys, config, work_dir)
 
 
 def test_single_stage(tmp_path):

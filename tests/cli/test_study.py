@@ -123,7 +123,7 @@ def test_a_study_goes_on_where_it_stopped(file, processes, capsys):
     processes.started.clear()
     assert call(file) == 0
     out = capsys.readouterr().out
-    assert '--resume: resuming from work_dirs/mine/fixmatch/tiny-4_run0/iter_1.pth' in out
+    assert 'resuming from work_dirs/mine/fixmatch/tiny-4_run0/iter_1.pth' in out.splitlines()
     assert [method for name, method in processes.started if name == 'train'] == [
         'fixmatch',
         'all_labels',

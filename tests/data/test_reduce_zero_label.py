@@ -1,17 +1,20 @@
 """Masks whose label 0 is ignored (ADE20K): what training, its checks and validation make of them."""
 
 from pathlib import Path
+from threading import Barrier, Thread, local
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmseg.registry import DATASETS
 from PIL import Image
 from tiny_semi import tiny_data, tiny_runner
 from whole_runs import call_tool
 
+from mmseg_semi.data import checks
 from mmseg_semi.errors import SetupError
 
 CLASSES = 150
@@ -98,6 +101,53 @@ def test_ignored_pixels_of_255_are_no_reason_where_the_last_class_is_there(cfg, 
     info = dataset.get_data_info(0)
     labels = dataset.pipeline.transforms[1].transform(dict(info, seg_fields=[]))['gt_seg_map']
     assert set(labels[:3, :3].ravel()) == {255}
+
+
+def on_two_ranks(dataset: BaseDataset, monkeypatch) -> list[str]:
+    """What the check says on each of two ranks, which are threads here; '' if nothing."""
+    both, rank, parts, said = Barrier(2), local(), [None, None], ['', '']
+
+    def gather(part):
+        parts[rank.number] = part
+        both.wait(60)
+        return list(parts)
+
+    def check(number):
+        rank.number = number
+        try:
+            checks.check_label_values(dataset, CLASSES)
+        except SetupError as error:
+            said[number] = str(error)
+
+    monkeypatch.setattr(checks, 'get_dist_info', lambda: (rank.number, 2))
+    monkeypatch.setattr(checks, 'all_gather_object', gather)
+    ranks = [Thread(target=check, args=(number,)) for number in (0, 1)]
+    for one in ranks:
+        one.start()
+    for one in ranks:
+        one.join()
+    assert None not in parts
+    return said
+
+
+def test_ranks_decide_together(cfg, monkeypatch):
+    """Rank 0 reads masks 0 and 2, rank 1 reads masks 1 and 3."""
+    dataset = DATASETS.build(cfg.train_dataloader.dataset).datasets[0]
+    dataset.full_init()
+    paths = [Path(dataset.get_data_info(index)['seg_map_path']) for index in range(4)]
+    mine, other = paths[::2], paths[1::2]
+    # rank 0 alone has 255, rank 1 alone has class 150
+    rewrite(mine, lambda labels: np.where(labels == CLASSES, 7, labels))
+    rewrite(mine, lambda labels: np.where(labels == 0, 255, labels))
+    assert on_two_ranks(dataset, monkeypatch) == ['', '']
+    rewrite(other, lambda labels: np.where(labels == CLASSES, 7, labels))
+    first, second = on_two_ranks(dataset, monkeypatch)
+    assert first == second
+    assert f'{paths[0]} holds pixels of 255, and none of 4 masks holds the label 150' in first
+    # a rank that refuses a mask keeps no other one waiting
+    rewrite(other[:1], lambda labels: np.full_like(labels, CLASSES + 1))
+    first, second = on_two_ranks(dataset, monkeypatch)
+    assert 'none of 3 masks' in first and 'holds the label 151' in second
 
 
 def test_a_label_above_the_classes_is_refused(cfg, tmp_path):
