@@ -9,6 +9,8 @@ train_dataloader = dict(
 )
 parts = dict(selftrain=('strong', 0.25), selftrain_2=('strong_2', 0.25), features=('features', 0.5))
 model = dict(
+    # as published: with strong views in one call, dropped channels spoil the batch statistics of all
+    forward=[['labeled', 'weak'], ['strong', 'strong_2']],
     feature_views=[dict(type='ChannelDropout', views=dict(features='weak'), prob=0.5)],
     objectives=[
         _base_.model.objectives[0],

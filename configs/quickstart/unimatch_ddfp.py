@@ -1,6 +1,7 @@
 # DDFP's perturbation of the strong view and UniMatch's view of dropped features together, on the demo's scenes.
 _base_ = './ddfp.py'
 model = dict(
+    forward=[['labeled', 'weak'], ['strong']],  # see unimatch.py
     feature_views=[dict(type='ChannelDropout', views=dict(features='weak'), prob=0.5)],
     objectives=[
         *_base_.model.objectives,
