@@ -1,5 +1,6 @@
 """Masks whose label 0 is ignored (ADE20K): what training, its checks and validation make of them."""
 
+import re
 from pathlib import Path
 from threading import Barrier, Thread, local
 
@@ -144,10 +145,10 @@ def test_ranks_decide_together(cfg, monkeypatch):
     first, second = on_two_ranks(dataset, monkeypatch)
     assert first == second
     assert f'{paths[0]} holds pixels of 255, and none of 4 masks holds the label 150' in first
-    # a rank that refuses a mask keeps no other one waiting
+    # a rank that refuses a mask keeps no other one waiting; whether it has read its second one depends on its threads
     rewrite(other[:1], lambda labels: np.full_like(labels, CLASSES + 1))
     first, second = on_two_ranks(dataset, monkeypatch)
-    assert 'none of 3 masks' in first and 'holds the label 151' in second
+    assert re.search('none of [23] masks', first) and 'holds the label 151' in second
 
 
 def test_a_label_above_the_classes_is_refused(cfg, tmp_path):
