@@ -103,7 +103,7 @@ class QueueContrastLoss(nn.Module):
         used = (counts > 0) & (queue.counts > 0) & (True if used is None else used)
         width = anchors.shape[1]
         steps = torch.arange(width, device=anchors.device)
-        total = anchors.new_zeros((), dtype=torch.float32) * anchors.sum()
+        total = 0.0
         for number in range(len(counts)):
             # an index on the host: classes are few, and nothing is read from the device
             places = queue.places(number, width * self.negatives)

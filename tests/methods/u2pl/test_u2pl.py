@@ -252,6 +252,14 @@ def test_classes_without_anchors_prototype_or_negatives_are_left_out():
     assert nothing.item() == 0 and nothing.requires_grad
 
 
+def test_the_loss_is_finite_where_the_sum_of_half_precision_anchors_is_not():
+    queue = ClassQueue(3, D, size=30)
+    queue.push(torch.randn(3, 20, D), torch.tensor([20, 20, 20]))
+    anchors = torch.full((3, 8, D), 6e4, dtype=torch.float16)
+    assert not anchors.sum().isfinite()
+    assert QueueContrastLoss()(anchors, torch.tensor([8, 8, 8]), torch.ones(3, D), queue).isfinite()
+
+
 # -- the objective -----------------------------------------------------------------------------------
 
 
