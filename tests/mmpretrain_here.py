@@ -5,6 +5,7 @@ built for one build of torch and does not start beside another (the CPU one, for
 of backbones let empty modules stand in for it, during that import only.
 """
 
+import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -39,7 +40,7 @@ def import_mmpretrain() -> bool:
         return sys.modules['mmpretrain.models'] is not None
     if not importlib.util.find_spec('mmpretrain'):
         return False
-    import mmseg_semi  # noqa: F401  (it adapts the stack that mmpretrain imports)
+    # importing the package adapts the stack that mmpretrain imports
     from mmseg_semi.runtime.stack import quiet_imports
 
     missing = importlib.util.find_spec('torchvision') is None
@@ -47,7 +48,7 @@ def import_mmpretrain() -> bool:
         sys.meta_path.insert(0, stand_in := _StandIn())
     try:
         with quiet_imports():
-            import mmpretrain.models  # noqa: F401
+            importlib.import_module('mmpretrain.models')
     finally:
         if missing:
             sys.meta_path.remove(stand_in)

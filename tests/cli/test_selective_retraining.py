@@ -380,8 +380,8 @@ def test_own_folders_are_ranked_without_lists(tmp_path, monkeypatch):
     monkeypatch.setattr(
         command, 'Labeller', lambda *_: lambda batch: torch.ones(36, 48, dtype=torch.uint8)
     )
-    weights = lambda self, *_: tmp_path / 'run/labels/iter_3.pth'  # noqa: E731
-    monkeypatch.setattr(command.SelectiveRetraining, '_last', weights)
+    weights = tmp_path / 'run/labels/iter_3.pth'
+    monkeypatch.setattr(command.SelectiveRetraining, '_last', lambda self, *_: weights)
     for number in (1, 2, 3):
         path = tmp_path / f'run/labels/{"snapshots/" * (number < 3)}iter_{number}.pth'
         path.parent.mkdir(parents=True, exist_ok=True)
