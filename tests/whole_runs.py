@@ -198,7 +198,9 @@ def assert_same(one: Any, other: Any, place: str = '') -> None:
     assert type(one) is type(other), place
     if isinstance(one, torch.Tensor):
         assert one.dtype == other.dtype and one.shape == other.shape, place
-        assert torch.equal(one.view(-1).view(torch.uint8), other.view(-1).view(torch.uint8)), place
+        assert one.stride() == other.stride(), place
+        one, other = (x.contiguous().view(-1).view(torch.uint8) for x in (one, other))
+        assert torch.equal(one, other), place
     elif isinstance(one, Mapping):
         assert list(one) == list(other), place
         for key in one:

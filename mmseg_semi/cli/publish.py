@@ -226,6 +226,8 @@ def publish(cfg: Config, segmentor: nn.Module, checkpoint: dict, args: argparse.
         model['student'] = model['peer']
     plain_cfg = plain_config(cfg, plain_model(without_pretraining(model)))
     plain = registry.MODELS.build(plain_cfg.model)
+    # the format of any other published model; the two networks then also sum in one order
+    network.to(memory_format=torch.contiguous_format)
     weights = {
         key: value.clone()
         for key, value in network.state_dict().items()

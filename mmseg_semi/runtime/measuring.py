@@ -8,6 +8,7 @@ import gc
 import statistics
 import time
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -156,6 +157,62 @@ def count_flops(step: Callable[[], object]) -> dict[str, int]:
     with _FlopMode() as mode, Meter(lambda: mode.total) as meter:
         step()
     return {name: int(value) for name, value in meter.sums.items()}
+
+
+# -- copies ------------------------------------------------------------------------------------
+
+
+def list_format_copies(step: Callable[[], object]) -> Counter[tuple[str, tuple[int, ...]]]:
+    """Copies of (N, C, H, W) tensors between contiguous and channels-last memory in one step.
+
+    Copies inside torch's operations count, too. A tensor of one channel or one pixel has both formats and does not count.
+
+    Returns:
+        How often each copy was made, by the operations around it, outermost first, and the shape.
+
+    Example:
+        >>> maps = torch.zeros(2, 5, 6, 7)
+        >>> list_format_copies(lambda: maps.to(memory_format=torch.channels_last)).total()
+        1
+    """
+    # torch's records of an operation's inputs hold their strides, but only its verbose events keep them
+    verbose = torch._C._profiler._ExperimentalConfig(verbose=True)
+    with profile(
+        activities=[ProfilerActivity.CPU], record_shapes=True, experimental_config=verbose
+    ) as profiler:
+        step()
+    copies: Counter[tuple[str, tuple[int, ...]]] = Counter()
+    events = [(event, ()) for event in profiler.profiler.kineto_results.experimental_event_tree()]
+    while events:
+        event, path = events.pop()
+        if event.name == 'aten::copy_':
+            tensors = [x for x in event.extra_fields.inputs if hasattr(x, 'strides')]
+            if {_format(x.sizes, x.strides) for x in tensors[:2]} == {
+                'contiguous',
+                'channels last',
+            }:
+                copies[' > '.join(path), tuple(tensors[0].sizes)] += 1
+        events += [(child, (*path, event.name)) for child in event.children]
+    return copies
+
+
+def _format(sizes: Sequence[int], strides: Sequence[int]) -> str:
+    """'contiguous', 'channels last', or 'other' for tensors that are neither, or both."""
+
+    def dense(order: Sequence[int]) -> bool:
+        step = 1
+        for dim in order:
+            if sizes[dim] != 1 and strides[dim] != step:
+                return False
+            step *= sizes[dim]
+        return True
+
+    if len(sizes) != 4:
+        return 'other'
+    contiguous, channels_last = dense((3, 2, 1, 0)), dense((1, 3, 2, 0))
+    if contiguous == channels_last:
+        return 'other'
+    return 'contiguous' if contiguous else 'channels last'
 
 
 # -- pairs -------------------------------------------------------------------------------------

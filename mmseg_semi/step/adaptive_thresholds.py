@@ -13,6 +13,7 @@ from mmengine.dist import all_reduce
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from mmseg_semi.class_scores import softmax
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.step.networks import Networks, agreed_num_classes
@@ -47,7 +48,7 @@ def predict(logits: Tensor, valid: Tensor) -> Prediction:
         >>> predict(logits, torch.ones(2, 1, 1, dtype=torch.bool)).known.flatten().tolist()
         [True, False]
     """
-    probabilities = logits.float().softmax(dim=1)
+    probabilities = softmax(logits.float())
     confidence, labels = probabilities.max(dim=1)
     return Prediction(probabilities, labels, confidence, valid & confidence.isfinite())
 

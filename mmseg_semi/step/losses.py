@@ -1,10 +1,10 @@
 """Cross entropy over pixels with a choice of divisor, and OHEM; pure functions with a registered module over them."""
 
 import torch
-import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_semi.class_scores import cross_entropy
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 
@@ -27,7 +27,7 @@ def masked_cross_entropy(logits: Tensor, labels: Tensor, count: Tensor | None = 
         >>> round(masked_cross_entropy(logits, labels).item(), 4)  # ln 2
         0.6931
     """
-    total = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction='sum')
+    total = cross_entropy(logits.float(), labels, IGNORE, 'sum')
     if count is None:
         count = (labels != IGNORE).sum()
     return total / count.clamp(min=1)
@@ -71,7 +71,7 @@ def _weighted_loss(
     logits: Tensor, labels: Tensor, valid: Tensor, divisor: str, weight: Tensor
 ) -> Tensor:
     labelled = labels != IGNORE
-    loss = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction='none')
+    loss = cross_entropy(logits.float(), labels, IGNORE, 'none')
     total = (weight * loss).sum()
     if divisor == 'valid':
         return total / valid.sum().clamp(min=1)
@@ -122,7 +122,7 @@ def ohem_cross_entropy(
     """
     logits = logits.float()
     valid = labels != ignore_index
-    loss = F.cross_entropy(logits, labels, ignore_index=ignore_index, reduction='none')
+    loss = cross_entropy(logits, labels, ignore_index, 'none')
     with torch.no_grad():
         # -log p is what cross entropy returned; ignored pixels count as certain, as in the released code
         probability = torch.exp(-loss).masked_fill(~valid, 1.0)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads.two_stage import two_stage
+from mmseg_semi.step.memory_format import choose_memory_format, set_memory_format
 from mmseg_semi.step.teacher import TeacherRecipe, build_teacher
 
 if TYPE_CHECKING:
@@ -125,11 +126,13 @@ class StudentAndTeacher(BaseSegmentor):
         teacher: :class:`~mmseg_semi.step.teacher.TeacherRecipe` as a dict, or None.
         test_cfg: Replaces the student's ``test_cfg``, or None.
         data_preprocessor: Config of a ``SemiDataPreprocessor``.
+        memory_format: 'channels_last' or 'contiguous', of weights and feature maps; None chooses by device
+            (:mod:`mmseg_semi.step.memory_format`).
 
     State: ``student.*``, and ``teacher.*`` if the teacher has tensors of its own.
 
     Raises:
-        SetupError: A head that cannot serve; unknown keys or values of ``teacher``.
+        SetupError: A head that cannot serve; unknown keys or values of ``teacher``; an unknown format.
     """
 
     def __init__(
@@ -138,8 +141,10 @@ class StudentAndTeacher(BaseSegmentor):
         teacher: dict | None = None,
         test_cfg: dict | None = None,
         data_preprocessor: dict | None = None,
+        memory_format: str | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
+        self.memory_format = choose_memory_format(memory_format)
         self.student = MODELS.build(complete_auxiliary_heads(student))
         if test_cfg is not None:
             self.student.test_cfg = test_cfg
@@ -149,6 +154,7 @@ class StudentAndTeacher(BaseSegmentor):
         self.out_channels = self.student.out_channels  # read by SegTTAModel
         self.recipe = _read_recipe(teacher)
         self.teacher = build_teacher(self.student, self.recipe) if self.recipe else None
+        set_memory_format(self, self.memory_format)
         self._predicting = self.predicting_network
 
     @property

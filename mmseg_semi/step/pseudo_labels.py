@@ -12,6 +12,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_semi.class_scores import log_softmax, softmax
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.step.networks import Networks
@@ -34,7 +35,7 @@ def label_and_confidence(logits: Tensor, valid: Tensor) -> PseudoLabels:
         >>> pseudo.labels.item(), pseudo.confidence.item()
         (1, 1.0)
     """
-    confidence, labels = logits.float().softmax(dim=1).max(dim=1)
+    confidence, labels = softmax(logits.float()).max(dim=1)
     return PseudoLabels(labels.masked_fill(~valid, IGNORE), confidence * valid)
 
 
@@ -52,7 +53,7 @@ def entropy(logits: Tensor) -> Tensor:
         0.6931471824645996
     """
     # every term is <= 0; logsumexp(l) - sum_c p_c l_c would be the small difference of large numbers
-    log_p = logits.float().log_softmax(dim=1)
+    log_p = log_softmax(logits.float())
     return -(log_p.exp() * log_p).sum(dim=1)
 
 
@@ -71,7 +72,7 @@ def image_certainty(logits: Tensor, valid: Tensor) -> Tensor:
         >>> image_certainty(logits, torch.ones(2, 1, 1, dtype=torch.bool)).tolist()
         [1.0, 0.0]
     """
-    highest = logits.float().softmax(dim=1).amax(dim=1)
+    highest = softmax(logits.float()).amax(dim=1)
     confidence = 1 - entropy(logits) / math.log(logits.shape[1])
     inside = nearest(valid, logits.shape[2:])
     return (highest * confidence * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp(min=1)

@@ -177,6 +177,7 @@ def test_publish(trained, tmp_path, network, capsys):
     init_default_scope('mmseg')
     semi = MODELS.build(cfg.model)
     load_checkpoint(semi, str(checkpoint), map_location='cpu')
+    semi.to(memory_format=torch.contiguous_format)  # in which published models are
     images = torch.randn(2, 3, 40, 56)
     with torch.no_grad():
         assert torch.equal(model(images), semi.eval().network(network)(images))

@@ -90,9 +90,16 @@ class _WeakFeaturesObjective(Objective):
 # -- what no objective asks for is not computed --------------------------------------------------------
 
 
-def test_supervised_only_is_the_plain_segmentor():
+def close(first: torch.Tensor, second: torch.Tensor) -> bool:
+    """Equal up to 1e-5 of the largest value: the order in which kernels sum."""
+    return bool((first - second).abs().max() <= 1e-5 * second.abs().max().clamp(min=1e-3))
+
+
+@pytest.mark.parametrize('memory_format', ['contiguous', 'channels_last'])
+def test_supervised_only_is_the_plain_segmentor(memory_format):
     model = tiny_model(
         'supervised',
+        memory_format=memory_format,
         student=tiny_student(dropout=0.1)
         | dict(
             auxiliary_head=[
@@ -113,14 +120,15 @@ def test_supervised_only_is_the_plain_segmentor():
     data = model.data_preprocessor(batch, training=True)
     expected = plain.loss(data['inputs']['labeled'], data['data_samples']['labeled'])
     assert {f'sup.{key}' for key in expected} == set(losses)
+    same = torch.equal if memory_format == 'contiguous' else close
     for key, value in expected.items():
-        assert torch.equal(losses[f'sup.{key}'].reshape(-1), value.reshape(-1)), key
+        assert same(losses[f'sup.{key}'].reshape(-1), value.reshape(-1)), key
     total(losses).backward()
     total(expected).backward()
     pairs = zip(model.student.named_parameters(), plain.parameters(), strict=True)
-    assert all(torch.equal(mine.grad, theirs.grad) for (_, mine), theirs in pairs)
+    assert all(same(mine.grad, theirs.grad) for (_, mine), theirs in pairs)
     buffers = zip(model.student.buffers(), plain.buffers(), strict=True)
-    assert all(torch.equal(mine, theirs) for mine, theirs in buffers)
+    assert all(same(mine, theirs) for mine, theirs in buffers)
 
 
 @pytest.mark.parametrize('method', ['fixmatch', 'ddfp'])
@@ -522,7 +530,8 @@ def test_predictions_are_those_of_the_plain_segmentor_bit_for_bit(name, mode):
     test_cfg = dict(mode='whole')
     if mode == 'slide':
         test_cfg = dict(mode='slide', crop_size=(24, 24), stride=(16, 16))
-    model = tiny_model('ddfp', test_cfg=test_cfg)
+    # in another memory format kernels sum in another order
+    model = tiny_model('ddfp', test_cfg=test_cfg, memory_format='contiguous')
     loop = TinyLoop(model)
     for _ in range(4):
         loop.step()

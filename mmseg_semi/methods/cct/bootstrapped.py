@@ -6,11 +6,11 @@ do not count. eta rises from 1/K to ``end``, which delays overfitting of few lab
 """
 
 import torch
-import torch.nn.functional as F
 from mmengine.logging import MessageHub
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_semi.class_scores import cross_entropy
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.step.schedules import Ramp
@@ -38,12 +38,12 @@ def bootstrapped_cross_entropy(
     Example:
         >>> logits, labels = torch.randn(2, 3, 8, 8), torch.randint(3, (2, 8, 8))
         >>> loss = bootstrapped_cross_entropy(logits, labels, threshold=0.5, min_kept=2)
-        >>> (loss > F.cross_entropy(logits, labels)).item()  # easy pixels do not count
+        >>> (loss > nn.functional.cross_entropy(logits, labels)).item()  # easy pixels do not count
         True
     """
     logits = logits.float()
     valid = labels != ignore_index
-    loss = F.cross_entropy(logits, labels, ignore_index=ignore_index, reduction='none')
+    loss = cross_entropy(logits, labels, ignore_index, 'none')
     with torch.no_grad():
         probability = torch.exp(-loss).masked_fill(~valid, 2.0)
         least = probability.flatten().kthvalue(min(min_kept, probability.numel())).values

@@ -4,6 +4,7 @@ import torch
 from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
+from mmseg_semi.class_scores import softmax
 from mmseg_semi.errors import SetupError
 
 
@@ -73,7 +74,7 @@ class ClassCountThreshold(nn.Module):
             logits: (N, K, H, W).
             valid: (N, H, W) bool, the pixels that may count; None: all.
         """
-        confidence, classes = logits.float().softmax(dim=1).max(dim=1)
+        confidence, classes = softmax(logits.float()).max(dim=1)
         confident = confidence >= self.tau
         if valid is not None:
             confident = confident & valid

@@ -18,11 +18,11 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from mmengine.dist import all_reduce
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_semi.class_scores import cross_entropy
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.methods.mllc.correction_quality import (
@@ -225,7 +225,7 @@ class MLLCObjective(RoundTrainer):
         total = 0.0
         for level in levels:
             logits = self._upsample(level.logits, labels)
-            loss = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction='none')
+            loss = cross_entropy(logits, labels, IGNORE, 'none')
             total = total + (weight * loss).sum()
         return total / used.sum().clamp(min=1)
 

@@ -13,6 +13,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_semi.class_scores import softmax
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.methods.dgcl import Projection, at_size, order_by_class, take
@@ -175,7 +176,7 @@ class U2PLObjective(Objective):
         """
         size = views.student.labeled.features.shape[2:]
         labels_l = nearest(views.batch.label_l, size)
-        probabilities = at_size(views.teacher.labeled.logits, size).float().softmax(dim=1)
+        probabilities = softmax(at_size(views.teacher.labeled.logits, size).float())
         index = labels_l.masked_fill(labels_l == IGNORE, 0)[:, None]
         confidence_l = probabilities.gather(1, index)[:, 0]
         pseudo = views.teacher.labels_of(self.view).pseudo_m

@@ -101,7 +101,9 @@ def test_mixed_precision_and_accumulated_gradients(method):
     whole = [p.grad.clone() for p in model.parameters() if p.requires_grad]
     pairs = zip(half, whole, strict=True)
     cosines = [F.cosine_similarity(a.flatten(), b.flatten(), dim=0) for a, b in pairs if a.any()]
-    assert torch.stack(cosines).median() > 0.99
+    assert (
+        torch.stack(cosines).median() > 0.97
+    )  # a hundredth of the labels of an untrained network flip
     for _ in range(2):  # on top of the first one
         (total(tiny_losses(model, ACTIVE, tiny_batch(2, 4))) / 2).backward()
     for parameter, once in zip(
