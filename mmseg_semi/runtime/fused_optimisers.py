@@ -65,8 +65,15 @@ def prepare(optimizer: Optimizer) -> None:
         return
     optimizer.register_load_state_dict_pre_hook(_keep_implementation)
     optimizer.register_load_state_dict_post_hook(_match_states)
+    optimizer.register_state_dict_post_hook(_leave_implementation_out)
     if optimizer.defaults['fused']:
         optimizer.register_step_pre_hook(_complete)
+
+
+def _leave_implementation_out(optimizer: Optimizer, state: dict) -> None:
+    """Checkpoints of fused runs have what those of unfused ones have, for earlier versions and for PyTorch alone."""
+    for group in state['param_groups']:  # a copy of the optimiser's own
+        group['fused'] = None if group['fused'] else group['fused']
 
 
 def _keep_implementation(optimizer: Optimizer, state: dict) -> dict | None:

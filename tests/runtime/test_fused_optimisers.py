@@ -92,6 +92,7 @@ def test_checkpoints_of_the_other_implementation(recipe, fused):
     first = optimiser(half, recipe, other)
     walk(half, first, range(3))
     saved = copy.deepcopy(first.state_dict())
+    assert saved['param_groups'][0]['fused'] is (None if other is None else False)
     for state in saved['state'].values():
         for key, value in state.items():
             if isinstance(value, torch.Tensor) and value.dim() == 4:
