@@ -19,7 +19,7 @@ def tool(main: Callable[..., Any]) -> Callable[..., Any]:
 
     Such mistakes are :class:`SetupError`, a loss that is not finite, a missing file, and what the
     registries refuse: a type that is not registered, an argument that a type does not have. Any
-    other exception passes. ``MMSEG_SEMI_TRACEBACK=1`` shows the traceback of these, too.
+    other exception passes. The workers of data loaders end with the command. ``MMSEG_SEMI_TRACEBACK=1`` shows the traceback of these, too.
     """
 
     @functools.wraps(main)
@@ -37,11 +37,11 @@ def tool(main: Callable[..., Any]) -> Callable[..., Any]:
             )
             sys.exit(2)
         finally:
+            end_workers()
             if dist.is_available() and dist.is_initialized():
                 # Runner, hooks and DistributedDataParallel refer to each other and hold the group.
                 # If it outlived this, one of its threads could free a tensor while Python shuts
                 # down and abort the process; torchrun then ends the ranks that are still saving.
-                end_workers()
                 gc.collect()
                 dist.destroy_process_group()
 

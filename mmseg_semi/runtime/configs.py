@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import multiprocessing.util
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -253,11 +254,24 @@ def print_once(text: str) -> None:
 # -- runner ------------------------------------------------------------------------------------
 
 
+def share_temporary_folder() -> None:
+    """Give the processes that this one starts a common temporary folder, which this process removes.
+
+    A data loader's worker passes its batches through a socket in the folder that multiprocessing keeps
+    for it in the system's temporary directory (``pymp-*``). A worker makes that folder for itself,
+    unless the process that started it has one, and a worker that is terminated leaves it behind. Workers
+    are terminated at the end of every run: by ``devices.end_workers``, and by Python at its exit. The
+    folder of this process goes with its exit, after the last worker has ended.
+    """
+    multiprocessing.util.get_temp_dir()
+
+
 def build_runner(cfg: Config) -> Runner:
     """Build MMEngine's runner for a config, or the one that its ``runner_type`` names.
 
     ``default_hooks.<name>=None`` switches off any hook, as MMEngine allows for its own hooks.
     """
+    share_temporary_folder()
     hooks = cfg.get('default_hooks') or {}
     for name in [name for name, hook in hooks.items() if hook is None]:
         if name not in _MMENGINE_HOOKS:

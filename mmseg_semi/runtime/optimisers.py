@@ -10,6 +10,7 @@ from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 from torch import nn
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.runtime.fused_optimisers import fuse_by_default, prepare
 
 # MMSegmentation's, of MiT and ViT, BEiT and MAE, Swin
 _BLOCKS = (
@@ -53,6 +54,9 @@ class StudentOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     ``paramwise_cfg=dict(layer_decay_rate=0.9)`` lowers the learning rate of a backbone layer by layer
     (:func:`layer_scales`), as MMSegmentation's and mmpretrain's own constructors do, which look for the
     backbone at the model itself. It multiplies what ``custom_keys`` give.
+
+    ``torch.optim.SGD``, ``Adam`` and ``AdamW`` are fused (:mod:`mmseg_semi.runtime.fused_optimisers`);
+    ``optimizer=dict(fused=False)`` turns this off.
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
@@ -67,20 +71,27 @@ class StudentOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                     named = dict(backbone.named_parameters())
                     self._scales |= {id(named[key]): scale for key, scale in scales.items()}
         if not hasattr(model, 'student'):
-            return super().__call__(model)
+            return self._build(model)
         trained = nn.ModuleDict({'student': model.student, 'objectives': model.objectives})
         peer = getattr(model, 'peer', None)
         if peer is not None:
             trained['peer'] = nn.ModuleDict(
                 {'student': peer.student, 'objectives': peer.objectives}
             )
-        wrapper = super().__call__(trained)
+        wrapper = self._build(trained)
         optimizer = wrapper.optimizer
         for group in optimizer.param_groups:
             group['params'] = [
                 parameter for parameter in group['params'] if parameter.requires_grad
             ]
         optimizer.param_groups[:] = [group for group in optimizer.param_groups if group['params']]
+        return wrapper
+
+    def _build(self, trained: nn.Module) -> OptimWrapper:
+        """The base class's wrapper around an optimiser that is fused where it can be."""
+        self.optimizer_cfg = fuse_by_default(self.optimizer_cfg, trained.parameters())
+        wrapper = super().__call__(trained)
+        prepare(wrapper.optimizer)
         return wrapper
 
     def add_params(

@@ -187,6 +187,20 @@ def check_networks(segmentor: SemiSegmentor, size: int = 128) -> None:
     segmentor.train(training)
 
 
+def check_compiling(segmentor: SemiSegmentor, size: int = 128) -> list[str]:
+    """What of ``model.compile`` cannot be done, a sentence each; see :meth:`StepCompiler.check`.
+
+    Args:
+        size: Side of a probing image in pixels.
+    """
+    training = segmentor.training
+    segmentor.eval()
+    students = {name: net for name, net in segmentor.networks.items() if name != 'teacher'}
+    said = segmentor.compiler.check(students, size)
+    segmentor.train(training)
+    return said
+
+
 def adapt_checkpoint(state: dict[str, Tensor], segmentor: SemiSegmentor) -> dict[str, Tensor]:
     """Makes of a plain segmentor's weights those of student and teacher; returns a semi-segmentor's as they are.
 

@@ -110,6 +110,8 @@ class SemiStepHook(Hook):
         if runner.val_loop is not None:
             checks.check_validation(runner.val_loop.dataloader.dataset, segmentor)
         checks.check_networks(segmentor, self.probe_size)
+        for sentence in checks.check_compiling(segmentor, self.probe_size):
+            runner.logger.warning(sentence)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         self.skipped.note(runner, data_batch)

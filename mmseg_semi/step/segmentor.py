@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from mmseg_semi.data.randomness import derive_seed
 from mmseg_semi.errors import SetupError
-from mmseg_semi.heads.two_stage import two_stage
 from mmseg_semi.norms import statistics_kept
+from mmseg_semi.step.compiling import StepCompiler
 from mmseg_semi.step.data_preprocessor import SemiDataPreprocessor
 from mmseg_semi.step.feature_views import Levels
 from mmseg_semi.step.log_values import NonFiniteLossError, check_finite, read_values
@@ -78,6 +78,8 @@ class SemiSegmentor(StudentAndTeacher):
             pseudo supervision, CVPR 2021, arXiv 2106.01226). Config of an ``EncoderDecoder``, or True for that of ``student``
             with another initialisation; ``teacher`` then has ``weights='student'``, and pseudo-labeller, mixing and objectives are
             built for each of the two. Both are evaluated; 'student' is deployed.
+        compile: Compile backbone and decode head of student and teacher for training: False, True, or a dict of
+            ``torch.compile``'s ``backend``, ``mode``, ``options``, see :class:`~mmseg_semi.step.compiling.StepCompiler`.
         test_cfg: Replaces the student's ``test_cfg``; None keeps it.
         data_preprocessor: Config of a ``SemiDataPreprocessor``.
         memory_format: Memory format of images, weights and feature maps, 'channels_last' or 'contiguous'. None chooses by
@@ -103,6 +105,7 @@ class SemiSegmentor(StudentAndTeacher):
         iters_per_epoch: int = 1,
         monitor_interval: int = 50,
         peer: dict | bool | None = None,
+        compile: bool | dict = False,
         test_cfg: dict | None = None,
         data_preprocessor: dict | None = None,
         memory_format: str | None = None,
@@ -114,6 +117,7 @@ class SemiSegmentor(StudentAndTeacher):
                 'model.student.backbone.init_cfg'
             )
         self._check_running_stats(running_stats, forward)
+        self.compiler = StepCompiler(compile)
         if iters_per_epoch < 1 or monitor_interval < 1:
             raise SetupError(
                 f'model: iters_per_epoch={iters_per_epoch}, monitor_interval={monitor_interval}; expected numbers >= 1'
@@ -186,6 +190,7 @@ class SemiSegmentor(StudentAndTeacher):
                 'them equal'
             )
         self.bound.peer, peer.bound.peer = peer.bound, self.bound
+        peer.compiler = self.compiler
         return peer
 
     @property
@@ -433,14 +438,14 @@ class SemiSegmentor(StudentAndTeacher):
     def _label(self, batch: Batch, needs: Needs) -> TeacherViews:
         """Passes images through the teacher and labels the unlabelled ones, if pseudo-labels are asked for."""
         network, unlabeled = self.teacher_network, batch.unlabeled
-        head = two_stage(network.decode_head)
+        stages = self.compiler.stages(network)
         with_labeled = self.recipe.rows == 'labeled+weak'
         images = torch.cat([batch.img_l, unlabeled.img_u_w]) if with_labeled else unlabeled.img_u_w
         was_training = network.training
         if self.teacher is None:  # the student labels: in its recipe's mode, for this pass only
             network.train(self.recipe.mode == 'train')
-        features, logits, embedding = head.finish(
-            head.lift(head.embed(network.extract_feat(images)))
+        features, logits, embedding = stages.finish(
+            stages.lift(stages.embed(stages.extract_feat(images)))
         )
         if self.teacher is None:
             network.train(was_training)
@@ -549,7 +554,8 @@ class SemiSegmentor(StudentAndTeacher):
     def _call_student(self, images: dict[str, Tensor], needs: Needs) -> dict[str, StudentOutputs]:
         """Passes the images of some views through the student in one call, and their feature views through the head."""
         joined = torch.cat([*images.values()]) if len(images) > 1 else next(iter(images.values()))
-        backbone = self.student.extract_feat(joined)
+        stages = self.compiler.stages(self.student)
+        backbone = stages.extract_feat(joined)
         counts = [*map(len, images.values())]
         # split, not sliced: the backward pass of a slice makes a map of zeros for each segment
         parts = zip(*(split_images(level, counts) for level in backbone), strict=True)
@@ -560,8 +566,8 @@ class SemiSegmentor(StudentAndTeacher):
             inputs = backbone
         else:
             inputs = [torch.cat(level) for level in zip(*segments.values(), strict=True)]
-        fused = self.stages.embed(inputs)
-        lifted = self.stages.lift(fused)
+        fused = stages.embed(inputs)
+        lifted = stages.lift(fused)
         # the weak segment is the last one of a call; without a graph where no loss reads its logits
         detached = 'weak' in segments and not needs.weak
         trained = sizes[:-1] if detached else sizes
@@ -606,7 +612,7 @@ class SemiSegmentor(StudentAndTeacher):
         needs: Needs,
     ) -> list[tuple[Tensor | None, ...]]:
         """Stage 2 of the head on all images of a call; its outputs and the projection of the features, by segment."""
-        output = self.stages.finish(lifted, branches)
+        output = self.compiler.stages(self.student).finish(lifted, branches)
         projection = self._project(output.features) if needs.projection else None
         parts = [
             [None] * len(sizes) if x is None else split_images(x, sizes)

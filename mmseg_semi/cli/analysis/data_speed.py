@@ -33,6 +33,7 @@ from mmseg_semi.cli.common import CHECKOUT, tool
 from mmseg_semi.files import whole_file
 from mmseg_semi.preparing.quickstart_scenes import draw_scene
 from mmseg_semi.preparing.shards import write_shards
+from mmseg_semi.runtime.configs import share_temporary_folder
 from mmseg_semi.runtime.measuring import Ratio, interleave
 
 CASES = {  # config -> (height, width) of the files, options of their format
@@ -370,6 +371,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
     torch.set_num_threads(1)  # one core, as in a worker
     cv2.setNumThreads(0)
+    share_temporary_folder()
     init_default_scope('mmseg')
     measure = dict(pipeline=measure_pipelines, pool=measure_pool, list=measure_list)
     measure[args.task](args)
