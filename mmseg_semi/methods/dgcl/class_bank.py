@@ -23,8 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmseg_semi.errors import SetupError
-from mmseg_semi.methods.dgcl import knn
-from mmseg_semi.methods.dgcl.knn import CHUNK, SCALES, knn_density, neighbor_weights
+from mmseg_semi.host_reads import can_read
+from mmseg_semi.methods.dgcl.knn import CHUNK, SCALES, knn_density, neighbor_weights, similarities
 from mmseg_semi.precision import full_precision
 
 UNKNOWN_DENSITY = -1.0
@@ -185,7 +185,7 @@ class ClassBank(nn.Module):
         """
         if not table.numel():
             return torch.zeros(table.shape, device=table.device)
-        if knn.can_read(counts):
+        if can_read(counts):
             return self._density_of_existing(rows, table, counts, classes, chunk)
         total = table.numel() if total is None else min(total, table.numel())
         return self._density_in_blocks(rows, table, counts, total, classes)
@@ -261,7 +261,7 @@ class ClassBank(nn.Module):
                 ):
                     stored = self.features.index_select(0, own)[0].float()
                     ignored = missing.index_select(0, own)[0]
-                    knn.similarities(part, stored, ignored, similarity)
+                    similarities(part, stored, ignored, similarity)
                 values = parts.flatten(0, 1).topk(len(weights), dim=1).values @ weights
                 result.index_copy_(0, slot[group], values.view(-1, size))
         result = result[:-1].view(number, slots * size)[:, :width]
@@ -295,7 +295,7 @@ class ClassBank(nn.Module):
         steps = torch.arange(width, device=flat.device)
         inside = steps < counts[:, None]
         places = (self.heads[:, None] + steps) % self.size
-        if knn.can_read(counts):
+        if can_read(counts):
             own, at = inside.nonzero(as_tuple=True)
             place = places[own, at]
             self.features[own, place] = stored(features[own, at])

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg_semi.host_reads import can_read
 from mmseg_semi.precision import full_precision
 
 SCALES = (8, 16, 32)
@@ -29,16 +30,6 @@ CHUNK = 512
 
 COLUMNS = 2000
 """Rows of a bank in one product on a CPU: 2 MB of 256 channels stay in its caches."""
-
-
-def can_read(tensor: Tensor) -> bool:
-    """Return whether the host can read a number of this tensor without waiting for a device.
-
-    Example:
-        >>> can_read(torch.zeros(1))
-        True
-    """
-    return tensor.device.type == 'cpu'
 
 
 def neighbor_weights(scales: Sequence[int] = SCALES) -> Tensor:

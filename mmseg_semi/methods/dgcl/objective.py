@@ -23,8 +23,8 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.host_reads import can_read
 from mmseg_semi.labels import IGNORE
-from mmseg_semi.methods.dgcl import knn
 from mmseg_semi.methods.dgcl.class_bank import ClassBank
 from mmseg_semi.methods.dgcl.class_order import ClassOrder, order_by_class
 from mmseg_semi.methods.dgcl.head import Projection
@@ -343,7 +343,7 @@ def take(rows: Callable[[Tensor], Tensor], table: Tensor, counts: Tensor | None 
         >>> take(rows_of(torch.randn(1, 5, 2, 2), torch.randn(1, 5, 2, 2)), torch.zeros(3, 4, dtype=torch.long)).shape
         torch.Size([3, 4, 5])
     """
-    if counts is None or not knn.can_read(counts):
+    if counts is None or not can_read(counts):
         return rows(table.flatten()).unflatten(0, table.shape)
     inside = torch.arange(table.shape[1]) < counts[:, None]
     found = rows(table[inside]).detach()
@@ -451,7 +451,7 @@ def draw_over_ranks(
     mine = mine.where(inside & (mine < width), width)  # the rest lands in a column that is cut off
 
     counts = everyone.isfinite().sum(dim=1).clamp(max=width)
-    exact = knn.can_read(counts)
+    exact = can_read(counts)
     if exact:  # only rows that are there are summed, one class after the other
         drawn = torch.arange(width) < counts[:, None]
         sent = mine < width

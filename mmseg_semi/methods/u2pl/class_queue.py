@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mmseg_semi.errors import SetupError
-from mmseg_semi.methods.dgcl import knn
+from mmseg_semi.host_reads import can_read
 
 
 class ClassQueue(nn.Module):
@@ -85,7 +85,7 @@ class ClassQueue(nn.Module):
         inside = steps < counts[:, None]
         # every place occurs once; on a device, a row that does not count writes back the old one
         places = self.starts[:, None] + (self.heads[:, None] + steps) % self.sizes[:, None]
-        if knn.can_read(counts):
+        if can_read(counts):
             self.rows[places[inside]] = rows[inside].to(self.rows.dtype)
         else:
             old = self.rows[places]

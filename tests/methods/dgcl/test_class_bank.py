@@ -9,8 +9,8 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmseg_semi import host_reads
 from mmseg_semi.errors import SetupError
-from mmseg_semi.methods.dgcl import knn
 from mmseg_semi.methods.dgcl.class_bank import DEVICE_CHUNK, UNKNOWN_DENSITY, ClassBank, block_size
 from mmseg_semi.methods.dgcl.class_order import order_by_class
 from mmseg_semi.methods.dgcl.knn import knn_density
@@ -303,7 +303,7 @@ def test_density_of_some_classes_only(path):
 
 def test_the_host_reads_no_value(monkeypatch):
     """Fake tensors raise on a read. Only a CPU reads counts, so its branch is closed."""
-    monkeypatch.setattr(knn, 'can_read', lambda tensor: False)
+    monkeypatch.setattr(host_reads, 'READABLE', ())
     with FakeTensorMode():
         bank = make()
         labels = torch.zeros(2, 8, 8, dtype=torch.int64)
