@@ -381,8 +381,11 @@ def test_banks_are_one_and_what_is_sent_for_them_is_bounded(ranks):
     # a random number in float64 for every row that a rank could give, and once the rows in float32
     bound = classes * own.rows_per_step * (8 + 4 * channels + 4 * width)
     for note in notes:
-        # the last step is followed by a validation
-        assert note['sent'][ITERS_PER_EPOCH:-1] == [bound] * (STEPS - ITERS_PER_EPOCH - 1)
+        # the last step is followed by a validation; a CPU sends the rows that are there
+        sent = note['sent'][ITERS_PER_EPOCH:-1]
+        assert len(sent) == STEPS - ITERS_PER_EPOCH - 1
+        assert all(8 * classes * own.rows_per_step < number <= bound for number in sent)
+        assert sent == notes[0]['sent'][ITERS_PER_EPOCH:-1]
         assert not any(note['sent'][:ITERS_PER_EPOCH])
 
 

@@ -23,6 +23,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.host_reads import can_read
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.methods.dgcl.class_bank import ClassBank
 from mmseg_semi.methods.dgcl.class_order import ClassOrder, order_by_class
@@ -278,10 +279,11 @@ class DGCLObjective(Objective):
         index = pixels.order[places]
         self._kept = (
             pixels.keys[places],
-            take(features, index),
-            take(embeddings, index),
+            take(features, index, counts),
+            take(embeddings, index, counts),
             counts,
         )
+        self._pixels = len(pixels.order)
 
     @torch.no_grad()
     def after_step(self, views: StepViews) -> None:
@@ -290,11 +292,13 @@ class DGCLObjective(Objective):
             return
         (keys, features, embeddings, counts), self._kept = self._kept, None
         with part(f'objective/{self.name}/bank'):
+            total = self._pixels
             if get_world_size() > 1:
                 (features, embeddings), counts = draw_over_ranks(
                     keys, [features, embeddings], counts, self.rows_per_step
                 )
-            self.bank.push(features, embeddings, counts)
+                total = None  # the crops of the other ranks may be larger
+            self.bank.push(features, embeddings, counts, total)
         if views.batch.monitor:
             self._report()
 
@@ -326,14 +330,28 @@ def at_size(logits: Tensor, size: Sequence[int]) -> Tensor:
     return logits if logits.shape[2:] == size else F.interpolate(logits, tuple(size))
 
 
-def take(rows: Callable[[Tensor], Tensor], table: Tensor) -> Tensor:
+def take(rows: Callable[[Tensor], Tensor], table: Tensor, counts: Tensor | None = None) -> Tensor:
     """(C, n) positions -> (C, n, D) rows.
+
+    Args:
+        rows: Function that returns the (m, D) rows at (m,) positions.
+        table: (C, n) int64.
+        counts: (C,) int64, how many of a class's positions count, from the front; None: all. A CPU reads no others, and the
+            result holds arbitrary numbers there. It then has no gradient.
 
     Example:
         >>> take(rows_of(torch.randn(1, 5, 2, 2), torch.randn(1, 5, 2, 2)), torch.zeros(3, 4, dtype=torch.long)).shape
         torch.Size([3, 4, 5])
     """
-    return rows(table.flatten()).unflatten(0, table.shape)
+    if counts is None or not can_read(counts):
+        return rows(table.flatten()).unflatten(0, table.shape)
+    inside = torch.arange(table.shape[1]) < counts[:, None]
+    found = rows(table[inside]).detach()
+    result = found.new_empty(
+        table.shape + found.shape[1:]
+    )  # memory that is not written is not used
+    result[inside] = found
+    return result
 
 
 def extremes(density: Tensor, counts: Tensor, count: int, largest: bool) -> tuple[Tensor, Tensor]:
@@ -432,12 +450,26 @@ def draw_over_ranks(
     mine = slots[:, get_rank() * width :][:, :own]
     mine = mine.where(inside & (mine < width), width)  # the rest lands in a column that is cut off
 
+    counts = everyone.isfinite().sum(dim=1).clamp(max=width)
+    exact = can_read(counts)
+    if exact:  # only rows that are there are summed, one class after the other
+        drawn = torch.arange(width) < counts[:, None]
+        sent = mine < width
+        at = (mine + (counts.cumsum(0) - counts)[:, None])[sent]
+
     def spread(x: Tensor) -> Tensor:
+        if exact:
+            total = x.new_zeros(int(counts.sum()), x.shape[2])
+            total[at] = x[sent]
+            if len(total):  # on all ranks or on none
+                all_reduce(total)
+            result = x.new_zeros(classes, width, x.shape[2])
+            result[drawn] = total
+            return result
         total = x.new_zeros(classes, width + 1, x.shape[2])
         total.scatter_(1, mine[..., None].expand(-1, -1, x.shape[2]), x)
         total = total[:, :width].contiguous()
         all_reduce(total)
         return total
 
-    counts = everyone.isfinite().sum(dim=1).clamp(max=width)
     return [spread(x) for x in rows], counts

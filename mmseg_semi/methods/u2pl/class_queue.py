@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.host_reads import can_read
 
 
 class ClassQueue(nn.Module):
@@ -78,13 +79,17 @@ class ClassQueue(nn.Module):
         Args:
             rows: (K, R, D) with R no larger than the smallest queue.
             counts: (K,) int64 in [0, R], number of a class's new rows that count, from the front.
+                The rows after them are not used and may hold anything.
         """
         steps = torch.arange(rows.shape[1], device=rows.device)
         inside = steps < counts[:, None]
-        # every place occurs once; a row that does not count writes back the old one
+        # every place occurs once; on a device, a row that does not count writes back the old one
         places = self.starts[:, None] + (self.heads[:, None] + steps) % self.sizes[:, None]
-        old = self.rows[places]
-        self.rows[places] = rows.to(old.dtype).where(inside[..., None], old)
+        if can_read(counts):
+            self.rows[places[inside]] = rows[inside].to(self.rows.dtype)
+        else:
+            old = self.rows[places]
+            self.rows[places] = rows.to(old.dtype).where(inside[..., None], old)
         self.heads.copy_((self.heads + counts) % self.sizes)
         self.counts.copy_((self.counts + counts).minimum(self.sizes))
 

@@ -192,7 +192,7 @@ class UnreliableNegatives(nn.Module):
         )
         allowed = torch.cat([mask.transpose(0, 1).flatten(1) for mask in masks], dim=1)
         keys, index, counts = draw_allowed(allowed, self.keys_per_step)
-        self._kept = keys, take(rows, index), counts
+        self._kept = keys, take(rows, index, counts), counts
 
     @torch.no_grad()
     def push(self) -> None:

@@ -17,13 +17,13 @@ from tiny_semi import (
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
+from mmseg_semi import host_reads
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
-from mmseg_semi.methods.dgcl import class_bank
 from mmseg_semi.methods.dgcl import objective as module
 from mmseg_semi.methods.dgcl.class_bank import UNKNOWN_DENSITY
 from mmseg_semi.methods.dgcl.head import Projection
-from mmseg_semi.methods.dgcl.objective import draw_others, extremes
+from mmseg_semi.methods.dgcl.objective import draw_others, draw_over_ranks, extremes, take
 from mmseg_semi.step.pixels import rows_of
 from mmseg_semi.step.segmentor import NonFiniteLossError
 from mmseg_semi.step.views import (
@@ -158,7 +158,7 @@ ALL = dict(max_density_queries=PIXELS, negatives=PIXELS)
 
 
 @pytest.mark.parametrize('excluded', [(), (0,), (1, 2)])
-def test_loss_is_its_definition(excluded):
+def test_loss_is_its_definition(excluded, path):
     _, objective = build(excluded_classes=excluded, **ALL)
     views = step()
     labels = objective.label_map(views).tolist()
@@ -259,7 +259,7 @@ def test_rows_without_a_density_are_in_no_centre():
 
 def test_the_host_reads_no_value(monkeypatch):
     """Fake tensors raise where it would have to; a CPU alone is asked for the number of blocks."""
-    monkeypatch.setattr(class_bank, 'count_blocks', lambda ends, bound: bound)
+    monkeypatch.setattr(host_reads, 'READABLE', ())
     _, objective = build()
     with FakeTensorMode(allow_non_fake_inputs=True):
         values = objective.compute(step())
@@ -607,6 +607,58 @@ def test_extremes_of_a_table():
         assert places[:2].tolist() == expected
     places, number = extremes(density, counts, 9, False)
     assert number.tolist() == [3, 2, 0] and places.shape == (3, 4)
+
+
+def test_rows_of_a_table_that_count(path):
+    pool, table = torch.randn(30, D), torch.randint(0, 30, (3, 5))
+    counts, read = torch.tensor([5, 0, 2]), []
+
+    def rows(index: Tensor) -> Tensor:
+        read.append(len(index))
+        return pool[index]
+
+    found = take(rows, table, counts)
+    for c, count in enumerate(counts):
+        assert torch.equal(found[c, :count], pool[table[c, :count]])
+    assert found.shape == (3, 5, D) and read == [7 if path == 'host' else 15]
+
+
+@pytest.mark.parametrize('rank', [0, 1])
+def test_rows_over_ranks_are_those_with_the_smallest_keys(rank, path, monkeypatch):
+    """Two ranks, one after the other: what one sends is added to what the other has sent."""
+    draw = torch.Generator().manual_seed(1)
+    counts = torch.tensor([[4, 0, 1, 3, 0], [2, 3, 0, 4, 0]])
+    keys = torch.rand(2, 5, 4, generator=draw, dtype=torch.float64).sort(dim=2).values
+    rows = torch.randn(2, 5, 4, D, generator=draw)
+    for r, own in enumerate(counts):  # what does not count may be anything
+        rows[r][torch.arange(4) >= own[:, None]] = math.nan
+    sent: dict[int, Tensor] = {}
+    padded = [
+        torch.cat(
+            [k.where(torch.arange(4) < c[:, None], torch.inf), k.new_full((5, 1), torch.inf)], 1
+        )
+        for k, c in zip(keys, counts, strict=True)
+    ]
+    monkeypatch.setattr(module, 'all_gather', lambda own: padded)
+
+    def call(number: int) -> tuple[Tensor, Tensor]:
+        monkeypatch.setattr(module, 'get_rank', lambda: number)
+        (found,), total = draw_over_ranks(keys[number], [rows[number]], counts[number], 5)
+        return found, total
+
+    monkeypatch.setattr(module, 'all_reduce', lambda x: sent.setdefault(0, x.clone()))
+    call(1 - rank)
+    monkeypatch.setattr(module, 'all_reduce', lambda x: x.add_(sent[0]))
+    found, total = call(rank)
+    if path == 'host':
+        assert len(sent[0]) == int(total.sum())
+    for c in range(5):
+        every = [(keys[r, c, i], rows[r, c, i]) for r in (0, 1) for i in range(counts[r, c])]
+        expected = [row for _, row in sorted(every, key=lambda pair: pair[0])[:5]]
+        assert total[c] == len(expected)
+        assert not found[c, len(expected) :].any()
+        for row, other in zip(found[c], expected, strict=False):
+            assert torch.equal(row, other)
 
 
 def test_rows_of_two_maps():

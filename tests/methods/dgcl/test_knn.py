@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmseg_semi.methods.dgcl.knn import SCALES, knn_density, neighbor_weights
+from mmseg_semi.methods.dgcl import knn
+from mmseg_semi.methods.dgcl.knn import SCALES, knn_density, largest, neighbor_weights
 
 
 def features(count: int, channels: int, seed: int, negative: bool = False) -> Tensor:
@@ -64,6 +65,23 @@ def test_chunks_change_nothing(chunk):
     )
 
 
+@pytest.mark.parametrize('columns', [1, 7, 50, 1000])
+def test_parts_of_the_bank_change_nothing(columns, monkeypatch):
+    queries, bank = features(33, 8, 2), unit(features(50, 8, 3))
+    expected = torch.tensor([by_definition(query, bank) for query in queries])
+    monkeypatch.setattr(knn, 'COLUMNS', columns)
+    assert torch.allclose(knn_density(queries, bank, chunk=20), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize('count', [1, 5, 40])
+def test_largest_values_of_each_row(count, path):
+    values = torch.randn(6, 40)
+    values[1], values[2, 3:30] = 0.5, -1.0  # equal values
+    values[3, 7] = torch.nan  # is the largest one, as in topk
+    expected = values.sort(dim=1, descending=True).values[:, :count]
+    assert torch.equal(largest(values.clone(), count).nan_to_num(9), expected.nan_to_num(9))
+
+
 def test_larger_neighbourhoods_have_lower_density():
     queries, bank = features(20, 16, 4), unit(features(200, 16, 5))
     d8, d16, d32 = (knn_density(queries, bank, (k,)) for k in SCALES)
@@ -89,7 +107,7 @@ def test_lengths_do_not_matter():
     assert torch.allclose(knn_density(queries, unit(bank * 7)), expected, atol=1e-6)
 
 
-def test_unfilled_rows_do_not_count():
+def test_unfilled_rows_do_not_count(path):
     queries, bank = features(5, 8, 10, negative=True), unit(features(40, 8, 11, negative=True))
     padded = torch.cat([bank, torch.zeros(20, 8)])
     found = knn_density(queries, padded, filled=torch.tensor([40]))

@@ -104,7 +104,7 @@ def test_draws_are_uniform_among_allowed_pixels():
 # -- queues ------------------------------------------------------------------------------------------
 
 
-def test_queues_equal_lists_first_in_first_out():
+def test_queues_equal_lists_first_in_first_out(path):
     sizes = [7, 20, 7]
     queue = ClassQueue(3, D, size=7, sizes={1: 20})
     lists = [[], [], []]
