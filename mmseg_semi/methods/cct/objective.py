@@ -46,7 +46,7 @@ PUBLISHED = (
 )
 """The thirty auxiliary decoders of the released configuration."""
 
-_SCORES_AT_A_TIME = {'cpu': 2**20, 'cuda': 2**23}
+_SCORES_AT_A_TIME = {'cpu': 2**18, 'cuda': 2**23}
 """Scores computed at a time: what stays in a CPU's cache; what keeps a GPU busy, 32 MiB in float32."""
 
 
@@ -211,14 +211,11 @@ class CCTObjective(Objective):
         """One draw of a perturbation for all of its decoders, on which the adversarial one depends."""
         if not isinstance(module, VirtualAdversarial):
             return module.draw(z, guidance, len(decoders))
-        levels = [tensor.detach() for tensor in decoders.levels]
         scores = decoders.project.shape[1] * 4**decoders.num_levels * len(decoders)
         parts = cell_chunks(len(z), z.shape[2] * z.shape[3], scores, chunk)
-
-        def tail(lifted: Tensor) -> Tensor:
-            return decoders.tail(lifted, *levels)
-
-        return module.draw_against(z, guidance, decoders.project, tail, parts)
+        return module.draw_against(
+            z, guidance, decoders.project, decoders.tail, parts, decoders.levels
+        )
 
     # -- sizes -----------------------------------------------------------------------------------
 
