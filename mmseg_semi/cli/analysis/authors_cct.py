@@ -43,7 +43,7 @@ from mmseg_semi.cli.benchmark.training_step import TrainingStep
 from mmseg_semi.cli.common import CHECKOUT, tool
 from mmseg_semi.errors import SetupError
 from mmseg_semi.methods.cct import CCTObjective
-from mmseg_semi.methods.cct.objective import PUBLISHED
+from mmseg_semi.methods.cct.objective import PUBLISHED, SCORES_AT_A_TIME
 from mmseg_semi.runtime import configs
 from mmseg_semi.runtime.measuring import Ratio, interleave, timed, trace_memory
 from mmseg_semi.step.views import (
@@ -201,6 +201,18 @@ def random_features(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
     return z.requires_grad_(), F.interpolate(8 * logits, size, mode='bilinear')
 
 
+def make_objective(args: argparse.Namespace) -> CCTObjective:
+    """Our objective with the released thirty decoders."""
+    torch.manual_seed(0)
+    objective = CCTObjective(upscale=UPSCALE, chunk=args.chunk)
+    head = SimpleNamespace(
+        fused_channels=args.channels, conv_seg=SimpleNamespace(in_channels=args.channels)
+    )
+    student = SimpleNamespace(decode_head=head)
+    objective.bind(SimpleNamespace(student=student, num_classes=args.classes))
+    return objective
+
+
 def run_ours(objective: CCTObjective, z: Tensor, logits: Tensor) -> float:
     """Forward and backward of the objective; returns the loss."""
     valid = torch.ones(len(z), *logits.shape[2:], dtype=torch.bool)
@@ -280,12 +292,7 @@ def floor(args: argparse.Namespace, chunk: int) -> Callable[[], None]:
 
 def measure_decoders(authors: SimpleNamespace, args: argparse.Namespace) -> dict[str, list[float]]:
     """Time the three forms of the auxiliary decoders; print their losses and memory."""
-    torch.manual_seed(0)
-    objective = CCTObjective(upscale=UPSCALE, chunk=args.chunk)
-    head = SimpleNamespace(fused_channels=args.channels)
-    head.conv_seg = SimpleNamespace(in_channels=args.channels)
-    student = SimpleNamespace(decode_head=head)
-    objective.bind(SimpleNamespace(student=student, num_classes=args.classes))
+    objective = make_objective(args)
     decoders = authors_decoders(authors, args.channels, args.classes)
     copy_weights(decoders, objective)
     z, logits = random_features(args)
@@ -296,7 +303,9 @@ def measure_decoders(authors: SimpleNamespace, args: argparse.Namespace) -> dict
     device = torch.device('cpu')
     for name, run in (('ours', ours), ('authors', theirs)):
         print(f'peak memory of {name}: {trace_memory(run, device).rise / 2**20:.1f} MiB')
-    forms = dict(ours=ours, authors=theirs, floor=floor(args, args.chunk or 2**18))
+    forms = dict(
+        ours=ours, authors=theirs, floor=floor(args, args.chunk or SCORES_AT_A_TIME['cpu'])
+    )
     steps = [partial(timed, form, device, True) for form in forms.values()]
     return dict(zip(forms, interleave(steps, args.rounds, args.warmup), strict=True))
 

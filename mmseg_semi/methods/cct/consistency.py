@@ -360,12 +360,15 @@ def _squared_distances(
     """
     p = probabilities(scores, out=memory.take('p', scores.shape, scores))
     d = torch.sub(p, term.target, out=memory.take('d', scores.shape, scores))
-    value = torch.linalg.vecdot(d, d, dim=-2) @ term.weight
+    twice = 2 * term.weight
+    weighted = torch.mul(d, twice, out=memory.take('weighted d', scores.shape, scores))
+    # a product of two vectors for each decoder: no other form reads both only once
+    value = torch.stack([a.view(-1).dot(b.view(-1)) for a, b in zip(weighted, d, strict=True)]) / 2
     if not wanted:
         return value, None
-    product = d.mul_(p)
+    product = weighted.mul_(p)
     product.addcmul_(p, product.sum(dim=-2, keepdim=True), value=-1)
-    return value, product.mul_(2 * term.weight)
+    return value, product
 
 
 def _distances(

@@ -270,7 +270,8 @@ class BufferedTail:
                 _threshold(gradient, out, 0, grad_input=gradient)
             gradient = gradient.view(*weight.shape[:2], -1)
             if totals is not None:
-                totals[2 * index].baddbmm_(gradient, x.transpose(1, 2))
+                of_weight = totals[2 * index]
+                torch.baddbmm(of_weight, gradient, x.transpose(1, 2), out=of_weight)
                 totals[2 * index + 1] += gradient.sum(dim=2)
             of_x = self._memory.take(f'of x {index}', x.shape, x)
             gradient = torch.bmm(weight.transpose(1, 2), gradient, out=of_x)
