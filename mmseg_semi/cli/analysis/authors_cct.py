@@ -322,7 +322,7 @@ def authors_step(authors: SimpleNamespace, args: argparse.Namespace) -> Callable
         sup_loss=authors.losses.CE_loss,
         cons_w_unsup=authors.losses.consistency_weight(30, 100, rampup_ends=8),
         ignore_index=255,
-        pretrained=False,
+        pretrained=None,  # False would be read as the name of a file
     )
     model.train()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-2, weight_decay=1e-4, momentum=0.9)

@@ -15,6 +15,10 @@ pixels by classes x counted pixels. So MSE is the released code's mean over all 
 released code divides KL by classes x pixels without a confidence mask, and by the pixels alone with
 one.
 
+The sum over decoders goes through the cells in parts: logits, distances, and all gradients of a
+part, in memory that the next part uses again (:class:`.pixel_shuffle.BufferedTail`). MSE has a
+gradient by hand, the other distances and other layers that of autograd.
+
 Shapes: N images, K decoders, C classes, P cells of the feature grid, S pixels of a cell.
 """
 
@@ -414,6 +418,13 @@ def tail_passes(tail: Callable[..., Tensor], parameters: Sequence[Tensor]) -> Ta
         tail: Maps (K, C, P) and the parameters to logits. Its own ``passes`` is used if it has one,
             otherwise autograd.
         parameters: Parameters of these layers.
+
+    Example:
+        >>> passes = tail_passes(torch.relu, [])
+        >>> passes.forward(torch.tensor([[[-1.0, 2.0]]]))
+        tensor([[[0., 2.]]])
+        >>> passes.backward(torch.ones(1, 1, 2))
+        tensor([[[0., 1.]]])
     """
     if hasattr(tail, 'passes'):
         return tail.passes(parameters)

@@ -4,7 +4,8 @@ Y. Ouali et al., CVPR 2020, https://arxiv.org/abs/2003.09005; behaviour checked 
 https://github.com/yassouali/CCT (65d4e5b). A decoder is pointwise: its logits at a cell of the
 feature grid depend on the features of that cell alone. So K decoders are a few batched matrix
 products, and no pixel has to be shuffled to its place: :func:`unshuffle` brings the target to the
-decoders' order once.
+decoders' order once. :class:`PixelShuffleTail` is the plain form of these products;
+:class:`BufferedTail` computes them and their gradients part by part in the same memory.
 """
 
 import math
