@@ -398,7 +398,7 @@ def _distances(
     return value.detach(), gradient.contiguous()
 
 
-class TailPasses(Protocol):
+class _TailPasses(Protocol):
     """Layers of K decoders, forward and backward, see :class:`.pixel_shuffle.BufferedTail`."""
 
     def forward(self, lifted: Tensor) -> Tensor:
@@ -411,7 +411,7 @@ class TailPasses(Protocol):
         """
 
 
-def tail_passes(tail: Callable[..., Tensor], parameters: Sequence[Tensor]) -> TailPasses:
+def tail_passes(tail: Callable[..., Tensor], parameters: Sequence[Tensor]) -> _TailPasses:
     """Return forward and backward pass of the layers after the first one.
 
     Args:
