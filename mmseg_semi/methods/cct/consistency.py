@@ -15,21 +15,28 @@ pixels by classes x counted pixels. So MSE is the released code's mean over all 
 released code divides KL by classes x pixels without a confidence mask, and by the pixels alone with
 one.
 
+The sum over decoders goes through the cells in parts: logits, distances, and all gradients of a
+part, in memory that the next part uses again (:class:`.pixel_shuffle.BufferedTail`). MSE has a
+gradient by hand, the other distances and other layers that of autograd.
+
 Shapes: N images, K decoders, C classes, P cells of the feature grid, S pixels of a cell.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.methods.cct.pixel_shuffle import Memory
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Maps logits (..., C, P) and target probabilities that broadcast to them to distances (..., P)."""
 
 _TINY = 1e-30
+_LOG2_E = math.log2(math.e)
 
 
 def squared_distance(scores: Tensor, target: Tensor) -> Tensor:
@@ -156,6 +163,34 @@ def find_distance(name: str, key: str = 'distance') -> Distance:
     if name not in _DISTANCES:
         raise SetupError(f"{key}='{name}': expected one of {tuple(_DISTANCES)}")
     return _DISTANCES[name]
+
+
+@torch.no_grad()
+def probabilities(scores: Tensor, out: Tensor | None = None) -> Tensor:
+    """Compute the softmax over the classes, without a graph.
+
+    On the CPU, torch's softmax over a dimension that is not the last one takes three times as long
+    as these passes; powers of 2 are cheaper than those of e. Probabilities below the square of the
+    rounding error are raised to it, relative to the largest one: they are lost in every sum, and
+    their products would be subnormal numbers, with which a CPU computes slowly.
+
+    Args:
+        scores: (..., C, P) logits.
+        out: Where to write the result, like ``scores``; None: new memory.
+
+    Returns:
+        (..., C, P).
+
+    Example:
+        >>> probabilities(torch.zeros(2, 1)).T
+        tensor([[0.5000, 0.5000]])
+    """
+    if scores.device.type != 'cpu':
+        return torch.softmax(scores, dim=-2, out=out)
+    smallest = 2 * math.log2(torch.finfo(scores.dtype).eps)
+    powers = torch.sub(scores, scores.amax(dim=-2, keepdim=True), out=out)
+    powers.mul_(_LOG2_E).clamp_(min=smallest).exp2_()
+    return powers.mul_(powers.sum(dim=-2, keepdim=True).reciprocal_())
 
 
 class Term(NamedTuple):
@@ -285,26 +320,25 @@ class _DecoderSums(torch.autograd.Function):
         wanted = wanted and any(tensor.requires_grad for tensor in inputs)
         gradients = [[torch.zeros_like(x) for x in inputs] for _ in terms] if wanted else []
         sums = lifted.new_zeros(len(terms), decoders)
+        passes, memory = tail_passes(tail, parameters), Memory()
         for image, part in cell_chunks(count, cells, size, chunk):
-            leaves = [lifted[image, :, :, part], *parameters]
-            with torch.set_grad_enabled(wanted):
-                leaves = [leaf.detach().requires_grad_(wanted) for leaf in leaves]
-                scores = tail(*leaves)
-                own = [
-                    distance(scores, target[image, :, :, part].reshape(target.shape[1], -1))
-                    @ weight[image, :, part].reshape(-1)
-                    for distance, target, weight in terms
-                ]
-            for index, value in enumerate(own):
-                sums[index] += value.detach()
+            scores = passes.forward(lifted[image, :, :, part])
+            for index, (distance, target, weight) in enumerate(terms):
+                measure = _squared_distances if distance is squared_distance else _distances
+                value, gradient = measure(
+                    Term(
+                        distance,
+                        target[image, :, :, part].reshape(target.shape[1], -1),
+                        weight[image, :, part].reshape(-1),
+                    ),
+                    scores,
+                    wanted,
+                    memory,
+                )
+                sums[index] += value
                 if wanted:
-                    more = index < len(own) - 1
-                    found = torch.autograd.grad(
-                        value, leaves, torch.ones_like(value), retain_graph=more
-                    )
-                    gradients[index][0][image, :, :, part] = found[0]
-                    for total, term in zip(gradients[index][1:], found[1:], strict=True):
-                        total += term
+                    of_lifted, *totals = gradients[index]
+                    of_lifted[image, :, :, part] = passes.backward(gradient, totals)
         ctx.save_for_backward(*[tensor for own in gradients for tensor in own])
         return sums
 
@@ -319,6 +353,103 @@ class _DecoderSums(torch.autograd.Function):
             for i in range(size)
         )
         return lifted, *[None] * 4, *parameters
+
+
+def _squared_distances(
+    term: Term, scores: Tensor, wanted: bool, memory: Memory
+) -> tuple[Tensor, Tensor | None]:
+    """Compute what :func:`_distances` does for :func:`squared_distance`, by hand.
+
+    With d = p - q, the derivative with respect to s_c is 2 p_c (d_c - sum_j p_j d_j).
+    """
+    p = probabilities(scores, out=memory.take('p', scores.shape, scores))
+    d = torch.sub(p, term.target, out=memory.take('d', scores.shape, scores))
+    twice = 2 * term.weight
+    weighted = torch.mul(d, twice, out=memory.take('weighted d', scores.shape, scores))
+    # a product of two vectors for each decoder: no other form reads both only once
+    value = torch.stack([a.view(-1).dot(b.view(-1)) for a, b in zip(weighted, d, strict=True)]) / 2
+    if not wanted:
+        return value, None
+    product = weighted.mul_(p)
+    product.addcmul_(p, product.sum(dim=-2, keepdim=True), value=-1)
+    return value, product
+
+
+def _distances(
+    term: Term, scores: Tensor, wanted: bool, memory: Memory
+) -> tuple[Tensor, Tensor | None]:
+    """Sum the weighted distances of logits to one term, with their gradient by autograd.
+
+    Args:
+        term: With target (C, P) or (1, P) and weight (P,).
+        scores: (K, C, P) logits.
+        wanted: Whether to take the gradient.
+        memory: For intermediate results.
+
+    Returns:
+        (K,) sums and the gradient with respect to the logits, (K, C, P), contiguous, or None.
+    """
+    scores = scores.detach().requires_grad_(wanted)
+    with torch.set_grad_enabled(wanted):
+        value = term.distance(scores, term.target) @ term.weight
+    if not wanted:
+        return value, None
+    (gradient,) = torch.autograd.grad(value, scores, torch.ones_like(value))
+    return value.detach(), gradient.contiguous()
+
+
+class _TailPasses(Protocol):
+    """Layers of K decoders, forward and backward, see :class:`.pixel_shuffle.BufferedTail`."""
+
+    def forward(self, lifted: Tensor) -> Tensor:
+        """Map (K, C, P) to logits (K, C, S P), which the next call may overwrite."""
+
+    def backward(self, gradient: Tensor, totals: Sequence[Tensor] | None = None) -> Tensor:
+        """Take the gradient (K, C, P) of the last forward pass from that of the logits.
+
+        The gradients of the parameters are added to ``totals``.
+        """
+
+
+def tail_passes(tail: Callable[..., Tensor], parameters: Sequence[Tensor]) -> _TailPasses:
+    """Return forward and backward pass of the layers after the first one.
+
+    Args:
+        tail: Maps (K, C, P) and the parameters to logits. Its own ``passes`` is used if it has one,
+            otherwise autograd.
+        parameters: Parameters of these layers.
+
+    Example:
+        >>> passes = tail_passes(torch.relu, [])
+        >>> passes.forward(torch.tensor([[[-1.0, 2.0]]]))
+        tensor([[[0., 2.]]])
+        >>> passes.backward(torch.ones(1, 1, 2))
+        tensor([[[0., 1.]]])
+    """
+    if hasattr(tail, 'passes'):
+        return tail.passes(parameters)
+    return _AutogradTail(tail, parameters)
+
+
+class _AutogradTail:
+    """The passes of any differentiable tail."""
+
+    def __init__(self, tail: Callable[..., Tensor], parameters: Sequence[Tensor]) -> None:
+        self._tail, self._parameters = tail, parameters
+
+    def forward(self, lifted: Tensor) -> Tensor:
+        leaves = [tensor.detach().requires_grad_() for tensor in (lifted, *self._parameters)]
+        with torch.enable_grad():
+            self._leaves, self._scores = leaves, self._tail(*leaves)
+        return self._scores.detach()
+
+    def backward(self, gradient: Tensor, totals: Sequence[Tensor] | None = None) -> Tensor:
+        of_lifted, *found = torch.autograd.grad(
+            self._scores, self._leaves, gradient, retain_graph=True
+        )
+        for total, own in zip(totals or (), found, strict=totals is not None):
+            total += own
+        return of_lifted
 
 
 def _scaled(gradient: Tensor, scale: Tensor, behind_images: bool) -> Tensor:

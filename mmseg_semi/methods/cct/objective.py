@@ -46,7 +46,7 @@ PUBLISHED = (
 )
 """The thirty auxiliary decoders of the released configuration."""
 
-_SCORES_AT_A_TIME = {'cpu': 2**20, 'cuda': 2**23}
+SCORES_AT_A_TIME = {'cpu': 2**19, 'cuda': 2**23}
 """Scores computed at a time: what stays in a CPU's cache; what keeps a GPU busy, 32 MiB in float32."""
 
 
@@ -143,7 +143,7 @@ class CCTObjective(Objective):
     def sums(self, views: StepViews, terms: Sequence[Term]) -> list[Tensor]:
         """Sums over pixels of T terms of the loss, for the K_i decoders of each perturbation: (T, K_i) a perturbation."""
         kind = views.student.weak.fused.device.type
-        chunk = self.chunk or _SCORES_AT_A_TIME.get(kind, _SCORES_AT_A_TIME['cuda'])
+        chunk = self.chunk or SCORES_AT_A_TIME.get(kind, SCORES_AT_A_TIME['cuda'])
         return [
             decoder_sums(lifted, decoders.levels, decoders.tail, terms, chunk)
             for lifted, decoders in zip(self.lifted(views, chunk), self.decoders, strict=True)
@@ -211,14 +211,11 @@ class CCTObjective(Objective):
         """One draw of a perturbation for all of its decoders, on which the adversarial one depends."""
         if not isinstance(module, VirtualAdversarial):
             return module.draw(z, guidance, len(decoders))
-        levels = [tensor.detach() for tensor in decoders.levels]
         scores = decoders.project.shape[1] * 4**decoders.num_levels * len(decoders)
         parts = cell_chunks(len(z), z.shape[2] * z.shape[3], scores, chunk)
-
-        def tail(lifted: Tensor) -> Tensor:
-            return decoders.tail(lifted, *levels)
-
-        return module.draw_against(z, guidance, decoders.project, tail, parts)
+        return module.draw_against(
+            z, guidance, decoders.project, decoders.tail, parts, decoders.levels
+        )
 
     # -- sizes -----------------------------------------------------------------------------------
 

@@ -4,10 +4,13 @@ Y. Ouali et al., CVPR 2020, https://arxiv.org/abs/2003.09005; behaviour checked 
 https://github.com/yassouali/CCT (65d4e5b). A decoder is pointwise: its logits at a cell of the
 feature grid depend on the features of that cell alone. So K decoders are a few batched matrix
 products, and no pixel has to be shuffled to its place: :func:`unshuffle` brings the target to the
-decoders' order once.
+decoders' order once. :class:`PixelShuffleTail` is the plain form of these products;
+:class:`BufferedTail` computes them and their gradients part by part in the same memory.
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +20,8 @@ from mmseg_semi.errors import SetupError
 
 FINAL_ACTS = ('relu', None)
 BIAS_INITS = ('replicate', 'uniform')
+
+_threshold = torch.ops.aten.threshold_backward.grad_input  # the gradient of a ReLU, in place
 
 
 def check_decoder(upscale: int, final_act: str | None, bias_init: str, key: str) -> None:
@@ -151,7 +156,7 @@ class DecoderStack(nn.Module):
 
     @property
     def levels(self) -> list[Tensor]:
-        """Weight and bias of each level in turn, the arguments of :meth:`tail`."""
+        """Weight and bias of each level in turn, the arguments of :attr:`tail`."""
         return [tensor for pair in zip(self.weights, self.biases, strict=True) for tensor in pair]
 
     @torch.no_grad()
@@ -164,12 +169,28 @@ class DecoderStack(nn.Module):
             level.bias.copy_(bias[index])
         return decoder
 
-    def tail(self, lifted: Tensor, *levels: Tensor) -> Tensor:
-        """Apply all layers after the first convolution, without moving a pixel.
+    @property
+    def tail(self) -> 'PixelShuffleTail':
+        """All layers after the first convolution, a function of :attr:`levels`."""
+        return PixelShuffleTail(self.final_act)
+
+
+@dataclass(frozen=True)
+class PixelShuffleTail:
+    """All layers of K decoders after the first convolution, without moving a pixel.
+
+    Args:
+        final_act: Activation of the last level, 'relu' or None.
+    """
+
+    final_act: str | None
+
+    def __call__(self, lifted: Tensor, *levels: Tensor) -> Tensor:
+        """Map projected features to logits.
 
         Args:
             lifted: (K, C, P), the projected features of P cells.
-            levels: :attr:`levels`, or tensors in their place.
+            levels: :attr:`DecoderStack.levels`, or tensors in their place.
 
         Returns:
             (K, C, S P) logits with S = 4^levels; the S pixels of a cell have the order of
@@ -186,9 +207,95 @@ class DecoderStack(nn.Module):
             lifted = lifted.reshape(count, classes, -1)
         return lifted
 
+    def passes(self, levels: Sequence[Tensor]) -> 'BufferedTail':
+        """Return the same function with a backward pass by hand, on memory that is reused."""
+        return BufferedTail(levels, self.final_act)
+
+
+class BufferedTail:
+    """Forward and backward of a :class:`PixelShuffleTail` by hand, part by part of the cells.
+
+    Autograd takes new memory for every result of every part, and new memory is not in a CPU's
+    cache: most passes over it take several times as long as those over memory used before. Here
+    every part writes where the last one wrote.
+
+    Args:
+        levels: Weight and bias of each level in turn, see :attr:`DecoderStack.levels`.
+        final_act: Activation of the last level, 'relu' or None.
+
+    Example:
+        >>> decoders = DecoderStack(count=4, in_channels=16, num_classes=3, upscale=2)
+        >>> passes = decoders.tail.passes(decoders.levels)
+        >>> scores = passes.forward(torch.rand(4, 3, 35))
+        >>> sums = [torch.zeros_like(tensor) for tensor in decoders.levels]
+        >>> passes.backward(torch.ones_like(scores), sums).shape
+        torch.Size([4, 3, 35])
+    """
+
+    def __init__(self, levels: Sequence[Tensor], final_act: str | None) -> None:
+        self._weights = [weight.detach() for weight in levels[::2]]
+        self._biases = [bias.detach()[:, :, None] for bias in levels[1::2]]
+        self._active = [True] * len(self._weights)
+        if self._active:
+            self._active[-1] = final_act is not None
+        self._memory = Memory()
+
+    @torch.no_grad()
+    def forward(self, lifted: Tensor) -> Tensor:
+        """Map (K, C, P) to logits (K, C, S P), which the next call overwrites."""
+        self._inputs = [lifted]
+        for index, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True)):
+            x = self._inputs[-1]
+            out = self._memory.take(f'out {index}', (*weight.shape[:2], x.shape[2]), x)
+            torch.baddbmm(bias, weight, x, out=out)
+            if self._active[index]:
+                out.relu_()
+            # channel 4c + r of a cell is class c of its r-th part, so the shuffle is a new view
+            self._inputs.append(out.view(*lifted.shape[:2], -1))
+        return self._inputs[-1]
+
+    @torch.no_grad()
+    def backward(self, gradient: Tensor, totals: Sequence[Tensor] | None = None) -> Tensor:
+        """Take the gradient of the last forward pass; it can be taken several times.
+
+        Args:
+            gradient: (K, C, S P), contiguous, with respect to the logits; overwritten.
+            totals: Tensors like the levels, to which their gradients are added; None: not taken.
+
+        Returns:
+            (K, C, P), with respect to the input; the next call overwrites it.
+        """
+        for index in reversed(range(len(self._weights))):
+            weight, x, out = self._weights[index], self._inputs[index], self._inputs[index + 1]
+            if self._active[index]:
+                _threshold(gradient, out, 0, grad_input=gradient)
+            gradient = gradient.view(*weight.shape[:2], -1)
+            if totals is not None:
+                of_weight = totals[2 * index]
+                torch.baddbmm(of_weight, gradient, x.transpose(1, 2), out=of_weight)
+                totals[2 * index + 1] += gradient.sum(dim=2)
+            of_x = self._memory.take(f'of x {index}', x.shape, x)
+            gradient = torch.bmm(weight.transpose(1, 2), gradient, out=of_x)
+        return gradient
+
+
+class Memory:
+    """Blocks of memory by name, each as large as its largest use so far."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[str, Tensor] = {}
+
+    def take(self, name: str, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Return a contiguous tensor of a shape, with the values of the block's last use."""
+        size = math.prod(shape)
+        block = self._blocks.get(name)
+        if block is None or len(block) < size:
+            block = self._blocks[name] = like.new_empty(size)
+        return block[:size].view(*shape)
+
 
 def unshuffle(maps: Tensor, num_levels: int) -> Tensor:
-    """Bring pixels to the order in which :meth:`DecoderStack.tail` makes them.
+    """Bring pixels to the order in which :class:`PixelShuffleTail` makes them.
 
     Args:
         maps: (N, C, s h, s w) with s = 2^num_levels.

@@ -197,3 +197,21 @@ def test_factors_are_constants():
     (gradient,) = torch.autograd.grad(out.sum(), z)
     assert seen == [False] and (gradient - 2 * z).abs().max() < 1e-12
     assert not ChannelFactor(channel_dropout(z, 1, generator()).factor).factor.requires_grad
+
+
+def test_factors_in_half_precision():
+    """Under autocast the products are those of half precision, and gradients have their leaf's type."""
+    draw = feature_noise(K, generator())
+    z = features().float().requires_grad_()
+    weight = torch.randn(K, OUT, C, generator=generator(5)).requires_grad_()
+    exact = draw.project(z, weight)
+    wanted = torch.autograd.grad(exact.sum(), (z, weight))
+    with torch.autocast('cpu', torch.bfloat16):
+        found = draw.project(z, weight)
+    assert found.dtype == torch.bfloat16
+    assert (found - exact).abs().max() < 0.02 * exact.abs().max()
+    for own, expected in zip(
+        torch.autograd.grad(found.float().sum(), (z, weight)), wanted, strict=True
+    ):
+        assert own.dtype == torch.float32
+        assert (own - expected).abs().max() < 0.02 * expected.abs().max()

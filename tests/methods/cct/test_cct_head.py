@@ -413,3 +413,41 @@ def test_numbers_of_parameters_of_the_published_networks():
 def test_the_tiny_backbone_has_the_papers_stride():
     backbone = MODELS.build(tiny_backbone(stride=8))
     assert [x.shape[2] for x in backbone(torch.randn(1, 3, 64, 64))] == [16, 8, 8, 8]
+
+
+@pytest.mark.parametrize('upscale', [1, 2, 8])
+@pytest.mark.parametrize('final_act', ['relu', None])
+def test_the_passes_by_hand_are_those_of_autograd(upscale, final_act):
+    """Parts of several sizes in the same memory, and two backward passes of each."""
+    torch.manual_seed(0)
+    settings = dict(in_channels=6, num_classes=4, upscale=upscale, final_act=final_act)
+    stack = DecoderStack(3, bias_init='uniform', **settings).double()
+    passes = stack.tail.passes(stack.levels)
+    totals = [torch.zeros_like(level) for level in stack.levels]
+    expected = [torch.zeros_like(level) for level in stack.levels]
+    for cells in (5, 2, 7):
+        lifted = torch.randn(3, 4, cells, dtype=torch.float64, requires_grad=True)
+        scores = stack.tail(lifted, *stack.levels)
+        mine = passes.forward(lifted.detach())
+        torch.testing.assert_close(mine, scores, rtol=0, atol=1e-12)
+        for _ in range(2):
+            scale = torch.randn_like(scores)
+            inputs = (lifted, *stack.levels)
+            of_lifted, *found = torch.autograd.grad(scores, inputs, scale, retain_graph=True)
+            for total, own in zip(expected, found, strict=True):
+                total += own
+            own = passes.backward(scale.clone(), totals)
+            torch.testing.assert_close(own, of_lifted, rtol=0, atol=1e-12)
+            alone = passes.backward(scale.clone())
+            torch.testing.assert_close(alone, of_lifted, rtol=0, atol=1e-12)
+    torch.testing.assert_close(totals, expected, rtol=0, atol=1e-10)
+
+
+def test_the_passes_write_where_the_last_part_wrote():
+    stack = DecoderStack(2, in_channels=6, num_classes=4, upscale=4)
+    passes = stack.tail.passes(stack.levels)
+    places = set()
+    for cells in (6, 6, 3):
+        scores = passes.forward(torch.randn(2, 4, cells))
+        places.add((scores.data_ptr(), passes.backward(torch.randn_like(scores)).data_ptr()))
+    assert len(places) == 1

@@ -7,7 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from mmseg_semi.errors import SetupError
-from mmseg_semi.methods.cct.consistency import cell_chunks, consistency_sums, find_distance
+from mmseg_semi.methods.cct.consistency import (
+    cell_chunks,
+    consistency_sums,
+    find_distance,
+    probabilities,
+)
 from mmseg_semi.methods.cct.pixel_shuffle import DecoderStack
 
 C, PIXELS = 5, 7
@@ -190,3 +195,39 @@ def test_chunks_cover_every_cell_once():
             sizes.append(part.stop - part.start)
         assert torch.equal(seen, torch.ones_like(seen))
         assert max(sizes) == max(1, min(10, chunk // 4))
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_probabilities_are_the_softmax(dtype):
+    """Also of logits hundreds apart, where no product of two results is subnormal."""
+    g = torch.Generator().manual_seed(0)
+    for scale in (1.0, 30.0, 1000.0):
+        scores = scale * torch.randn(2, C, 50, generator=g, dtype=dtype)
+        out = torch.empty_like(scores)
+        found = probabilities(scores, out=out)
+        assert found is out and torch.equal(probabilities(scores), found)
+        expected = scores.double().softmax(dim=1)
+        eps = torch.finfo(dtype).eps
+        assert (found - expected).abs().max() < 4 * eps
+        assert (found.square() >= torch.finfo(dtype).tiny).all()
+
+
+def test_single_precision_keeps_small_gradients():
+    """The fast form of MSE against double precision, with logits far apart."""
+    decoders, lifted, target, weight = setting(torch.float32)
+    lifted = (20 * lifted).detach().requires_grad_()
+    exact = [decoders.double().levels, lifted.detach().double().requires_grad_()]
+    exact.append(
+        consistency_sums(
+            exact[1], exact[0], decoders.tail, target, weight, find_distance('mse'), 500
+        )
+    )
+    levels = [level.detach().float().requires_grad_() for level in exact[0]]
+    found = consistency_sums(
+        lifted, levels, decoders.tail, target, weight, find_distance('mse'), 500
+    )
+    assert (found - exact[2]).abs().max() < 1e-6 * exact[2].abs().max()
+    mine = torch.autograd.grad(found.sum(), [lifted, *levels])
+    theirs = torch.autograd.grad(exact[2].sum(), [exact[1], *exact[0]])
+    for one, other in zip(mine, theirs, strict=True):
+        assert (one - other).abs().max() < 3e-6 * other.abs().max()

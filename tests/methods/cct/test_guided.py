@@ -6,7 +6,13 @@ import cv2
 import pytest
 import torch
 
-from mmseg_semi.methods.cct.perturbations.guided import Boxes, Guidance, cut_boxes, object_boxes
+from mmseg_semi.methods.cct.perturbations.guided import (
+    Boxes,
+    Guidance,
+    cut_boxes,
+    object_boxes,
+    winner_has,
+)
 from mmseg_semi.methods.cct.perturbations.modules import ContextMask, GuidedCutout, ObjectMask
 
 SIZE = 320
@@ -168,3 +174,11 @@ def test_objects_are_outlined_at_the_size_of_the_image():
     assert at_scores.foreground.shape == (1, 80, 80)
     (extent,) = at_image.boxes().extent.tolist()
     assert all(abs(side - 200) < 12 for side in extent)
+
+
+@pytest.mark.parametrize('flags', [(0, 1, 1, 1), (0, 0, 1, 1), (1, 0, 1, 0), (1, 1, 1, 1)])
+def test_the_winner_is_the_first_of_equal_classes(flags):
+    g = torch.Generator().manual_seed(0)
+    logits = torch.randint(3, (2, 4, 9, 9), generator=g).float()  # mostly ties
+    expected = torch.tensor(flags).bool()[logits.argmax(dim=1)]
+    assert torch.equal(winner_has([bool(flag) for flag in flags], logits), expected)

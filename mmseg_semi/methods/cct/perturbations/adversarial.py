@@ -16,11 +16,12 @@ The gradient is taken with respect to d alone. So no weight gets a gradient, and
 accumulated before stay.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
+from mmseg_semi.methods.cct.consistency import probabilities, tail_passes
 from mmseg_semi.methods.cct.perturbations.draws import RowSpaceShift, project, seeded
 
 _NOISE_GUARD = 1e-8
@@ -95,9 +96,10 @@ def virtual_adversarial_perturbation(
 def class_space_perturbation(
     z: Tensor,
     weight: Tensor,
-    tail: Callable[[Tensor], Tensor],
+    tail: Callable[..., Tensor],
     seeds: list[int],
     parts: Iterable[tuple[int, slice]],
+    parameters: Sequence[Tensor] = (),
     xi: float = 0.1,
     eps: float = 2.0,
     steps: int = 1,
@@ -113,10 +115,11 @@ def class_space_perturbation(
     Args:
         z: (N, C, h, w) features.
         weight: (K, O, C), first layers of the decoders.
-        tail: Other layers, pointwise: maps (K, O, p) to logits (K, O, S p).
+        tail: Other layers, pointwise: maps (K, O, p) and the parameters to logits (K, O, S p).
         seeds: Seed of each decoder.
         parts: (image, slice of its h w cells) pairs that cover all cells; one part is computed at
             one time.
+        parameters: Parameters of the other layers.
         xi, eps, steps, guard, relative: See :func:`virtual_adversarial_perturbation`.
 
     Example:
@@ -131,6 +134,7 @@ def class_space_perturbation(
         z, weight = z.detach().to(dtype), weight.detach().to(dtype)
         parts = list(parts)
         gram = weight @ weight.transpose(1, 2)
+        passes = tail_passes(tail, parameters)
         lifted = project(z, weight)
         step = torch.stack(
             [
@@ -143,12 +147,11 @@ def class_space_perturbation(
             gradient = torch.empty_like(lifted)
             for image, part in parts:
                 clean = lifted[image, :, :, part]
-                with torch.no_grad():
-                    target = tail(clean).softmax(dim=1)
-                with torch.enable_grad():
-                    moved = (clean + xi * step[image, :, :, part]).requires_grad_()
-                    divergence = -(target * tail(moved).log_softmax(dim=1)).sum()
-                    (gradient[image, :, :, part],) = torch.autograd.grad(divergence, moved)
+                target = probabilities(passes.forward(clean))
+                moved = clean + xi * step[image, :, :, part]
+                # the gradient of the divergence with respect to the logits
+                rest = probabilities(passes.forward(moved)).sub_(target)
+                gradient[image, :, :, part] = passes.backward(rest)
             scale = gradient.abs().amax(dim=(2, 3), keepdim=True).clamp(min=1e-30)
             gradient /= scale
             length = (gradient * (gram @ gradient)).sum(dim=(2, 3), keepdim=True)

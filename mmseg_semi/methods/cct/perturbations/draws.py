@@ -12,12 +12,11 @@ Shapes: N images, K decoders, C channels of the features, O outputs of a decoder
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 
 def seeded(seed: int, device: torch.device) -> torch.Generator:
@@ -59,7 +58,12 @@ def project(z: Tensor, weight: Tensor) -> Tensor:
         >>> project(torch.rand(2, 8, 5, 7), torch.randn(4, 3, 8)).shape
         torch.Size([2, 4, 3, 35])
     """
-    return (weight.flatten(0, 1) @ z.flatten(2)).unflatten(1, weight.shape[:2])
+    return torch.bmm(each(weight.flatten(0, 1), z), z.flatten(2)).unflatten(1, weight.shape[:2])
+
+
+def each(matrix: Tensor, images: Tensor) -> Tensor:
+    """Repeat a matrix for every image, for a batched product: others would copy the images."""
+    return matrix.expand(len(images), -1, -1)
 
 
 @dataclass
@@ -135,15 +139,49 @@ class ElementFactor(Draw):
         return z * factor
 
     def project(self, z: Tensor, weight: Tensor) -> Tensor:
-        def one(z: Tensor, weight: Tensor, index: int) -> Tensor:
-            return weight @ self.apply(z, index).flatten(2)
+        kind, dtype = z.device.type, torch.promote_types(z.dtype, weight.dtype)
+        if torch.is_autocast_enabled(kind) and dtype != torch.float64:
+            dtype = torch.get_autocast_dtype(kind)
+        return _FactoredProjection.apply(z, weight, self, dtype)
 
-        # the backward pass makes the perturbed copy of z again
-        projected = [
-            checkpoint(one, z, layer, index, use_reentrant=False, preserve_rng_state=False)
-            for index, layer in enumerate(weight)
-        ]
+    def factors(self, z: Tensor) -> Iterator[Tensor]:
+        """Draw the factor of each decoder in turn; each broadcasts to (N, C, h w)."""
+        for seed in self.seeds:
+            yield self.make(z, seeded(seed, z.device)).flatten(2)
+
+
+class _FactoredProjection(torch.autograd.Function):
+    """weight[k] @ (z * factor_k), with one perturbed copy of z at a time.
+
+    The backward pass draws the factors again.
+    """
+
+    @staticmethod
+    def forward(ctx, z, weight, draw, dtype):
+        ctx.save_for_backward(z, weight)
+        ctx.draw, ctx.dtype = draw, dtype
+        flat = z.flatten(2)
+        perturbed = torch.empty_like(flat)
+        projected = []
+        for layer, factor in zip(weight, draw.factors(z), strict=True):
+            torch.mul(flat, factor, out=perturbed)
+            projected.append(torch.bmm(each(layer.to(dtype), z), perturbed.to(dtype)))
         return torch.stack(projected, dim=1)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        z, weight = ctx.saved_tensors
+        flat = z.flatten(2)
+        perturbed = torch.empty_like(flat)
+        of_z, of_weight = torch.zeros_like(flat), torch.empty_like(weight)
+        for k, factor in enumerate(ctx.draw.factors(z)):
+            torch.mul(flat, factor, out=perturbed)
+            own = gradient[:, k].to(ctx.dtype)
+            of_weight[k] = (own @ perturbed.to(ctx.dtype).transpose(1, 2)).sum(dim=0)
+            of_perturbed = torch.bmm(each(weight[k].to(ctx.dtype).T, z), own)
+            of_z.addcmul_(of_perturbed.to(of_z.dtype), factor)
+        return of_z.view_as(z), of_weight, None, None
 
 
 @dataclass

@@ -7,6 +7,7 @@ background class.
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import groupby
 from typing import NamedTuple
 
 import cv2
@@ -109,6 +110,38 @@ def cut_boxes(
     return SpatialMask(hits == 0)
 
 
+def winner_has(flags: Sequence[bool], logits: Tensor) -> Tensor:
+    """Return ``flags[argmax(logits)]`` for every pixel; of equal classes the first one wins.
+
+    Classes with equal flags that follow each other are compared by their maximum alone, which a CPU
+    finds in a small part of the time of an argmax.
+
+    Args:
+        flags: A flag for each of K classes.
+        logits: (N, K, H, W).
+
+    Returns:
+        (N, H, W) bool.
+
+    Example:
+        >>> logits = torch.tensor([[1.0, 0.0], [1.0, 2.0]]).view(1, 2, 1, 2)
+        >>> winner_has([False, True], logits)
+        tensor([[[False,  True]]])
+    """
+    start, highest = 0, None
+    for flag, run in groupby(flags):
+        stop = start + len(list(run))
+        own = logits[:, start:stop].amax(dim=1)
+        if highest is None:
+            highest, found = own, torch.full_like(own, flag, dtype=torch.bool)
+        else:
+            better = own > highest
+            highest = highest.maximum(own)
+            found = found | better if flag else found & ~better
+        start = stop
+    return found
+
+
 class Guidance:
     """Hold what the perturbations of one step share: the prediction and the random generator.
 
@@ -140,9 +173,8 @@ class Guidance:
         self.generator = generator
         self.image_size = image_size
         self.decode = decode
-        is_object = torch.ones(logits.shape[1], dtype=torch.bool)
-        is_object[list(background_classes)] = False
-        self._is_object = is_object.to(logits.device, non_blocking=True)
+        background = set(background_classes)
+        self._is_object = [c not in background for c in range(logits.shape[1])]
         self._boxes: dict[int, Boxes] = {}
 
     @cached_property
@@ -151,7 +183,7 @@ class Guidance:
         logits = self.logits
         if self.image_size is not None and logits.shape[2] < self.image_size[0]:
             logits = F.interpolate(logits, tuple(self.image_size), mode='bilinear')
-        return self._is_object[logits.argmax(dim=1)]
+        return winner_has(self._is_object, logits)
 
     def foreground_cells(self, height: int, width: int) -> Tensor:
         """Return (N, h, w) bool: whether the nearest pixel of each cell belongs to an object.
@@ -163,7 +195,7 @@ class Guidance:
             torch.arange(cells, device=self.logits.device) * extent // cells
             for cells, extent in zip((height, width), size, strict=True)
         )
-        return self._is_object[self.logits[:, :, rows[:, None], columns].argmax(dim=1)]
+        return winner_has(self._is_object, self.logits[:, :, rows[:, None], columns])
 
     def boxes(self, min_vertices: int = 50) -> Boxes:
         """Return :func:`object_boxes` of :attr:`foreground`, found at the first call."""

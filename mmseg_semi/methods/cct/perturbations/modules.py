@@ -288,7 +288,9 @@ class VirtualAdversarial(FeaturePerturbation):
         )
         self.settings = dict(xi=xi, eps=eps, steps=steps, guard=guard, relative=relative)
 
-    def draw_against(self, z: Tensor, guidance: Guidance, weight: Tensor, tail, parts) -> Draw:
+    def draw_against(
+        self, z: Tensor, guidance: Guidance, weight: Tensor, tail, parts, parameters=()
+    ) -> Draw:
         """Draw for K pointwise decoders by :func:`class_space_perturbation`.
 
         Args:
@@ -297,9 +299,10 @@ class VirtualAdversarial(FeaturePerturbation):
             weight: (K, O, C), first layers of the decoders.
             tail: Other layers of the decoders.
             parts: Parts that are computed at one time.
+            parameters: Parameters of the other layers.
         """
         seeds = draw_seeds(len(weight), guidance.generator)
-        return class_space_perturbation(z, weight, tail, seeds, parts, **self.settings)
+        return class_space_perturbation(z, weight, tail, seeds, parts, parameters, **self.settings)
 
     def forward(self, z: Tensor, guidance: Guidance) -> Tensor:
         if guidance.decode is None:

@@ -1,0 +1,11 @@
+"""Time CCT beside its authors' code: python tools/analysis/authors_cct.py --repository PATH ..."""
+
+import sys
+
+try:
+    from mmseg_semi.cli.analysis.authors_cct import main
+except ValueError as error:  # a SetupError: the OpenMMLab stack is not as it must be
+    sys.exit(f'error: {error}')
+
+if __name__ == '__main__':
+    main()
