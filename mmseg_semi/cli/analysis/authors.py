@@ -66,12 +66,16 @@ def one_cpu_process() -> Iterator[None]:
         yield
 
 
+class _StandIn(ModuleType):
+    """An empty module."""
+
+
 def stand_in(name: str, **attributes: Any) -> None:
-    """Put an empty module in the place of one that cannot be imported."""
+    """Put an empty module in the place of one that cannot be imported, inside :func:`importable`."""
     try:
         importlib.import_module(name)
     except ModuleNotFoundError:
-        module = ModuleType(name)
+        module = _StandIn(name)
         vars(module).update(attributes)
         sys.modules[name] = module
 
@@ -91,7 +95,7 @@ def check_clone(repository: Path, names: Sequence[str], address: str, commit: st
 
 @contextmanager
 def importable(repository: Path) -> Iterator[None]:
-    """Let the authors' modules be imported; what they import of the GPU's surroundings is empty."""
+    """Let the authors' modules be imported. Stand-ins are taken away again at the end."""
     stand_in('tensorboardX', SummaryWriter=None)
     stand_in('skimage')
     stand_in('skimage.measure', label=None, regionprops=None)
@@ -100,6 +104,10 @@ def importable(repository: Path) -> Iterator[None]:
         yield
     finally:
         sys.path.pop(0)
+        # others ask whether they can import torchvision, and would find it
+        for name, module in list(sys.modules.items()):
+            if isinstance(module, _StandIn):
+                del sys.modules[name]
 
 
 class OneBatch:
