@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_semi import tiny_data
 
-from mmseg_semi.cli.analysis import authors_dgcl
+from mmseg_semi.cli.analysis import authors, authors_dgcl
 from mmseg_semi.methods.dgcl import ClassBank, DGCLObjective
 
 # A stand-in with the names and arguments of the authors' modules. It notes what it is called with.
@@ -161,7 +161,7 @@ def test_a_folder_without_their_code_is_refused(tmp_path, capsys):
 
 def test_what_is_replaced_is_put_back():
     before = torch.Tensor.cuda, torch.nn.Module.cuda, torch.distributed.all_reduce
-    with authors_dgcl.one_cpu_process():
+    with authors.one_cpu_process():
         assert torch.zeros(2).cuda().device.type == 'cpu'
         assert torch.distributed.get_rank() == 0
     assert before == (torch.Tensor.cuda, torch.nn.Module.cuda, torch.distributed.all_reduce)
