@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+from mmengine.config import Config
 from tiny_semi import tiny_data
 from whole_runs import ROOT
 
@@ -22,8 +24,14 @@ main([config, '--work-dir', second, '--cfg-options', 'experiment_name=second', '
 def run(tmp_path: Path, *options: str) -> tuple[int, str, list[str]]:
     """Exit status and errors of two trainings with two workers, and what then lies in the temporary folder."""
     cfg = tiny_data(tmp_path, 'supervised', iterations=1, checkpoint_interval=1, num_workers=2)
-    folder = tmp_path / 'temporary'
-    folder.mkdir()
+    # below pytest's own folders the paths of the workers' sockets would be too long
+    with tempfile.TemporaryDirectory(prefix='w', dir='/tmp') as folder:
+        return run_in(Path(folder), tmp_path, cfg, options)
+
+
+def run_in(
+    folder: Path, tmp_path: Path, cfg: Config, options: tuple[str, ...]
+) -> tuple[int, str, list[str]]:
     # torch's cache of compiled code is one folder a user and stays on purpose
     environ = dict(
         os.environ,
@@ -55,3 +63,17 @@ def test_a_training_that_fails_while_its_workers_run(tmp_path):
     )
     assert status == 2 and 'not finite' in errors
     assert left == []
+
+
+def test_a_temporary_folder_of_too_long_a_path_is_refused(tmp_path):
+    cfg = tiny_data(tmp_path, 'supervised', iterations=1, checkpoint_interval=1, num_workers=2)
+    with tempfile.TemporaryDirectory(prefix='w', dir='/tmp') as short:
+        folder = Path(short, 'a' * 80)
+        folder.mkdir()
+        status, errors, left = run_in(folder, tmp_path, cfg, ())
+    assert status == 2
+    assert 'path of 8' in errors or 'path of 9' in errors
+    assert (
+        'set the environment variable TMPDIR to a shorter one' in errors
+        and 'Traceback' not in errors
+    )

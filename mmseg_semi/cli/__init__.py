@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'feature-map': ('cli.analysis.feature_map', 'draw densities and a t-SNE of pixel features'),
     'label-correction': ('cli.analysis.label_correction', "measure MLLC's label correction"),
     'authors-ddfp': ('cli.analysis.authors_ddfp', "time DDFP beside its authors' code"),
+    'authors-cct': ('cli.analysis.authors_cct', "time CCT beside its authors' code"),
     'authors-dgcl': ('cli.analysis.authors_dgcl', "time DGCL beside its authors' code"),
     'data-speed': ('cli.analysis.data_speed', 'measure speed and memory of the input pipeline'),
     'crash-test': ('cli.analysis.crash_test', 'kill a training at random moments and resume it'),

@@ -254,6 +254,10 @@ def print_once(text: str) -> None:
 # -- runner ------------------------------------------------------------------------------------
 
 
+_LONGEST_SOCKET = 107
+"""Bytes of the path of a Unix socket, by Linux."""
+
+
 def share_temporary_folder() -> None:
     """Give the processes that this one starts a common temporary folder, which this process removes.
 
@@ -262,8 +266,19 @@ def share_temporary_folder() -> None:
     unless the process that started it has one, and a worker that is terminated leaves it behind. Workers
     are terminated at the end of every run: by ``devices.end_workers``, and by Python at its exit. The
     folder of this process goes with its exit, after the last worker has ended.
+
+    Raises:
+        SetupError: The path is too long for a socket. The first batch would never arrive.
     """
-    multiprocessing.util.get_temp_dir()
+    folder = multiprocessing.util.get_temp_dir()
+    # such as /listener-12345-0-abcdefgh, of up to seven digits
+    length = len(os.fsencode(folder)) + len('/listener-1234567-0-abcdefgh')
+    if length > _LONGEST_SOCKET:
+        raise SetupError(
+            f"the temporary directory '{os.path.dirname(folder)}' has a path of {len(os.path.dirname(folder))} characters; sockets "
+            f"of the data loaders' workers lie below it, whose paths may have {_LONGEST_SOCKET} in all: set the environment variable "
+            'TMPDIR to a shorter one, such as /tmp'
+        )
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -271,7 +286,10 @@ def build_runner(cfg: Config) -> Runner:
 
     ``default_hooks.<name>=None`` switches off any hook, as MMEngine allows for its own hooks.
     """
-    share_temporary_folder()
+    if any(
+        (cfg.get(f'{key}_dataloader') or {}).get('num_workers') for key in ('train', 'val', 'test')
+    ):
+        share_temporary_folder()
     hooks = cfg.get('default_hooks') or {}
     for name in [name for name, hook in hooks.items() if hook is None]:
         if name not in _MMENGINE_HOOKS:

@@ -77,7 +77,9 @@ trainer: {epochs: 80, optimizer: {kwargs: {lr: 0.001, momentum: 0.9}}}
 def repository(tmp_path, monkeypatch):
     files = {
         'train_semi.py': TRAINING,
+        'dgcl/__init__.py': '',
         'dgcl/dgcl.py': CONTRAST,
+        'dgcl/models/__init__.py': '',
         'dgcl/models/model_helper.py': HELPER,
         authors_dgcl.SETTINGS: SETTINGS,
     }
@@ -85,6 +87,8 @@ def repository(tmp_path, monkeypatch):
         path = tmp_path / 'authors' / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    for name in [name for name in sys.modules if name.split('.')[0] == 'dgcl']:
+        monkeypatch.delitem(sys.modules, name)  # of a folder of tests, which has this name
     before = dict(sys.modules)
     yield tmp_path / 'authors'
     for name in set(sys.modules) - set(before):

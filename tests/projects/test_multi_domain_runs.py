@@ -123,6 +123,7 @@ def test_two_processes_equal_one(tmp_path, case):
     steps = settings['iterations']
     cfg = tiny_domains(tmp_path, checkpoint_interval=steps, **settings)
     cfg.param_scheduler = None
+    cfg.optim_wrapper.optimizer.fused = False  # see test_distributed.py
     cfg.dump(cfg.filename)
     on_ranks(observed_rank, WORLD, cfg.filename, tmp_path)
     notes = [torch.load(tmp_path / f'rank{rank}.pth') for rank in range(WORLD)]

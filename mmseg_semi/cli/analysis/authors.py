@@ -96,6 +96,7 @@ def check_clone(repository: Path, names: Sequence[str], address: str, commit: st
 @contextmanager
 def importable(repository: Path) -> Iterator[None]:
     """Let the authors' modules be imported. Stand-ins are taken away again at the end."""
+    importlib.invalidate_caches()  # the clone may be younger than what was seen of its folder
     stand_in('tensorboardX', SummaryWriter=None)
     stand_in('skimage')
     stand_in('skimage.measure', label=None, regionprops=None)
