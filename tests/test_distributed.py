@@ -64,10 +64,11 @@ def run_config(
         folder, method, iterations=STEPS, checkpoint_interval=STEPS, **{'model': {}} | changes
     )
     cfg.param_scheduler = None
-    # channels-last kernels sum two images in another order than four
-    cfg.model.memory_format = 'contiguous'
-    # as fused kernels round, a neighbour of MLLC's graphs changes places
-    cfg.optim_wrapper.optimizer.fused = False
+    if method == 'mllc':
+        # neighbours of untrained features are almost equally near: kernels that sum two images in another order than four, as
+        # channels-last and fused ones do, let some of them change places
+        cfg.model.memory_format = 'contiguous'
+        cfg.optim_wrapper.optimizer.fused = False
     cfg.randomness.diff_rank_seed = diff_rank_seed
     if frozen_bn:
         cfg.model.student.backbone.norm_cfg = dict(type='BN', requires_grad=True)

@@ -18,6 +18,7 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_semi.class_scores import is_channels_last
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads.decode_losses import decode_losses
 from mmseg_semi.heads.two_stage import HeadOutput
@@ -77,7 +78,7 @@ class ASPP(nn.Module):
         """Map (N, C_in, h, w) to (N, (2 + number of dilations) * channels, h, w)."""
         # expand: bilinear upsampling of a 1x1 map is a constant map
         pooled = self.pool(x.mean(dim=(2, 3), keepdim=True)).expand(-1, -1, *x.shape[2:])
-        if x.is_contiguous(memory_format=torch.channels_last):
+        if is_channels_last(x):
             # a map without memory of its own would make cat write a contiguous result, which is then copied
             pooled = pooled.contiguous(memory_format=torch.channels_last)
         return torch.cat([pooled, *(branch(x) for branch in self.branches)], dim=1)

@@ -286,9 +286,8 @@ def build_runner(cfg: Config) -> Runner:
 
     ``default_hooks.<name>=None`` switches off any hook, as MMEngine allows for its own hooks.
     """
-    if any(
-        (cfg.get(f'{key}_dataloader') or {}).get('num_workers') for key in ('train', 'val', 'test')
-    ):
+    loaders = (cfg.get(f'{key}_dataloader') for key in ('train', 'val', 'test'))
+    if any(isinstance(loader, Mapping) and loader.get('num_workers') for loader in loaders):
         share_temporary_folder()
     hooks = cfg.get('default_hooks') or {}
     for name in [name for name, hook in hooks.items() if hook is None]:

@@ -16,9 +16,8 @@ from mmseg_semi.heads.two_stage import HeadOutput, PlainHead, two_stage
 
 _KEYS = ('backend', 'mode', 'options')
 _MODES = (None, 'default', 'max-autotune-no-cudagraphs')
-_VARIANTS = (
-    64  # batch sizes x training, evaluation x with or without a graph; PyTorch's default is 8
-)
+_VARIANTS = 64
+"""Graphs of a function: batch sizes x training, evaluation x with or without a gradient; PyTorch's default is 8."""
 
 
 class Stages(NamedTuple):

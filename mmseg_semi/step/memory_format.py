@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 from mmengine.device import get_device
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmseg_semi.class_scores import is_channels_last
 from mmseg_semi.errors import SetupError
@@ -41,28 +41,6 @@ def choose_memory_format(name: str | None) -> torch.memory_format:
             f'model.memory_format={name!r}: expected one of {[*MEMORY_FORMATS]}, or None for the default of the device'
         )
     return MEMORY_FORMATS[name]
-
-
-def set_memory_format(module: nn.Module, memory_format: torch.memory_format) -> None:
-    """Gives all four-dimensional parameters and buffers of a module this format, in place: parameters stay the same objects.
-
-    Example:
-        >>> layer = nn.Conv2d(8, 4, 3)
-        >>> set_memory_format(layer, torch.channels_last)
-        >>> layer.weight.is_contiguous(memory_format=torch.channels_last)
-        True
-    """
-    module.to(memory_format=memory_format)
-
-
-def in_format(maps: Tensor, memory_format: torch.memory_format) -> Tensor:
-    """The maps (N, C, H, W) in this format: the same tensor if they have it.
-
-    Example:
-        >>> in_format(torch.zeros(1, 3, 4, 4), torch.channels_last).stride()
-        (48, 1, 12, 3)
-    """
-    return maps.contiguous(memory_format=memory_format)
 
 
 def split_images(maps: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:

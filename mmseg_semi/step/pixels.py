@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg_semi.class_scores import is_channels_last
+
 
 def nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Resizes (N, H, W) integer or bool maps to the nearest pixel, on torch's 'nearest' grid: index floor(i H / h).
@@ -49,7 +51,7 @@ def rows_at(maps: Tensor, index: Tensor) -> Tensor:
         [[0, 4], [3, 7]]
     """
     n, c, h, w = maps.shape
-    if maps.is_contiguous(memory_format=torch.channels_last):
+    if is_channels_last(maps):
         rows = maps.permute(0, 2, 3, 1).reshape(-1, c)  # the map's own memory, a row a pixel
         # indexing adds up the gradients of equal positions in an order that does not vary
         return rows[index] if maps.requires_grad else rows.index_select(0, index)

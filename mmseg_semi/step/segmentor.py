@@ -19,7 +19,7 @@ from mmseg_semi.step.compiling import StepCompiler
 from mmseg_semi.step.data_preprocessor import SemiDataPreprocessor
 from mmseg_semi.step.feature_views import Levels
 from mmseg_semi.step.log_values import NonFiniteLossError, check_finite, read_values
-from mmseg_semi.step.memory_format import in_format, set_memory_format, split_images
+from mmseg_semi.step.memory_format import split_images
 from mmseg_semi.step.mixing import Mixing, check_mixing, mixing_keywords
 from mmseg_semi.step.networks import Networks, StudentAndTeacher
 from mmseg_semi.step.objective import Needs
@@ -141,7 +141,7 @@ class SemiSegmentor(StudentAndTeacher):
             self.student, self.teacher, self.recipe, self.pseudo_label, iters_per_epoch
         )
         self._bind()
-        set_memory_format(self.objectives, self.memory_format)
+        self.objectives.to(memory_format=self.memory_format)
         self.peer: SemiSegmentor | None = None
         if peer:
             self.peer = self._build_peer(
@@ -295,7 +295,7 @@ class SemiSegmentor(StudentAndTeacher):
     def init_weights(self) -> None:
         """Initialises the student, then makes the teacher its copy."""
         # random numbers fill a tensor in the order of its memory: the weights of a seed are those of contiguous tensors
-        set_memory_format(self, torch.contiguous_format)
+        self.to(memory_format=torch.contiguous_format)
         with complete_pretraining(self.student):
             self.student.init_weights()
         for objective in self.objectives:
@@ -304,7 +304,7 @@ class SemiSegmentor(StudentAndTeacher):
             self.teacher.load_state_dict(self.student.state_dict())
         if self.peer is not None:  # by later random numbers than the student
             self.peer.init_weights()
-        set_memory_format(self, self.memory_format)
+        self.to(memory_format=self.memory_format)
         self._is_init = True
 
     # -- training step -------------------------------------------------------------------------------------------------
@@ -369,7 +369,10 @@ class SemiSegmentor(StudentAndTeacher):
                 'SemiSegmentor.loss was called without start_step: add step=dict(type="SemiStepHook") to default_hooks'
             )
         (iteration, generator), self._started = self._started, None
-        inputs = {view: in_format(images, self.memory_format) for view, images in inputs.items()}
+        inputs = {
+            view: images.contiguous(memory_format=self.memory_format)
+            for view, images in inputs.items()
+        }
         samples = data_samples['labeled']
         paths = [sample.metainfo.get('img_path', '?') for sample in samples]
         unlabeled = None

@@ -273,7 +273,7 @@ def test_joint_gradient_is_that_of_the_sum(method):
 def test_one_domain_is_the_plain_segmentor(schedule):
     """Bit for bit: initial weights, draws, losses, and all state after steps with every part of DDFP."""
     model = domains_model('ddfp', names=('road',), schedule=schedule)
-    plain = tiny_model('ddfp', num_classes=11, memory_format='contiguous')
+    plain = tiny_model('ddfp', num_classes=11)
     wrappers = sgd(model), sgd(plain)
     for iteration in range(6):
         values = step(model, wrappers[0], iteration, names=('road',))

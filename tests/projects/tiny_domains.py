@@ -21,8 +21,7 @@ def single(folder: Path, name: str, method: str, batch_size: int = 2, **changes)
     """The config of one domain's run of its own, with its pictures in ``folder/<name>``."""
     root = folder / name
     root.mkdir(parents=True, exist_ok=True)
-    # contiguous as plain models are, and without another order of summation for other numbers of images
-    model = {'num_classes': CLASSES[name], 'memory_format': 'contiguous'} | changes.pop('model', {})
+    model = {'num_classes': CLASSES[name]} | changes.pop('model', {})
     count = model.pop('num_classes')
     cfg = tiny_data(root, method, batch_size=batch_size, model=model, **changes)
     if count == 11:
@@ -89,9 +88,7 @@ def domains_model(
     """
     init_default_scope('mmseg')
     MMLogger.get_current_instance().setLevel('ERROR')  # five lines a parameter otherwise
-    # as plain models are, and without another order of summation for other numbers of images
-    recipe = dict(memory_format='contiguous') | (recipe or {})
-    domains = {n: tiny_recipe(method, num_classes=CLASSES[n], **recipe) for n in names}
+    domains = {n: tiny_recipe(method, num_classes=CLASSES[n], **(recipe or {})) for n in names}
     teacher = [domain.pop('teacher', None) for domain in domains.values()][0]
     config = dict(type='MultiDomainSegmentor', domains=domains, teacher=teacher, iters_per_epoch=2)
     torch.manual_seed(seed)

@@ -26,7 +26,7 @@ from mmseg_semi.runtime import configs
 from mmseg_semi.runtime.measuring import measure_calls
 from mmseg_semi.step.objective import Objective
 
-O = TypeVar('O', bound=Objective)  # noqa: E741
+Kind = TypeVar('Kind', bound=Objective)
 
 
 def make_parser(description: str, config: Path, parts: Sequence[str]) -> argparse.ArgumentParser:
@@ -137,7 +137,9 @@ class OneBatch:
 # -- our side ------------------------------------------------------------------------------------
 
 
-def build_step(args: argparse.Namespace, crop: int, folder: str, kind: type[O]) -> tuple[Any, O]:
+def build_step(
+    args: argparse.Namespace, crop: int, folder: str, kind: type[Kind]
+) -> tuple[Any, Kind]:
     """The config's training step, and its objective of this class.
 
     Raises:

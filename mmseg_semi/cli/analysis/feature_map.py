@@ -36,8 +36,8 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.heads import two_stage
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.methods.ddfp.objective import DDFPObjective
+from mmseg_semi.methods.dgcl import DGCLObjective, at_size
 from mmseg_semi.methods.dgcl.knn import SCALES, knn_density
-from mmseg_semi.methods.dgcl.objective import DGCLObjective, at_size
 from mmseg_semi.runtime import configs, stack
 from mmseg_semi.runtime import pictures as draw
 from mmseg_semi.step.pixels import nearest

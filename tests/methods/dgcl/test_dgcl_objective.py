@@ -20,10 +20,11 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from mmseg_semi import host_reads
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
+from mmseg_semi.methods.dgcl import class_tables
 from mmseg_semi.methods.dgcl import objective as module
 from mmseg_semi.methods.dgcl.class_bank import UNKNOWN_DENSITY
+from mmseg_semi.methods.dgcl.class_tables import draw_others, draw_over_ranks, extremes, take
 from mmseg_semi.methods.dgcl.head import Projection
-from mmseg_semi.methods.dgcl.objective import draw_others, draw_over_ranks, extremes, take
 from mmseg_semi.step.pixels import rows_of
 from mmseg_semi.step.segmentor import NonFiniteLossError
 from mmseg_semi.step.views import (
@@ -639,16 +640,16 @@ def test_rows_over_ranks_are_those_with_the_smallest_keys(rank, path, monkeypatc
         )
         for k, c in zip(keys, counts, strict=True)
     ]
-    monkeypatch.setattr(module, 'all_gather', lambda own: padded)
+    monkeypatch.setattr(class_tables, 'all_gather', lambda own: padded)
 
     def call(number: int) -> tuple[Tensor, Tensor]:
-        monkeypatch.setattr(module, 'get_rank', lambda: number)
+        monkeypatch.setattr(class_tables, 'get_rank', lambda: number)
         (found,), total = draw_over_ranks(keys[number], [rows[number]], counts[number], 5)
         return found, total
 
-    monkeypatch.setattr(module, 'all_reduce', lambda x: sent.setdefault(0, x.clone()))
+    monkeypatch.setattr(class_tables, 'all_reduce', lambda x: sent.setdefault(0, x.clone()))
     call(1 - rank)
-    monkeypatch.setattr(module, 'all_reduce', lambda x: x.add_(sent[0]))
+    monkeypatch.setattr(class_tables, 'all_reduce', lambda x: x.add_(sent[0]))
     found, total = call(rank)
     if path == 'host':
         assert len(sent[0]) == int(total.sum())
