@@ -1,0 +1,1 @@
+"""What annotation tools export: one reader a format, all of which give an :class:`.Export`."""
