@@ -19,7 +19,7 @@ import torch
 from mmengine.config import Config, DictAction
 
 from mmseg_semi import __version__
-from mmseg_semi.cli.benchmark import teacher
+from mmseg_semi.cli.benchmark import copies, teacher
 from mmseg_semi.cli.benchmark.inference import measure_inference, print_inference
 from mmseg_semi.cli.benchmark.steps import measure_steps, print_steps
 from mmseg_semi.cli.benchmark.training_step import TrainingStep, find_crop, plain_config
@@ -49,8 +49,8 @@ WHOLE = {
 
 
 def find_benchmarks() -> dict[str, Benchmark]:
-    """The benchmarks of parts: that of the teacher, and those that the methods declare."""
-    found = {'teacher': teacher.BENCHMARK}
+    """The benchmarks of parts: those of the teacher and of copies, and those that the methods declare."""
+    found = {'teacher': teacher.BENCHMARK, 'copies': copies.BENCHMARK}
     for package in method_benchmarks():
         found |= package.BENCHMARKS
     return found
