@@ -156,7 +156,9 @@ class MeanTeacherHook(Hook):
     values; this one does. A 'shared' teacher has no weights to average; its buffers follow the recipe all the same.
 
     Args:
-        momentum: Share of the student's weights in an update, in (0, 1].
+        momentum: Share of the student's weights in an update, in (0, 1]. None takes ``window``; without either it is 0.001.
+        window: Share of the run that the average spans, in (0, 1]: momentum = 1 / (window * max_iters). It keeps the teacher's
+            age right when the run's length changes. A number for ``momentum`` takes precedence, so that a config may inherit this.
         interval: Update every so many iterations; iterations, not optimiser steps, count under gradient accumulation.
         skip_buffer: mmdetection's argument: True does not update buffers; None follows ``model.teacher.buffers``.
     """
@@ -165,14 +167,25 @@ class MeanTeacherHook(Hook):
     priority = 'BELOW_NORMAL'
 
     def __init__(
-        self, momentum: float = 0.001, interval: int = 1, skip_buffer: bool | None = None
+        self,
+        momentum: float | None = None,
+        interval: int = 1,
+        skip_buffer: bool | None = None,
+        window: float | None = None,
     ) -> None:
-        if not 0 < momentum <= 1 or interval < 1:
+        if momentum is None and window is None:
+            momentum = 0.001
+        if (momentum is not None and not 0 < momentum <= 1) or interval < 1:
             raise SetupError(
                 f'MeanTeacherHook: momentum={momentum}, interval={interval}; expected the share of the student in (0, 1] '
                 '(0.001, not 0.999) and an interval >= 1'
             )
-        self.momentum, self.interval, self.skip_buffer = momentum, interval, bool(skip_buffer)
+        if window is not None and not 0 < window <= 1:
+            raise SetupError(
+                f'MeanTeacherHook: window={window}; expected the share of the run that the average spans, in (0, 1]'
+            )
+        self.momentum, self.window = momentum, window
+        self.interval, self.skip_buffer = interval, bool(skip_buffer)
         self.average: MovingAverage | None = None
 
     def before_train(self, runner: Runner) -> None:
@@ -182,13 +195,24 @@ class MeanTeacherHook(Hook):
             self.average = MovingAverage(
                 segmentor.teacher,
                 segmentor.student,
-                self.momentum,
+                self.momentum_of(runner.max_iters),
                 recipe.weights,
                 'own' if self.skip_buffer else recipe.buffers,
                 start=round(recipe.start * unit),
                 copy_until=round(recipe.copy_until * unit),
                 interval=self.interval,
             )
+
+    def momentum_of(self, iterations: int) -> float:
+        """The momentum of a run of so many iterations.
+
+        Example:
+            >>> [MeanTeacherHook(window=1 / 6).momentum_of(length) for length in (600, 1200)]
+            [0.01, 0.005]
+        """
+        if self.momentum is not None:
+            return self.momentum
+        return 1 / max(1, round(self.window * iterations))
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None

@@ -189,6 +189,40 @@ def test_publish(trained, tmp_path, network, capsys):
     call('test', path.with_suffix('.py'), path, '--work-dir', tmp_path / 'work')
 
 
+@pytest.mark.parametrize(
+    ('scores', 'written', 'sentence'),
+    [
+        (
+            {'teacher': 55.7, 'student': 64.2},
+            'student',
+            'iteration 6: teacher 55.70, student 64.20',
+        ),
+        (
+            {'teacher': 64.2, 'student': 55.7},
+            'teacher',
+            'iteration 6: teacher 64.20, student 55.70',
+        ),
+        ({'teacher': 60.0, 'student': 60.0}, 'teacher', 'teacher 60.00, student 60.00'),
+        ({'teacher': 60.0}, 'teacher', 'no validation of all its networks (teacher, student)'),
+    ],
+)
+def test_publish_takes_what_the_validation_of_the_checkpoint_prefers(
+    trained, tmp_path, capsys, scores, written, sentence
+):
+    checkpoint = torch.load(trained / 'work_dir/iter_6.pth', weights_only=True)
+    history = checkpoint['message_hub']['runtime_info']['results']
+    assert history[-1]['iter'] == 6 and {'teacher/mIoU', 'student/mIoU'} <= set(history[-1])
+    history[-1] = {'iter': 6, **{f'{name}/mIoU': value for name, value in scores.items()}}
+    torch.save(checkpoint, tmp_path / 'run.pth')
+    capsys.readouterr()
+    call('publish', trained / 'tiny_ddfp.py', tmp_path / 'run.pth', '--out', tmp_path / 'out')
+    printed = capsys.readouterr().out
+    assert f'The {written} is written' in printed and sentence in printed
+    (path,) = (tmp_path / 'out').glob('*.pth')
+    assert path.name.startswith(f'tiny_ddfp_{written}-')
+    assert torch.load(path, weights_only=True)['meta']['network'] == written
+
+
 def test_what_is_published_imports_what_its_network_needs_and_no_more(
     trained, tmp_path, monkeypatch
 ):
