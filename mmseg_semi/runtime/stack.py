@@ -301,17 +301,25 @@ def load_checkpoints_safely() -> None:
     """
     from mmengine.runner import checkpoint
 
+    from mmseg_semi.runtime.checkpoints import check_content
+
     def _safe_torch_load(file, map_location=None, weights_only=None):
         return safe_load(file, map_location)
 
     def load_from_local(filename, map_location=None):
         path = Path(filename).expanduser()
+        if path.is_dir():
+            found = sorted(other.name for other in path.glob('*.pth') if other.is_file())
+            raise SetupError(
+                f"checkpoint '{filename}' is a folder; give the path of a .pth file in it"
+                + (f', such as {found[-1]}' if found else ', which it has none of')
+            )
         if not path.is_file():
             raise SetupError(
                 f"checkpoint '{filename}' does not exist; give the path of a .pth file, or fix the "
                 'config key that names it (load_from, or init_cfg.checkpoint of the model)'
             )
-        return safe_load(path, map_location)
+        return check_content(safe_load(path, map_location), filename)
 
     checkpoint._safe_torch_load = _safe_torch_load
     checkpoint.load_url = load_url
@@ -443,6 +451,14 @@ def _unreadable(name: str, error: Exception) -> SetupError:
     # torch surrounds the unpickler's message with advice to switch the protection off.
     reason = str(error).partition('WeightsUnpickler error:')[2].strip() or str(error).strip()
     reason = reason.partition('\n')[0].partition('. ')[0].rstrip('.') or type(error).__name__
+    from mmseg_semi.runtime.checkpoints import kind_of_file
+
+    kind = kind_of_file(name)
+    if kind is not None:
+        return SetupError(
+            f"checkpoint '{name}' is {kind}, expected a file that torch.save wrote; give another one or "
+            'download it again'
+        )
     return SetupError(
         f"checkpoint '{name}' cannot be read ({reason}); it is cut short or no PyTorch checkpoint, "
         'use another one or download it again'
