@@ -67,7 +67,8 @@ def _protocol(runner: Runner) -> dict | None:
     loader = getattr(getattr(runner, '_train_loop', None), 'dataloader', None)
     dataset = getattr(loader, 'dataset', None)
     protocol = getattr(dataset, 'protocol', None)
-    if protocol and protocol['unlabeled'] is None and len(dataset.datasets) > 1:
+    # the data sets of several domains have a protocol each
+    if protocol and protocol.get('unlabeled', protocol) is None and len(dataset.datasets) > 1:
         count = sum(map(len, dataset.datasets[1:]))
         protocol = {**protocol, 'unlabeled': {'count': count, 'sha256': None}}
     return protocol
