@@ -27,6 +27,7 @@ from mmseg_semi.data.semi_dataset import image_names
 from mmseg_semi.errors import SetupError
 from mmseg_semi.files import write_whole
 from mmseg_semi.runtime import clip_scores, configs, devices, stack
+from mmseg_semi.runtime.painted_predictions import PaintedPredictionsHook
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -39,7 +40,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', help='folder for the predicted label maps, one PNG per image')
     parser.add_argument('--show', action='store_true', help='show the predictions in windows')
     parser.add_argument(
-        '--show-dir', help='folder for painted predictions, below the folder of this run'
+        '--show-dir', help='new folder for pictures: image, truth and prediction of every image'
     )
     parser.add_argument(
         '--wait-time', type=float, default=2, help='seconds a window stays; default 2'
@@ -70,13 +71,36 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def paint(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
-    """Let the visualisation hook draw predictions."""
-    hook = cfg.default_hooks.get('visualization') or dict(type='SegVisualizationHook')
-    shown = dict(show=True, wait_time=wait_time) if show else {}
-    # mmsegmentation draws each interval-th batch, onedl-mmsegmentation all of a test
-    cfg.default_hooks.visualization = dict(hook, draw=True, interval=1, **shown)
+    """Show predictions in windows, by MMSegmentation's hook, or write them as pictures."""
+    if show:
+        hook = cfg.default_hooks.get('visualization') or dict(type='SegVisualizationHook')
+        # mmsegmentation draws each interval-th batch, onedl-mmsegmentation all of a test
+        cfg.default_hooks.visualization = dict(
+            hook, draw=True, interval=1, show=True, wait_time=wait_time
+        )
     if show_dir:
-        cfg.visualizer.save_dir = show_dir
+        hooks = cfg.get('custom_hooks') or []
+        cfg.custom_hooks = [*hooks, dict(type=PaintedPredictionsHook.__name__, folder=show_dir)]
+
+
+def check_masks(dataset: Any) -> None:
+    """Refuse to score images without masks.
+
+    Raises:
+        SetupError: The first image of the test set has none.
+    """
+    if not len(dataset) or 'seg_map_path' in dataset.get_data_info(0):
+        return
+    part = getattr(dataset, 'part', None)
+    named = (
+        f"test_dataloader.dataset.part='{part}' has"
+        if part
+        else 'the images of test_dataloader have'
+    )
+    raise SetupError(
+        f'{named} no masks, so there is nothing to score; to predict a folder: mmseg-semi predict CHECKPOINT FOLDER '
+        '--out DIR'
+    )
 
 
 def augment(cfg: Config, config: str) -> None:
@@ -268,6 +292,7 @@ def main(arguments: list[str] | None = None) -> None:
     runner = configs.build_runner(cfg)
     if by_clip:
         by_clip.prepare(runner, cfg)
+    check_masks(runner.test_loop.dataloader.dataset)
     single = bool(args.out or args.tta)
     with choose_network(runner, args.network, single), stack.complete_weights():
         runner.test()
