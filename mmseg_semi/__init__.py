@@ -22,6 +22,7 @@ from mmseg_semi.runtime import (  # noqa: E402
     package_weights,
     pseudo_label_hook,
     results,
+    run_record,
 )
 
 __all__ = [
@@ -36,5 +37,6 @@ __all__ = [
     'package_weights',
     'pseudo_label_hook',
     'results',
+    'run_record',
     'step',
 ]

@@ -24,6 +24,7 @@ default_hooks = dict(
     step=dict(type='SemiStepHook'),  # checks, time and randomness, objectives' updates
     teacher=dict(type='MeanTeacherHook', momentum=0.001),
     class_shares=dict(type='ClassShareHook'),  # names classes that the pseudo-labels lose
+    record=dict(type='RunRecordHook'),  # refuses to resume as another experiment
     results=dict(type='ResultsHook'),  # last and best of student and teacher
 )
 val_cfg = dict(type='TeacherStudentValLoop')
