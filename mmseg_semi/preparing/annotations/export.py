@@ -2,13 +2,17 @@
 
 A reader is a module of this folder with two functions: ``matches(path) -> bool``, which looks at names and at the beginning of
 files only, and ``read(path, images) -> Export``. It decodes no image and draws nothing: :mod:`.drawing` turns regions into masks.
+``images`` is the folder where a user says that the images are, or None. A reader of a format with lines has a third argument
+``line_width`` (pixels, 0 leaves lines out). :class:`.files.ImageFiles` finds the images that an export names.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +50,7 @@ class AnnotatedImage:
         annotated: False for an image that nobody annotated: it becomes an unlabelled image. An annotated image may have no
             region, if the format can say that somebody looked at it and found nothing.
         part: 'train', 'val' or 'test', if the export divides its images; else None.
+        content: Gives the bytes of the image's file, if the export carries them and ``path`` is None; else None.
     """
 
     name: str
@@ -55,6 +60,7 @@ class AnnotatedImage:
     mask: Path | None = None
     annotated: bool = True
     part: str | None = None
+    content: Callable[[], bytes] | None = None
 
 
 @dataclass
@@ -68,9 +74,13 @@ class Export:
         images: Sorted by name.
         overlap: One sentence: which region is on top where two overlap.
         unmarked: What pixels outside of all regions are by the habit of this format, 'background' or 'ignore', and why.
-        mask_values: For exports of finished masks: class -> its value (int) or colour ('#rrggbb') in the masks. The class of unmarked
-            pixels is among them, if the export names one.
+        mask_values: For exports of finished masks: class -> its value (int) or colour ('#rrggbb') in the masks, or several, as ``classes``
+            of docs/custom_data.md. The class of unmarked pixels is among them, if the export names one.
+        ignore_values: For exports of finished masks: values or colours of pixels that training ignores; None for 255, unless a class
+            has it.
+        unmarked_class: The class in ``mask_values`` of unmarked pixels, such as 'background', or None.
         colours: Class -> '#rrggbb', as far as the export has them.
+        version: Of the format or of the tool, as the export says it, for tables; may be empty.
         counts: What was counted on the way and belongs in the table: text, such as 'regions of two points, left out' -> number.
     """
 
@@ -80,6 +90,9 @@ class Export:
     images: list[AnnotatedImage]
     overlap: str
     unmarked: tuple[str, str]
-    mask_values: dict[str, int | str] = field(default_factory=dict)
+    mask_values: dict[str, Any] = field(default_factory=dict)
+    ignore_values: list[Any] | None = None
+    unmarked_class: str | None = None
     colours: dict[str, str] = field(default_factory=dict)
+    version: str = ''
     counts: Counter = field(default_factory=Counter)
