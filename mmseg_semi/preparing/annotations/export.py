@@ -25,14 +25,15 @@ class Region:
         label: The class; None for pixels that training ignores (COCO's crowds, regions marked as unknown).
         rings: Polygons, each (n, 2) float: x, y in pixels of the image, the origin in the upper left corner of the first pixel. The
             region is their union, whatever their direction: a ring is no hole.
-        mask: (h, w) bool, or None. A region has rings or a mask.
+        mask: (h, w) bool, or a function without arguments that gives it, so that the masks of a large export are not in memory all
+            together; or None. A region has rings or a mask.
         offset: (x, y) of the mask's first pixel in the image.
         order: Where regions overlap, the larger order is on top; equal orders: the later one.
     """
 
     label: str | None
     rings: tuple[np.ndarray, ...] = ()
-    mask: np.ndarray | None = None
+    mask: np.ndarray | Callable[[], np.ndarray] | None = None
     offset: tuple[int, int] = (0, 0)
     order: float = 0.0
 

@@ -1,0 +1,166 @@
+"""Folders as PASCAL VOC has them, with a labelmap.txt; CVAT's 'Segmentation mask' export and datumaro's VOC are the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from PIL import Image
+
+from mmseg_semi.data.palette import voc_color
+from mmseg_semi.errors import SetupError
+from mmseg_semi.preparing.annotations.export import AnnotatedImage, Export
+from mmseg_semi.preparing.annotations.files import ImageFiles, walk_images
+
+TITLE = 'VOC folders and CVAT Segmentation mask (SegmentationClass/ with labelmap.txt)'
+
+VOID = '#e0e0c0'
+"""The colour of VOC's unmarked borders."""
+
+UNLISTED = 'masks that no list of ImageSets/Segmentation names, in training'
+WITHOUT_MASK = 'images of the lists without a mask, unlabelled (datumaro 1.13 drops polygons unless polygons_to_masks is applied before its export)'
+FROM_MAP = 'classes without a colour in labelmap.txt, which have the colours of the VOC colour map'
+
+_LISTS = {'train': 'train', 'val': 'val', 'test': 'test'}
+_VOC_CLASSES = (
+    'background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant sheep sofa '
+    'train tvmonitor'
+).split()
+
+
+def matches(path: Path) -> bool:
+    """Whether this folder holds SegmentationClass/ beside a labelmap.txt or JPEGImages/."""
+    return (path / 'SegmentationClass').is_dir() and ((path / 'labelmap.txt').is_file() or (path / 'JPEGImages').is_dir())
+
+
+def read(path: Path, images: Path | None) -> Export:
+    """Read a VOC folder.
+
+    Args:
+        path: The folder with SegmentationClass/, labelmap.txt or VOC's own classes, and perhaps JPEGImages/ and ImageSets/Segmentation/.
+        images: Folder of the images, if there is no JPEGImages/.
+
+    Raises:
+        SetupError: If there is no mask, or a line of labelmap.txt is wrong.
+    """
+    folder = path / 'SegmentationClass'
+    masks = {file.relative_to(folder).with_suffix('').as_posix(): file for file in walk_images(folder)} if folder.is_dir() else {}
+    if not masks:
+        raise SetupError(f'{path} has no mask, looked for was {folder}/NAME.png; export the masks again')
+    counts: Counter = Counter()
+    colours = _label_map(path / 'labelmap.txt', counts)
+    by_index = _holds_indices(next(iter(masks.values())))
+    places = [images] if images is not None else [path / 'JPEGImages', path / 'images', path]
+    parts = _parts(path / 'ImageSets/Segmentation')
+    result = _images(masks, parts, places, folder, counts)
+    background = next((name for name, colour in colours.items() if colour == '#000000'), None)
+    if background is None:
+        background = 'background' if 'background' not in colours else 'unmarked'
+        colours = {background: '#000000', **colours}
+    values = {name: index for index, name in enumerate(colours)} if by_index else dict(colours)
+    void: list = [255] if by_index else [VOID]
+    return Export(
+        format='VOC folders',
+        source=path,
+        classes=[name for name in colours if name != background],
+        images=result,
+        overlap='the masks are finished: a pixel has one class',
+        unmarked=('background', 'VOC masks have a colour for the background'),
+        mask_values=values,
+        ignore_values=[value for value in void if value not in values.values()] or None,
+        unmarked_class=background,
+        colours=colours,
+        version=f'{"indices" if by_index else "colours"} in the masks',
+        counts=counts,
+    )
+
+
+def _label_map(file: Path, counts: Counter) -> dict[str, str]:
+    """Class -> colour: 'name:red,green,blue:parts:actions' in each line, the colour may be empty."""
+    if not file.is_file():
+        return {name: _text(voc_color(index)) for index, name in enumerate(_VOC_CLASSES)}
+    lines = [line.strip() for line in file.read_text(encoding='utf-8-sig').splitlines()]
+    entries = [line.split(':') for line in lines if line and not line.startswith('#')]
+    if not entries:
+        raise SetupError(f'{file} names no class; expected lines such as leaf:0,128,0::')
+    found: dict[str, str] = {}
+    empty = [entry for entry in entries if len(entry) < 2 or not entry[1].strip()]
+    for index, (name, *rest) in enumerate(entries):
+        if name in found:
+            raise SetupError(f"{file} has the class '{name}' twice; remove one of the lines")
+        if not rest or not rest[0].strip():
+            found[name] = _text(voc_color(index))
+            continue
+        try:
+            colour = [int(value) for value in rest[0].split(',')]
+            found[name] = _text(colour)
+        except ValueError as error:
+            raise SetupError(f"{file}: the class '{name}' has the colour '{rest[0]}', expected red,green,blue of 0 to 255") from error
+    counts[FROM_MAP] += len(empty)
+    return found
+
+
+def _text(colour: list[int]) -> str:
+    """'#rrggbb' of three numbers."""
+    if len(colour) != 3 or not all(0 <= value <= 255 for value in colour):
+        raise ValueError(colour)
+    return '#{:02x}{:02x}{:02x}'.format(*colour)
+
+
+def _holds_indices(file: Path) -> bool:
+    """Whether a mask is grey, so that its values are indices, and not in colour or with a palette."""
+    try:
+        with Image.open(file) as mask:
+            return mask.mode in ('L', '1') or mask.mode.startswith('I')
+    except OSError as error:
+        raise SetupError(f'the mask {file} cannot be read ({error}); export it again') from error
+
+
+def _parts(folder: Path) -> dict[str, str | None]:
+    """Image -> its part, by the lists; None for lists of other names, such as CVAT's default.txt."""
+    found: dict[str, str | None] = {}
+    for file in sorted(folder.glob('*.txt')) if folder.is_dir() else []:
+        part = _LISTS.get(file.stem)
+        for line in file.read_text(encoding='utf-8-sig').splitlines():
+            name = line.strip().replace('\\', '/')
+            if not name:
+                continue
+            known = found.get(name)
+            if known and part and known != part:
+                raise SetupError(
+                    f'{folder}/{known}.txt and {file} disagree about the image {name}, which is in both; keep it in one of them'
+                )
+            found[name] = part or known
+    return found
+
+
+def _images(
+    masks: dict[str, Path], parts: dict[str, str | None], places: list[Path], folder: Path, counts: Counter
+) -> list[AnnotatedImage]:
+    """The images with a mask, of the lists, and of the folder of images."""
+    finder = ImageFiles([place for place in places if folder not in place.parents])
+    there: dict[str, Path] = {}
+    for place in finder.folders[:1]:
+        skipped = {folder, folder.parent / 'SegmentationObject'}
+        for file in walk_images(place):
+            if not skipped & set(file.parents):
+                there.setdefault(file.relative_to(place).with_suffix('').as_posix(), file)
+    by_stem: dict[str, list[Path]] = {}
+    for file in there.values():
+        by_stem.setdefault(file.stem, []).append(file)
+    result = []
+    for name in sorted({*masks, *parts, *there}):
+        file = there.get(name)
+        near = by_stem.get(name.rpartition('/')[2], [])
+        if file is None and len(near) == 1 and name not in there:
+            file = near[0]  # the folder of images has other subfolders than the masks
+            if file.relative_to(finder.folders[0]).with_suffix('').as_posix() in masks:
+                file = None
+        has_mask = name in masks
+        counts[WITHOUT_MASK] += name in parts and not has_mask
+        counts[UNLISTED] += bool(parts) and has_mask and name not in parts
+        shown = file.relative_to(finder.folders[0]).as_posix() if file else name
+        result.append(AnnotatedImage(shown, file, mask=masks.get(name), annotated=has_mask, part=parts.get(name)))
+    # an image that was found under another name stands in the folder, too
+    used = {image.path for image in result if image.annotated and image.path}
+    return [image for image in result if image.annotated or image.path not in used]
