@@ -42,13 +42,13 @@ from mmseg_semi.cli.analysis.authors import (
     stand_in,
     time_pair,
 )
-from mmseg_semi.cli.common import CHECKOUT, tool
+from mmseg_semi.cli.common import tool
 from mmseg_semi.methods.dgcl.benchmarks.contrast import contrast_views
 from mmseg_semi.methods.dgcl.class_order import order_by_class
 from mmseg_semi.methods.dgcl.objective import DGCLObjective
 from mmseg_semi.step.pixels import rows_of
 
-CONFIG = CHECKOUT / 'configs/dgcl/reference/voc_732.py'
+CONFIG = 'mmseg_semi::dgcl/reference/voc_732.py'
 SETTINGS = 'experiments/pascal/732/dgcl/config.yaml'
 PARTS = ('loss', 'bank', 'step')
 

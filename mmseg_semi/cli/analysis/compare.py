@@ -29,6 +29,7 @@ from mmseg_semi.cli.common import tool
 from mmseg_semi.data.splits import read_manifest, summarize_file
 from mmseg_semi.errors import SetupError
 from mmseg_semi.files import write_whole
+from mmseg_semi.packaged import find_config
 from mmseg_semi.runtime.tables import markdown_table, number, text_table
 
 STUDY = 'study.json'
@@ -605,7 +606,7 @@ def compare(
 
 def name_of(config: str) -> str:
     """configs/ddfp/reference/camvid_46_small.py -> ddfp/reference/camvid_46_small."""
-    parts = Path(config).with_suffix('').parts
+    parts = find_config(config).with_suffix('').parts
     return '/'.join(parts[parts.index('configs') + 1 :] if 'configs' in parts else parts[-2:])
 
 

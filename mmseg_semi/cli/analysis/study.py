@@ -37,6 +37,7 @@ from mmseg_semi.cli.common import tool
 from mmseg_semi.data.splits import split_folder
 from mmseg_semi.errors import SetupError
 from mmseg_semi.files import write_whole
+from mmseg_semi.packaged import PREFIX
 from mmseg_semi.runtime import configs
 
 ALL_LABELS = 'all_labels'
@@ -182,7 +183,10 @@ def _method(path: str | Path, place: str, entry: Any, keys: tuple[str, ...]) -> 
             f'{path}: {place} is {entry!r}, expected a config file or dict(config=..., options=[...])'
         )
     _check_keys(path, entry, keys, ('config',), f'{place}.')
-    return dict(entry)
+    config = entry['config']
+    if str(path).startswith(PREFIX) and config.startswith('configs/'):  # beside the package's study
+        config = PREFIX + config.removeprefix('configs/')
+    return dict(entry, config=config)
 
 
 def _check_keys(
