@@ -5,7 +5,7 @@ unlabelled images, for each strong view that the config has. The batches are tho
 needs no GPU, builds no network and opens no mask of an unlabelled image.
 
 Example:
-    python tools/browse_dataset.py configs/fixmatch/camvid_46_small.py --count 2
+    mmseg-semi browse-dataset mmseg_semi::fixmatch/camvid_46_small.py --count 2
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """The demo (`make demo`): generate scenes, train supervised-only and DDFP, compare and draw them.
 
-python tools/quickstart.py [--seed 0] [--work-dir work_dirs/quickstart] [--methods supervised ddfp]
+mmseg-semi demo [--seed 0] [--work-dir work_dirs/quickstart] [--methods supervised ddfp]
 """
 
 import argparse

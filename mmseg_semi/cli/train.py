@@ -1,4 +1,4 @@
-"""Train a model: python tools/train.py CONFIG [--work-dir DIR] [--resume [CHECKPOINT]] ..."""
+"""Train a model: mmseg-semi train CONFIG [--work-dir DIR] [--resume [CHECKPOINT]] ..."""
 
 import argparse
 

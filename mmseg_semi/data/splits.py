@@ -135,7 +135,7 @@ def read_manifest(folder: Path) -> dict | None:
     except (ValueError, KeyError, TypeError) as error:
         raise SetupError(
             f'{path} is no manifest of a split (protocol, labeled, unlabeled); write lists and manifest '
-            'again (python tools/splits.py make|import), or remove it'
+            'again (mmseg-semi splits make|import), or remove it'
         ) from error
 
 
@@ -187,7 +187,7 @@ def identify(
         )
     elif manifest:
         expected = manifest
-        remedy = 'restore it, or write both anew: python tools/splits.py make|import'
+        remedy = 'restore it, or write both anew: mmseg-semi splits make|import'
     else:
         return found
     name = found['protocol'] = protocol or manifest['protocol']
@@ -235,7 +235,7 @@ def _compare(
 
 def _import_command(published: dict) -> str:
     return (
-        f'python tools/splits.py import --family {published["family"]} --dataset '
+        f'mmseg-semi splits import --family {published["family"]} --dataset '
         f'{published["dataset"]} writes it'
     )
 
@@ -320,7 +320,7 @@ def find_split(split: str, key: str = 'dataset', unlabeled: bool = True) -> tupl
         remedy = (
             f'did you mean {near[0]!r}?'
             if near
-            else 'name a published protocol or a folder (python tools/splits.py make writes one)'
+            else 'name a published protocol or a folder (mmseg-semi splits make writes one)'
         )
     raise SetupError(f'{key}.split is {split!r}, but list {missing} does not exist; {remedy}')
 

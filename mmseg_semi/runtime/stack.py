@@ -294,7 +294,7 @@ def safe_load(file: Any, map_location: Any = None, name: str | None = None) -> A
             raise SetupError(
                 f"checkpoint '{name}' asks for the Python object {blocked[1]}, which could run "
                 'code while it is loaded, so the file was not loaded; if you trust it, convert it '
-                'to plain weights with: python tools/model_converters/to_weights_only.py '
+                'to plain weights with: mmseg-semi to-weights-only '
                 f'{name} OUT.pth --trust'
             ) from error
         raise _unreadable(name, error) from error

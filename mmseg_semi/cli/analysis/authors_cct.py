@@ -1,4 +1,4 @@
-"""Time CCT beside its authors' code: python tools/analysis/authors_cct.py --repository PATH ...
+"""Time CCT beside its authors' code: mmseg-semi authors-cct --repository PATH ...
 
 PATH is a clone of https://github.com/yassouali/CCT at 65d4e5b. In one process and in turn, each
 round in the opposite order of the one before, the command runs forward and backward
@@ -18,7 +18,7 @@ replaced. Replaced are the packages `base` (its BaseModel is an nn.Module) and `
 Python 3 refuses their mixture with blanks.
 
 Example:
-    python tools/analysis/authors_cct.py --repository ../CCT --rounds 9
+    mmseg-semi authors-cct --repository ../CCT --rounds 9
 """
 
 import argparse

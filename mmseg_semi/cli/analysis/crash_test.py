@@ -1,6 +1,6 @@
 """Kill a training at random moments and check that it always resumes from a complete checkpoint.
 
-python tools/analysis/crash_test.py CONFIG [--times 20] [--seed 0] [--work-dir DIR] [--cfg-options
+mmseg-semi crash-test CONFIG [--times 20] [--seed 0] [--work-dir DIR] [--cfg-options
 ...]
 
 The config is trained once without interruption in DIR/whole. Then it is trained in DIR/killed by

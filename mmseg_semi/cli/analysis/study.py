@@ -1,6 +1,6 @@
 """Run a study, configs x splits x seeds, test its runs, and write its tables.
 
-    python tools/analysis/study.py configs/studies/camvid_clips_12.py --jobs 2
+    mmseg-semi study mmseg_semi::studies/camvid_clips_12.py --jobs 2
 
 The runs stand in work_dirs/NAME/METHOD/LIST_run<seed>/, the tables beside them in table.md and
 table.json. Finished runs are kept, and an interrupted one is resumed from its last checkpoint: after an
@@ -13,8 +13,8 @@ A study file is a Python config with these keys:
     splits      names of splits, or folders of lists; they replace the split of the configs
     seeds       seeds of the training; default [0]
     options     KEY=VALUE as --cfg-options, for all runs; default none
-    amp         mixed precision, as tools/train.py --amp; default False
-    test        dict(pool, by_clip, clips), see tools/test.py: what the last and the best checkpoint
+    amp         mixed precision, as mmseg-semi train --amp; default False
+    test        dict(pool, by_clip, clips), see mmseg-semi test: what the last and the best checkpoint
                 of each run are evaluated on; default nothing
     reference   method, or list of them, that the others are compared with; default the first
     all_labels  dict(config, split, options): the run with all labels; default none

@@ -29,7 +29,7 @@ from mmseg_semi.runtime.benchmarks import Benchmark, method_benchmarks
 
 DESCRIPTION = """\
 Time and memory of training and inference:
-python tools/benchmark.py CONFIG [CONFIG_B] [--measure WHAT] ...
+mmseg-semi benchmark CONFIG [CONFIG_B] [--measure WHAT] ...
 
 {benchmarks}
 
