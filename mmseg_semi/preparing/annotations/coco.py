@@ -174,7 +174,11 @@ def _finder(path: Path, file: Path, part: str | None, images: Path | None) -> Im
         if not path.is_dir() and root.name == 'annotations':
             root = root.parent
         roots += [root / 'images', root]
-    words = [word for word in (file.stem.removeprefix('instances_').removeprefix('image_info_'), part) if word]
+    words = [
+        word
+        for word in (file.stem.removeprefix('instances_').removeprefix('image_info_'), part)
+        if word
+    ]
     return ImageFiles([*(folder / word for folder in roots for word in words), *roots])
 
 
