@@ -48,7 +48,7 @@ class AnnotatedImage:
         size: (width, height) as the export writes it, or None if it does not.
         regions: In the order of the export.
         mask: A finished mask in place of regions (exports of mask images), or None.
-        annotated: False for an image that nobody annotated: it becomes an unlabelled image. An annotated image may have no
+        annotated: False for an image without annotation: it becomes an unlabelled image. An annotated image may have no
             region, if the format can say that somebody looked at it and found nothing.
         part: 'train', 'val' or 'test', if the export divides its images; else None.
         content: Gives the bytes of the image's file, if the export carries them and ``path`` is None; else None.
