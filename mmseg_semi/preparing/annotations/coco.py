@@ -248,7 +248,10 @@ def _rle(shape: dict, image: AnnotatedImage, where: str) -> Callable[[], np.ndar
     """A function that gives the mask of an RLE."""
     coco = require_pycocotools(f'{where} (RLE)')
     size, runs = need(shape, 'size', list, where), need(shape, 'counts', (list, str), where)
-    if image.size is not None and tuple(size) != image.size[::-1]:
+    if len(size) != 2 or not all(isinstance(side, int) for side in size):
+        raise SetupError(f'{where} is an RLE of the size {size}, expected height and width')
+    image.size = image.size or (size[1], size[0])
+    if tuple(size) != image.size[::-1]:
         raise SetupError(
             f'{where} is an RLE of {size[1]} x {size[0]} pixels, but its image {image.name} is {image.size[0]} x {image.size[1]} '
             '(width x height); export both from the same images'

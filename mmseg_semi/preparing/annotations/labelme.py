@@ -25,6 +25,8 @@ LINES = 'lines and points, which have no area, left out (--line-width makes area
 EMPTY = 'files without a shape, whose images are unlabelled'
 EMBEDDED = 'images taken out of their JSON file'
 
+_KEYS = r'"shapes"\s*:\s*\[|"image(Data|Path)"\s*:'
+
 _CORNERS = ('polygon', 'rectangle', 'oriented_rectangle', 'rotation')
 _LINES = ('line', 'linestrip', 'point', 'points')
 _SHAPES = (*_CORNERS, *_LINES, 'circle', 'mask')
@@ -39,7 +41,8 @@ def matches(path: Path) -> bool:
 
 def _is_labelme(path: Path) -> bool:
     start = head(path) if path.suffix.lower() == '.json' else ''
-    return start.lstrip().startswith('{') and re.search(r'"shapes"\s*:\s*\[', start) is not None
+    # the image inside may come first, and then fills what was read
+    return start.lstrip().startswith('{') and re.search(_KEYS, start) is not None
 
 
 def read(path: Path, images: Path | None, line_width: float = 0.0) -> Export:

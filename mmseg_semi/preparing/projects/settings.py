@@ -49,6 +49,7 @@ class Settings:
         epochs: In how many parts the recipe divides it; its phases begin at these.
         validations: How often it validates.
         batch_size: Labelled images of a step, and as many unlabelled ones.
+        workers: Processes that load images, in training.
         strong: Name of the views of unlabelled images in the base.
         reasons: (what, value, why) for the table.
     """
@@ -62,6 +63,7 @@ class Settings:
     epochs: int
     validations: int
     batch_size: int
+    workers: int
     strong: str
     reasons: tuple[tuple[str, str, str], ...]
 
@@ -82,6 +84,7 @@ def choose_settings(
     machine: Machine,
     frame_size: int | None = None,
     iterations: int | None = None,
+    validating: int = 1,
 ) -> Settings:
     """Choose network, crop and schedule.
 
@@ -91,6 +94,7 @@ def choose_settings(
         machine: Where the training runs.
         frame_size: The option ``--frame-size``; None chooses by the images' sizes.
         iterations: The option ``--iterations``; None chooses by ``labelled``.
+        validating: Number of annotated images that validate; many of them do so less often.
 
     Raises:
         SetupError: If an option is too small.
@@ -104,8 +108,8 @@ def choose_settings(
     long_side = int(median(max(size) for size in sizes))
     step = next((row for row in _GPU_STEPS if machine.memory >= row[0] * GIB), None)
     if machine.gpu is None or step is None:
-        return _lite(long_side, labelled, machine, frame_size, iterations)
-    return _gpu(long_side, labelled, machine, step, frame_size, iterations)
+        return _lite(long_side, labelled, machine, frame_size, iterations, validating)
+    return _gpu(long_side, labelled, machine, step, frame_size, iterations, validating)
 
 
 def check_options(frame_size: int | None, iterations: int | None) -> None:
@@ -145,7 +149,12 @@ def _frame(long_side: int, largest: int, frame_size: int | None) -> tuple[int, s
 
 
 def _lite(
-    long_side: int, labelled: int, machine: Machine, frame_size: int | None, iterations: int | None
+    long_side: int,
+    labelled: int,
+    machine: Machine,
+    frame_size: int | None,
+    iterations: int | None,
+    validating: int,
 ) -> Settings:
     """A network that trains on a CPU."""
     frame, why_frame = _frame(long_side, LITE_FRAME, frame_size)
@@ -169,8 +178,9 @@ def _lite(
         ratio_range=(0.75, 1.5),
         iterations=steps,
         epochs=8,
-        validations=8,
+        validations=_validations(8, validating),
         batch_size=4,
+        workers=2,
         strong='to_both_lite',
         reasons=(
             ('network', 'EfficientNet-Lite0, FixMatch', why),
@@ -192,6 +202,7 @@ def _gpu(
     step: tuple[int, int, int],
     frame_size: int | None,
     iterations: int | None,
+    validating: int,
 ) -> Settings:
     """A ResNet-50, with as large a step as the GPU's memory takes."""
     least, largest_crop, batch = step
@@ -207,8 +218,9 @@ def _gpu(
         ratio_range=(0.5, 2.0),
         iterations=steps,
         epochs=40,
-        validations=20,
+        validations=_validations(20, validating),
         batch_size=batch,
+        workers=max(2, min(8, machine.cores // 2)),
         strong='to_both',
         reasons=(
             ('network', 'ResNet-50, DDFP', memory),
@@ -218,6 +230,11 @@ def _gpu(
             ('steps', f'{steps:,}', why_steps),
         ),
     )
+
+
+def _validations(usual: int, images: int) -> int:
+    """How often a training validates: a half and a quarter as often with hundreds and thousands of images."""
+    return usual // (1 if images <= 100 else 2 if images <= 1000 else 4)
 
 
 def _steps(
@@ -262,6 +279,7 @@ def config_text(
         frame=settings.frame_size,
         crop=settings.crop_size,
         batch=settings.batch_size,
+        workers=settings.workers,
         iterations=settings.iterations,
         epochs=settings.epochs,
         validations=settings.validations,
@@ -307,6 +325,7 @@ tta_pipeline = [
     ),
 ]
 train_dataloader = dict(
+    num_workers={workers},
     batch_size={total},
     sampler=dict(batch_size={total}, source_ratio={sources}),
     dataset=dict(

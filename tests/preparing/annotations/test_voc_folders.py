@@ -125,6 +125,25 @@ def test_images_elsewhere_and_absent(made):
     }
 
 
+def test_images_of_one_name_in_several_folders(made):
+    """A mask takes an image of its own path; by the name alone only where that leaves one."""
+    made.mask('c', COLOURS[[[0] * 4] * 2])
+    made.image('other/a.jpg')
+    made.image('other/c.jpg')
+    export = read_export(made.root)
+    assert {i.name: i.annotated for i in export.images} == {
+        'a.jpg': True,
+        'b.jpg': False,
+        'c': True,
+        'other/a.jpg': False,
+        'other/c.jpg': False,
+        'sub/c.jpg': False,
+    }
+    (made.root / 'JPEGImages/other/c.jpg').unlink()
+    export = read_export(made.root)
+    assert {i.name: i.annotated for i in export.images if 'c.' in i.name} == {'sub/c.jpg': True}
+
+
 def test_voc_itself_has_its_own_classes(made):
     (made.root / 'labelmap.txt').unlink()
     made.mask('a', np.uint8([[[128, 0, 0], [0, 64, 128], [224, 224, 192], [0, 0, 0]]] * 2))

@@ -220,6 +220,23 @@ def test_settings_by_images_labels_and_memory(chosen, expected):
     assert all(value and why for _, value, why in chosen.reasons)
 
 
+def test_many_validation_images_validate_less_often():
+    found = [settings(validating=number).validations for number in (1, 100, 101, 1000, 5000)]
+    assert found == [8, 8, 4, 4, 2]
+
+
+def test_names_that_yaml_reads_as_other_things(tmp_path):
+    names = ('no', '1', 'a: b', '#ff0000', 'Bäume', '~')
+    image = AnnotatedImage('a.png', save(tmp_path / 'a.png'), None, [Region('no', (RING,))])
+    export = export_of(image)
+    export.classes = [*names]
+    classes = choose_classes(export)
+    write_project(tmp_path / 'out', export, classes, Parts(train=[image]))
+    own = OwnData(tmp_path / 'out/data.yaml')
+    assert own.mask_map.names == ('background', *names)
+    assert own.palette[1] == [128, 0, 0]
+
+
 def test_settings_that_cannot_be():
     with pytest.raises(SetupError, match='--frame-size 8: expected at least 33 pixels'):
         settings(frame_size=8)
