@@ -28,7 +28,7 @@ BOXES = 'annotations with a box and without a region, left out'
 CROWDS = 'crowd regions, whose pixels are ignored (--crowd class makes them pixels of their class)'
 MASKS = 'regions with iscrowd, which are pixels of their class (--crowd ignore ignores them)'
 MANY_CROWDS = 0.1
-"""Share of the annotations from which iscrowd is no crowd: datumaro and CVAT set it for every painted mask."""
+"""Share of the annotations from which iscrowd is no crowd: datumaro sets it for every painted mask."""
 
 
 def matches(path: Path) -> bool:
@@ -66,8 +66,8 @@ def _is_coco(path: Path) -> bool:
 def read(path: Path, images: Path | None, crowd: str | None = None) -> Export:
     """Read a COCO file, or the parts of an export.
 
-    Crowds are regions with ``iscrowd`` 1. In COCO itself they are coarse outlines of many objects, rare, and ignored. datumaro and CVAT
-    set it for every painted mask: where a tenth of the annotations has it, they are regions of their class as all others.
+    Crowds are regions with ``iscrowd`` 1. In COCO itself they are coarse outlines of many objects, rare, and ignored. datumaro
+    sets it for every painted mask: where a tenth of the annotations has it, they are regions of their class as all others.
 
     Args:
         path: The file, or a folder that holds files in annotations/, directly, or one in each part's folder.
