@@ -29,7 +29,8 @@ from mmseg_semi.preparing.projects import (
     write_project,
 )
 from mmseg_semi.preparing.projects.classes import CHOICES
-from mmseg_semi.preparing.projects.settings import check_options, config_text
+from mmseg_semi.preparing.projects.config_files import config_text
+from mmseg_semi.preparing.projects.settings import check_options
 from mmseg_semi.preparing.projects.summary import class_rows, rows, warnings
 from mmseg_semi.preparing.projects.writing import MaskReader, new_folder
 

@@ -15,7 +15,7 @@ import numpy as np
 from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.annotations.drawing import require_pycocotools
 from mmseg_semi.preparing.annotations.export import AnnotatedImage, Export, Region
-from mmseg_semi.preparing.annotations.files import ImageFiles
+from mmseg_semi.preparing.annotations.files import BY_NAME, ImageFiles
 from mmseg_semi.preparing.annotations.texts import head, need, read_json, ring_of
 
 TITLE = "COCO (a JSON file with 'images', 'categories' and 'annotations', or a folder with annotations/*.json)"
@@ -100,6 +100,7 @@ def read(path: Path, images: Path | None, crowd: str | None = None) -> Export:
         part = _part(file) if len(files) > 1 else None
         for image in _images(file, content, categories[file], finder, part, ignored, counts):
             _merge(merged, owner, image, file)
+        counts[BY_NAME] += finder.by_name
     names = {name: None for table in categories.values() for name in table.values()}
     return Export(
         format='COCO',

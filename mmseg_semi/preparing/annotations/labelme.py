@@ -16,7 +16,7 @@ from PIL import Image
 from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.annotations.drawing import circle_ring, line_rings
 from mmseg_semi.preparing.annotations.export import AnnotatedImage, Export, Region
-from mmseg_semi.preparing.annotations.files import ImageFiles, plain_name, walk_images
+from mmseg_semi.preparing.annotations.files import BY_NAME, ImageFiles, plain_name, walk_images
 from mmseg_semi.preparing.annotations.texts import head, need, read_json, ring_of
 
 TITLE = "labelme (a folder of JSON files with 'shapes', beside the images)"
@@ -82,6 +82,7 @@ def read(path: Path, images: Path | None, line_width: float = 0.0) -> Export:
                 f'the files {found[key][1]} and {file} are both of the image {image.name}; remove one of them'
             )
         found[key] = image, file
+    counts[BY_NAME] += finder.by_name
     if path.is_dir() or images is not None:
         for other in walk_images(images or root):
             if other.resolve() not in found:

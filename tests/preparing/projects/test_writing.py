@@ -22,7 +22,8 @@ from mmseg_semi.preparing.projects import (
     write_project,
     writing,
 )
-from mmseg_semi.preparing.projects.settings import GIB, config_text
+from mmseg_semi.preparing.projects.config_files import config_text
+from mmseg_semi.preparing.projects.settings import GIB
 
 RING = np.array([(0, 0), (4, 0), (4, 2), (0, 2)], float)
 CLASSES = Classes(('background', 'leaf'), dict(leaf=1), 0, ('#000000', '#00ff00'), '')
