@@ -15,7 +15,7 @@ from whole_runs import ROOT
 from mmseg_semi import cli
 
 PAGE = ROOT / 'docs/annotation_tools.md'
-DATA = ROOT / 'tests/preparing/annotations/data'
+DATA = ROOT / 'tests/preparing/annotations/exports'
 
 
 def commands() -> list[list[str]]:

@@ -12,7 +12,7 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.annotations import coco, find_reader, read_export
 from mmseg_semi.preparing.annotations.drawing import draw_regions
 
-DATA = Path(__file__).parent / 'data'
+DATA = Path(__file__).parent / 'exports'
 WIDTH, HEIGHT = 16, 12
 
 

@@ -11,7 +11,7 @@ from mmseg_semi.preparing.annotations import read_export, voc
 from mmseg_semi.preparing.projects import choose_classes
 from mmseg_semi.preparing.projects.writing import MaskReader
 
-DATA = Path(__file__).parent / 'data'
+DATA = Path(__file__).parent / 'exports'
 
 
 def masks_of(export) -> dict[str, np.ndarray]:
