@@ -124,9 +124,10 @@ def check_options(frame_size: int | None, iterations: int | None) -> None:
         raise SetupError(f'--iterations {iterations}: expected at least 8')
 
 
-# GiB of free memory, crop and labelled images of a step; the first that fits. A step of own_data/ddfp.py keeps about 0.17 GiB for each image
-# of 193 x 193 (tools/benchmark.py, float32), which is 1.2 GiB for one of 513 x 513; a third was added for what a GPU's libraries take.
-_GPU_STEPS = ((14, 513, 4), (8, 513, 2), (5, 321, 2))
+# GiB of free memory, crop and labelled images of a step; the first that fits. On a CPU a step of own_data/ddfp.py with 2 + 2 crops of
+# 193 pixels peaks at 1,025 MiB, with 1 + 1 at 840 (tools/benchmark.py, float32): 2.5 KiB a pixel, 5.8 GiB for 4 + 4 crops of 513. Half as
+# much again was added for what a GPU's libraries take, which was not measured.
+_GPU_STEPS = ((10, 513, 4), (6, 513, 2), (4, 321, 2))
 
 
 def _side(pixels: float) -> int:

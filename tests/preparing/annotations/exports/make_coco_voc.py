@@ -1,6 +1,6 @@
 """Write COCO and VOC exports of datumaro 1.13.12 into the folder of this file.
 
-    python -m venv /tmp/dm && /tmp/dm/bin/pip install datumaro==1.13.12 && /tmp/dm/bin/python make_coco_voc.py
+python -m venv /tmp/dm && /tmp/dm/bin/pip install datumaro==1.13.12 && /tmp/dm/bin/python make_coco_voc.py
 """
 
 import shutil

@@ -1,6 +1,6 @@
 """Write annotation files of labelme 6.3.1 into the folder of this file, and what labelme itself draws of them.
 
-    python -m venv /tmp/lm && /tmp/lm/bin/pip install labelme==6.3.1 && QT_QPA_PLATFORM=offscreen /tmp/lm/bin/python make_labelme.py
+python -m venv /tmp/lm && /tmp/lm/bin/pip install labelme==6.3.1 && QT_QPA_PLATFORM=offscreen /tmp/lm/bin/python make_labelme.py
 """
 
 import io
