@@ -195,7 +195,7 @@ class MeanTeacherHook(Hook):
             self.average = MovingAverage(
                 segmentor.teacher,
                 segmentor.student,
-                self.momentum_of(runner.max_iters),
+                self.momentum if self.window is None else self.momentum_of(runner.max_iters),
                 recipe.weights,
                 'own' if self.skip_buffer else recipe.buffers,
                 start=round(recipe.start * unit),
