@@ -131,9 +131,7 @@ class Model:
         return next(self.network.parameters()).device
 
 
-def load_model(
-    files: ModelFiles, network: str | None = None, device: str | None = None
-) -> Model:
+def load_model(files: ModelFiles, network: str | None = None, device: str | None = None) -> Model:
     """Build a network with its weights.
 
     Args:
@@ -185,14 +183,18 @@ def choose_device(device: str | None) -> str:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().partition('\n')[0]
-        raise SetupError(f"--device '{device}' cannot be used ({reason}); give cpu or cuda:0") from error
+        raise SetupError(
+            f"--device '{device}' cannot be used ({reason}); give cpu or cuda:0"
+        ) from error
     return device
 
 
 def _without_weights(node: Any) -> Any:
     """The model's config without files of initial weights, which its checkpoint replaces."""
     if isinstance(node, dict):
-        return {k: _without_weights(v) for k, v in node.items() if k not in ('init_cfg', 'pretrained')}
+        return {
+            k: _without_weights(v) for k, v in node.items() if k not in ('init_cfg', 'pretrained')
+        }
     if isinstance(node, list | tuple):
         return type(node)(_without_weights(item) for item in node)
     return node
@@ -230,9 +232,15 @@ def check_class_count(checkpoint: Any, network: nn.Module, files: ModelFiles) ->
         SetupError: With both numbers.
     """
     state = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else {}
-    head = network.decode_head[-1] if isinstance(network.decode_head, nn.ModuleList) else network.decode_head
+    head = (
+        network.decode_head[-1]
+        if isinstance(network.decode_head, nn.ModuleList)
+        else network.decode_head
+    )
     classifier = getattr(head, 'conv_seg', None)
-    own = next((k for k, p in head.named_parameters() if p is getattr(classifier, 'weight', None)), None)
+    own = next(
+        (k for k, p in head.named_parameters() if p is getattr(classifier, 'weight', None)), None
+    )
     if own is None:  # a head without this layer, or whose layer is none of torch's
         return
     for key, tensor in state.items():

@@ -165,7 +165,11 @@ class Predictor:
     def _shape(self, side: int) -> tuple[int, int]:
         """(height, width) of a tile with this long side: of the frame's shape, if the pipeline ignores the image's."""
         scale = (self.resize or {}).get('scale')
-        if self.resize is None or self.resize.get('keep_ratio') or not isinstance(scale, list | tuple):
+        if (
+            self.resize is None
+            or self.resize.get('keep_ratio')
+            or not isinstance(scale, list | tuple)
+        ):
             return side, side
         width, height = scale
         longest = max(width, height)

@@ -131,9 +131,7 @@ class Grid:
         edges = [round(index * width / count) for index in range(count + 1)]
         return list(zip(edges[:-1], edges[1:], strict=True))
 
-    def touching(
-        self, axis: Sequence[int], length: int, low: int, high: int
-    ) -> list[int]:
+    def touching(self, axis: Sequence[int], length: int, low: int, high: int) -> list[int]:
         """Indices of the tiles on an axis that reach into [low, high)."""
         return [i for i, start in enumerate(axis) if start < high and start + length > low]
 
@@ -243,7 +241,11 @@ def blended_rows(
                         for start in range(0, len(tiles), batch)
                         for logits in scores(tiles[start : start + batch])
                     ]
-            yield first, left, _blend(grid, opened, columns, (first, end), (left, right), align_corners)
+            yield (
+                first,
+                left,
+                _blend(grid, opened, columns, (first, end), (left, right), align_corners),
+            )
 
 
 def _blend(
