@@ -18,6 +18,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'train': ('cli.train', 'train a model'),
     'selective-retraining': ('cli.selective_retraining', 'train by ST or ST++, in stages'),
     'test': ('cli.test', 'evaluate a checkpoint'),
+    'predict': ('cli.predict', 'predict masks of images, folders or a video'),
+    'rank': ('cli.rank', 'rank unlabelled images: which to annotate next'),
     'publish': ('cli.publish', 'turn a checkpoint of a run into a plain one with its config'),
     'export': ('cli.export_onnx', 'write a network as ONNX'),
     'splits': ('cli.splits', 'import, make, check, describe or export lists of images'),

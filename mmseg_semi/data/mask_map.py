@@ -149,12 +149,27 @@ class MaskMap:
                     codes[code] = index
                 else:
                     table[entry[0] : entry[1] + 1] = index
+        self._written = [spec[0] for _, _, spec in entries]
         self._table = table
         self._codes = np.array(sorted(codes), np.int64)
         self._indices = np.array([codes[code] for code in sorted(codes)], np.int16)
         self.colors = [
             spec[0] if self.by_color else None for _, _, spec in entries[: len(self.names)]
         ]
+
+    def written(self) -> tuple[list, Any]:
+        """What stands for each class in a new mask: its first value or colour, as the masks of the data have it.
+
+        Returns:
+            Of each class a value, or a colour '#rrggbb'; and that of ignored pixels, None if there is none.
+
+        Example:
+            >>> MaskMap(dict(road='3-9', car=[1, 2]), ignore=0).written()
+            ([3, 1], 0)
+        """
+        found = [entry if isinstance(entry, str) else entry[0] for entry in self._written]
+        count = len(self.names)
+        return found[:count], found[count] if len(found) > count else None
 
     def _entries(self, key: str, spec: Any) -> list[str | tuple[int, int]]:
         """What an entry of the file means: colours as '#rrggbb', values as (low, high)."""
