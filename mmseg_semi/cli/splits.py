@@ -119,6 +119,11 @@ def add_export(commands: argparse._SubParsersAction) -> None:
     )
     export.add_argument('config', help='a config with lists')
     export.add_argument('--out', required=True, type=Path, help='a new folder')
+    export.add_argument(
+        '--coco',
+        action='store_true',
+        help='as an annotation tool exports COCO, without masks of the unlabelled images',
+    )
 
 
 def add_suffixes(parser: argparse.ArgumentParser) -> None:
@@ -201,6 +206,15 @@ def describe_split(args: argparse.Namespace) -> int:
 
 def export_config(args: argparse.Namespace) -> int:
     """Copy the images of a config into folders."""
+    if args.coco:
+        for kind, count in plain_folders.export_coco(
+            configs.load_config(args.config), args.out
+        ).items():
+            print(f'{count} {kind} images')
+        print(
+            f'mmseg-semi init {args.out} reads them; pixels outside of all annotations are ignored: --unlabelled-pixels ignore'
+        )
+        return 0
     counts = plain_folders.export_folders(configs.load_config(args.config), args.out)
     for folder, count in counts.items():
         print(f'{args.out / folder}: {count} files')
