@@ -21,6 +21,7 @@ from mmseg_semi.runtime import (  # noqa: E402
     optimisers,
     package_weights,
     pseudo_label_hook,
+    report,
     results,
 )
 
@@ -35,6 +36,7 @@ __all__ = [
     'optimisers',
     'package_weights',
     'pseudo_label_hook',
+    'report',
     'results',
     'step',
 ]

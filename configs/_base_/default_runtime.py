@@ -25,6 +25,7 @@ default_hooks = dict(
     teacher=dict(type='MeanTeacherHook', momentum=0.001),
     class_shares=dict(type='ClassShareHook'),  # names classes that the pseudo-labels lose
     results=dict(type='ResultsHook'),  # last and best of student and teacher
+    report=dict(type='ReportHook'),  # report.html at every validation; None switches it off
 )
 val_cfg = dict(type='TeacherStudentValLoop')
 test_cfg = dict(type='TeacherStudentTestLoop')

@@ -11,6 +11,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'train': ('cli.train', 'train a model'),
     'selective-retraining': ('cli.selective_retraining', 'train by ST or ST++, in stages'),
     'test': ('cli.test', 'evaluate a checkpoint'),
+    'report': ('cli.report', 'make the report of a run, with other runs beside it'),
     'publish': ('cli.publish', 'turn a checkpoint of a run into a plain one with its config'),
     'export-onnx': ('cli.export_onnx', 'write a network as ONNX'),
     'splits': ('cli.splits', 'import, make, check, describe or export lists of images'),
