@@ -1,6 +1,7 @@
 """What a run's folder holds about the run, read from its files."""
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,10 @@ class Run:
 
     @property
     def is_supervised(self) -> bool:
-        """Whether no value of the log comes from unlabelled images."""
-        return not self.matching('confident') and 'teacher/mIoU' not in self.last
+        """Whether the run has no teacher, no peer, and no objective beside the supervised one."""
+        objectives = {name.partition('.')[0] for name in self.scalars if '.' in name}
+        supervised = all(re.fullmatch(r'sup|decode|aux.*', name) for name in objectives)
+        return supervised and set(self.networks) <= {'', 'student'}
 
     @property
     def last(self) -> dict:

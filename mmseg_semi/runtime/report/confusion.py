@@ -67,6 +67,8 @@ class ConfusionMatrix(BaseMetric):
         error: What went wrong, which ends the counting and not the validation.
     """
 
+    default_prefix = 'confusion'  # without one MMEngine warns at every validation
+
     def __init__(self, num_classes: int, num_images: int) -> None:
         super().__init__()
         self.num_classes, self.num_images = num_classes, num_images
@@ -93,8 +95,8 @@ class ConfusionMatrix(BaseMetric):
         self._seen += 1
         if number >= self.num_images:
             return
-        predicted = sample['pred_sem_seg']['data'].squeeze()
-        truth = sample['gt_sem_seg']['data'].squeeze().to(predicted.device)
+        predicted = sample['pred_sem_seg']['data']
+        truth = sample['gt_sem_seg']['data'].to(predicted.device)
         matrix = confusion_matrix(truth, predicted, self.num_classes).cpu().numpy()
         self.matrix += matrix
         self.shows += matrix.sum(1) > 0

@@ -80,7 +80,7 @@ def draw_case(inputs: Tensor, sample: Any, palette: Sequence, is_bgr: bool) -> d
         dict: ``data:`` addresses of 'image', 'truth' and 'prediction'.
     """
     truth, predicted = (
-        shrink_labels(field.data.squeeze().cpu().numpy())
+        shrink_labels(field.data.squeeze(0).cpu().numpy())
         for field in (sample.gt_sem_seg, sample.pred_sem_seg)
     )
     return dict(

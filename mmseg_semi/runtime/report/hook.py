@@ -122,8 +122,9 @@ class ReportHook(Hook):
             return
         parts = None
         if self._counter is not None:  # on all ranks
+            mine = self._counted(runner)
             self._metrics.remove(self._counter)
-            parts = all_gather_object(self._counted(runner))
+            parts = all_gather_object(mine)
         shares = self._pseudo_labels(runner)
         if is_main_process():
             self._guarded(runner, parts, shares)

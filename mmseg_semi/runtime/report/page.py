@@ -9,7 +9,7 @@ from mmseg_semi.files import write_whole
 from mmseg_semi.runtime.pages import document
 from mmseg_semi.runtime.report import curves, pictures, tables
 from mmseg_semi.runtime.report.advice import advice_list, advise
-from mmseg_semi.runtime.report.collect import Points, Run
+from mmseg_semi.runtime.report.collect import Run
 from mmseg_semi.runtime.report.curves import Series, chart
 
 _STYLE = """
@@ -91,10 +91,10 @@ def curve_charts(run: Run, beside: Sequence[Run]) -> str:
         chart(
             'Accuracy on labelled training crops (%)',
             [
-                Series(_title(one, runs), points, i, i > 0)
+                Series(_run_title(one, runs), points, i, i > 0)
                 for i, one in enumerate(runs)
                 for name, points in one.scalars.items()
-                if name.endswith('decode.acc_seg') and 'peer' not in name
+                if name.endswith('decode.acc_seg') and not name.startswith('peer.')
             ],
         ),
         chart('Learning rate', _each(runs, 'lr'), low=0),
@@ -145,19 +145,19 @@ def _scores(runs: Sequence[Run]) -> list[Series]:
 def _each(runs: Sequence[Run], key: str) -> list[Series]:
     """A value of every run that logs it."""
     return [
-        Series(_title(run, runs, key), _of(run, key), i, i > 0)
+        Series(_run_title(run, runs), run.scalars[key], i, i > 0)
         for i, run in enumerate(runs)
         if key in run.scalars
     ]
 
 
-def _of(run: Run, key: str) -> Points:
-    return run.scalars[key]
+def _run_title(run: Run, runs: Sequence[Run]) -> str:
+    return 'this run' if run is runs[0] else run.name
 
 
-def _title(run: Run, runs: Sequence[Run], name: str = 'this run') -> str:
-    """Name of a series: that of its run where there are several."""
-    return name if len(runs) == 1 or run is runs[0] else f'{run.name}: {name}'
+def _title(run: Run, runs: Sequence[Run], name: str) -> str:
+    """Name of a value, after that of its run if this is another one."""
+    return name if run is runs[0] else f'{run.name}: {name}'
 
 
 def _grid(charts: Sequence[str]) -> str:

@@ -21,10 +21,10 @@ STYLE = """
 .tile b { display: block; font-size: 1.7em; font-weight: 600; line-height: 1.25; }
 .tile span { color: var(--soft); font-size: .85em; display: block; }
 .tile.main { border-color: var(--bar); }
-.grid { font-size: .9em; } .grid th { white-space: nowrap; }
+.grid { font-size: .9em; } .grid th, .grid td { white-space: nowrap; }
 .grid tr + tr td, .grid tr + tr th { border-top: 1px solid var(--line); }
 .grid th { color: var(--soft); font-weight: 500; vertical-align: bottom; }
-.grid th.row, .grid td:first-child { color: var(--text); white-space: nowrap; }
+.grid td:first-child { color: var(--text); }
 .grid tr.sum td { font-weight: 600; }
 .note { color: var(--soft); font-size: .85em; }
 .better { color: var(--good); } .worse { color: var(--error); }
