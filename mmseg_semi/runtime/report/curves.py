@@ -27,7 +27,7 @@ STYLE = """
 .chart .line { fill: none; stroke-width: 1.8; stroke-linejoin: round; }
 .chart .dashed { stroke-dasharray: 5 4; }
 .chart .hit { fill: transparent; } .chart .hit:hover { fill: var(--text); }
-.key { display: inline-block; white-space: nowrap; margin-right: 14px; color: var(--soft); font-size: .85em; }
+.key { display: inline-block; max-width: 100%; overflow-wrap: anywhere; margin-right: 14px; color: var(--soft); font-size: .85em; }
 .key i { display: inline-block; width: 18px; border-top: 3px solid; margin-right: 6px; vertical-align: 3px; }
 .key i.dashed { border-top-style: dashed; }
 """ + ''.join(

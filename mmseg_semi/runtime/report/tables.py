@@ -17,7 +17,7 @@ _MOST_CASES = 3
 
 STYLE = """
 .tiles { display: flex; flex-wrap: wrap; gap: 12px; margin: 14px 0; }
-.tile { background: var(--box); border: 1px solid var(--line); border-radius: 6px; padding: 10px 16px; min-width: 150px; }
+.tile { max-width: 100%; overflow-wrap: anywhere; background: var(--box); border: 1px solid var(--line); border-radius: 6px; padding: 10px 16px; min-width: 150px; }
 .tile b { display: block; font-size: 1.7em; font-weight: 600; line-height: 1.25; }
 .tile span { color: var(--soft); font-size: .85em; display: block; }
 .tile.main { border-color: var(--bar); }
