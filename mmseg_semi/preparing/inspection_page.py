@@ -104,9 +104,7 @@ def _class_table(surveys: Sequence[Survey]) -> str:
     lines = [f'<tr><th>label<th>class{head}']
     for label in sorted(set().union(*tables)):
         name = next(rows[label]['name'] for rows in tables if label in rows)
-        line = (
-            f'<tr><td class="n">{label}<td>{swatch(palette[label])}{escape(name)}'
-        )
+        line = f'<tr><td class="n">{label}<td>{swatch(palette[label])}{escape(name)}'
         for rows in tables:
             row = rows.get(label, dict(share=0, masks=0))
             line += (

@@ -128,7 +128,8 @@ def lost_in_predictions(run: Run, beside: Sequence[Run]) -> Iterator[Advice]:
             '(ClassMix with labelled images, class_weight of the loss).',
             'Pixels in the validation set and predicted: '
             + '; '.join(
-                f'{names[c]} {int(truth[c]):,} and {int(predicted[c]):,}' for c in lost[:_MOST_NAMES]
+                f'{names[c]} {int(truth[c]):,} and {int(predicted[c]):,}'
+                for c in lost[:_MOST_NAMES]
             )
             + '.',
         )
@@ -137,7 +138,9 @@ def lost_in_predictions(run: Run, beside: Sequence[Run]) -> Iterator[Advice]:
 def lost_in_pseudo_labels(run: Run, beside: Sequence[Run]) -> Iterator[Advice]:
     """A class has no pseudo-labels, or far fewer than labels."""
     rows = share_rows(run)
-    lost = lost_classes(*([round(1e12 * row[kind]) for row in rows] for kind in ('pseudo', 'label')))
+    lost = lost_classes(
+        *([round(1e12 * row[kind]) for row in rows] for kind in ('pseudo', 'label'))
+    )
     lost = [c for c in sorted(lost[0] + lost[1]) if rows[c]['label'] > 0]
     if lost:
         names = [row['name'] for row in rows]

@@ -192,7 +192,9 @@ def _lines(path: Path) -> list[dict]:
         except ValueError as error:
             if number == len(lines):  # the run was killed while it wrote
                 break
-            raise SetupError(f'{path}, line {number} is no JSON ({error}); remove the line') from error
+            raise SetupError(
+                f'{path}, line {number} is no JSON ({error}); remove the line'
+            ) from error
         if not isinstance(entry, dict):
             raise SetupError(f'{path}, line {number} is no JSON object; remove the line')
         entries.append(entry)

@@ -108,7 +108,9 @@ def _line(one: Series, points: Points, x, y) -> str:
     dashed = ' dashed' if one.dashed else ''
     parts = [f'<path class="line {colour}{dashed}" d="{path}"/>']
     if len(points) == 1:
-        parts = [f'<circle class="dot {colour}" cx="{x(points[0][0])}" cy="{y(points[0][1])}" r="3"/>']
+        parts = [
+            f'<circle class="dot {colour}" cx="{x(points[0][0])}" cy="{y(points[0][1])}" r="3"/>'
+        ]
     step = max(1, math.ceil(len(points) / _MOST_TITLES))
     for iteration, value in points[::-1][::step]:
         words = f'{one.name}, iteration {iteration}: {value:.4g}'

@@ -64,7 +64,9 @@ def _order(entry: dict) -> tuple[float, str]:
 
 def _ends(entries: Sequence[dict], count: int) -> list[dict]:
     ordered = sorted(entries, key=_order)
-    return ordered if len(ordered) <= 2 * count else ordered[:count] + ordered[len(ordered) - count :]
+    return (
+        ordered if len(ordered) <= 2 * count else ordered[:count] + ordered[len(ordered) - count :]
+    )
 
 
 def draw_case(inputs: Tensor, sample: Any, palette: Sequence, is_bgr: bool) -> dict:

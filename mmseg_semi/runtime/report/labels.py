@@ -31,7 +31,9 @@ def count_labels(dataset: Any, num_classes: int, limit: int) -> dict | None:
         return np.bincount(load_class_indices(labeled, index, num_classes).ravel(), minlength=256)
 
     chosen = [i * size // count for i in range(count)]
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # decoders release the interpreter lock
+    with ThreadPoolExecutor(
+        min(8, os.cpu_count() or 1)
+    ) as pool:  # decoders release the interpreter lock
         counts = np.stack(list(pool.map(bins, chosen)))[:, :num_classes]
     return dict(
         images=size,

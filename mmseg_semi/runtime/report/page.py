@@ -121,9 +121,7 @@ def pseudo_section(run: Run, beside: Sequence[Run]) -> str:
         parts.append(chart(title, series, low=0))
     shares = tables.share_table(run)
     if not shares:
-        shares = (
-            '<p class="note">Shares of the classes are not known: they need ClassShareHook and ReportHook.</p>'
-        )
+        shares = '<p class="note">Shares of the classes are not known: they need ClassShareHook and ReportHook.</p>'
     return f'{_grid(parts)}<h3>Class shares</h3>{shares}{pictures.pseudo_sheets(run)}'
 
 

@@ -162,7 +162,10 @@ def class_table(run: Run, beside: Sequence[Run] = ()) -> str:
         row += [points_words(column[c]) for column in columns]
         row += [pixels(truth[c], truth.sum()), str(int(data['shows'][c]))]
         if labels:
-            row += [pixels(labels['pixels'][c], sum(labels['pixels'])), str(int(labels['shows'][c]))]
+            row += [
+                pixels(labels['pixels'][c], sum(labels['pixels'])),
+                str(int(labels['shows'][c])),
+            ]
         rows.append(row)
     defined = [[value for value in column if value is not None] for column in columns]
     rows.append(['mean', *[points_words(fmean(values)) if values else '-' for values in defined]])
@@ -207,7 +210,9 @@ def confusion_table(run: Run) -> str:
     if len(classes) > MOST_CLASSES:
         wrong = matrix.sum(0) + matrix.sum(1) - 2 * np.diag(matrix)
         shown = sorted(np.argsort(-wrong, kind='stable')[:MOST_CLASSES].tolist())
-        note = f' The {MOST_CLASSES} of {len(classes)} classes with the most wrong pixels are shown.'
+        note = (
+            f' The {MOST_CLASSES} of {len(classes)} classes with the most wrong pixels are shown.'
+        )
     head = ''.join(f'<th>{escape(classes[c])}' for c in shown)
     lines = []
     for r in shown:

@@ -44,7 +44,9 @@ def test_a_run_of_which_nothing_is_known_gets_no_advice():
 
 def test_better_supervised_run():
     mine = run(history=scores(teacher=[40.0], student=[50.0]))
-    supervised = run('sup', history=scores(student=[42.5]), scalars={'sup.decode.loss_ce': series(1)})
+    supervised = run(
+        'sup', history=scores(student=[42.5]), scalars={'sup.decode.loss_ce': series(1)}
+    )
     (one,) = found(rules.better_beside, mine, supervised)
     assert one.what.startswith('Use the supervised run runs/sup, or find out')
     assert one.why == 'Its last mIoU is 42.50, that of this run 40.00.'
@@ -56,7 +58,9 @@ def test_better_supervised_run():
 
 
 def test_better_student():
-    (one,) = found(rules.better_student, run(history=scores(teacher=[30, 44.2], student=[20, 46.26])))
+    (one,) = found(
+        rules.better_student, run(history=scores(teacher=[30, 44.2], student=[20, 46.26]))
+    )
     assert '--network student' in one.what
     assert one.why == 'At iteration 200 the student has 46.26 mIoU, the teacher 44.20.'
     assert not found(rules.better_student, run(history=scores(teacher=[44.2], student=[44.6])))
@@ -195,7 +199,9 @@ def test_every_rule_is_tested_and_asked():
 
 
 def test_names_in_advice_are_escaped_and_few():
-    data = dict(matrix=dict(student=[[0] * 9 for _ in range(9)]), classes=[f'<i>{i}' for i in range(9)])
+    data = dict(
+        matrix=dict(student=[[0] * 9 for _ in range(9)]), classes=[f'<i>{i}' for i in range(9)]
+    )
     (one,) = [a for a in advise(run(data=data)) if a.rule == 'validation lacks a class']
     assert one.what.count("'<i>") == 6 and 'and 3 more' in one.what
     assert '<i>' not in advice_list([one]) and '&lt;i&gt;0' in advice_list([one])

@@ -13,7 +13,9 @@ if find_browser() is None:
     )
 
 WIDTHS = (375, 1200)
-SHOWN = '[...document.images].filter(i => i.complete && i.naturalWidth > 0 && i.offsetWidth > 0).length'
+SHOWN = (
+    '[...document.images].filter(i => i.complete && i.naturalWidth > 0 && i.offsetWidth > 0).length'
+)
 
 
 @pytest.fixture(scope='module')
@@ -49,7 +51,9 @@ def test_the_page_does_not_scroll_sideways(tab, page, width):
     tab.open(page, width)
     assert tab.value('document.documentElement.scrollWidth') <= width
     wide = 'e => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest(".scroll, pre")'
-    outside = tab.value(f'[...document.body.querySelectorAll("*")].filter({wide}).map(e => e.outerHTML)')
+    outside = tab.value(
+        f'[...document.body.querySelectorAll("*")].filter({wide}).map(e => e.outerHTML)'
+    )
     assert not outside
     # tables that are wider than the phone scroll in their own box
     scrolling = '[...document.querySelectorAll(".scroll")].filter(e => e.scrollWidth > e.clientWidth).length'

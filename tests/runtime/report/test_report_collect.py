@@ -50,7 +50,12 @@ def test_results_replace_the_log_s_validations(tmp_path):
     ],
 )
 def test_supervised_runs(keys, metrics, expected, tmp_path):
-    write_log(tmp_path, '1', {'loss': 1, 'iter': 1, **dict.fromkeys(keys, 1)}, {'step': 1, **dict.fromkeys(metrics, 1)})
+    write_log(
+        tmp_path,
+        '1',
+        {'loss': 1, 'iter': 1, **dict.fromkeys(keys, 1)},
+        {'step': 1, **dict.fromkeys(metrics, 1)},
+    )
     assert read_run(tmp_path).is_supervised is expected
 
 
@@ -75,13 +80,18 @@ def test_what_is_no_run(tmp_path):
         read_run(tmp_path)
     path = write_log(tmp_path, '1', {'loss': 1, 'iter': 1})
     path.write_text('nonsense\n{"loss": 1, "iter": 2}\n')
-    with pytest.raises(SetupError, match=r'scalars.json, line 1 is no JSON \(.*\); remove the line'):
+    with pytest.raises(
+        SetupError, match=r'scalars.json, line 1 is no JSON \(.*\); remove the line'
+    ):
         read_run(tmp_path)
     path.write_text('[]\n')
     with pytest.raises(SetupError, match='line 1 is no JSON object'):
         read_run(tmp_path)
     path.write_text('')
-    for content, words in (('{', r'results.json is no JSON \('), ('[]', 'holds a list, expected a')):
+    for content, words in (
+        ('{', r'results.json is no JSON \('),
+        ('[]', 'holds a list, expected a'),
+    ):
         (tmp_path / 'results.json').write_text(content)
         with pytest.raises(SetupError, match=words):
             read_run(tmp_path)

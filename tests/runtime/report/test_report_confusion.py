@@ -92,7 +92,9 @@ def test_ranks_are_joined_as_one_would_choose():
     assert joined.chosen() == galleries[0].chosen()
 
 
-@pytest.mark.parametrize(('images', 'best', 'worst'), [(0, 0, 0), (1, 1, 0), (2, 1, 1), (5, 2, 2), (9, 3, 3)])
+@pytest.mark.parametrize(
+    ('images', 'best', 'worst'), [(0, 0, 0), (1, 1, 0), (2, 1, 1), (5, 2, 2), (9, 3, 3)]
+)
 def test_no_image_is_best_and_worst(images, best, worst):
     gallery = Gallery(3)
     for i in range(images):

@@ -33,7 +33,10 @@ def places(markup: str, kind: str = 'line') -> list[np.ndarray]:
 def test_points_lie_where_the_axes_say():
     markup = chart('t', [Series('a', [(0, 0.0), (50, 5.0), (100, 10.0)])])
     (line,) = places(markup)
-    labels = {t.text: (float(t.get('x')), float(t.get('y')), t.get('text-anchor')) for t in svg_of(markup).iter('text')}
+    labels = {
+        t.text: (float(t.get('x')), float(t.get('y')), t.get('text-anchor'))
+        for t in svg_of(markup).iter('text')
+    }
     # ticks are 4 units above the foot of their text
     assert line[0, 1] == labels['0'][1] - 4 or labels['0'][2] != 'end'
     assert line[2, 1] == labels['10'][1] - 4
@@ -49,7 +52,11 @@ def test_values_that_are_not_finite_are_left_out():
 
 
 def test_one_value_is_a_dot():
-    dots = [c for c in svg_of(chart('t', [Series('a', [(7, 3.0)])])).iter('circle') if 'dot' in c.get('class')]
+    dots = [
+        c
+        for c in svg_of(chart('t', [Series('a', [(7, 3.0)])])).iter('circle')
+        if 'dot' in c.get('class')
+    ]
     assert len(dots) == 1
 
 

@@ -33,7 +33,10 @@ def small(name: str = 'mine', **data) -> Run:
         shows=[7, 2, 0, 0],
         labels=dict(images=9, counted=3, pixels=[30, 10, 0, 0], shows=[3, 1, 0, 0]),
         validations=[
-            dict(iter=200, iou=dict(teacher=[65.217, 22.222, 0.0, None], student=[68.18, 22.22, None, None]))
+            dict(
+                iter=200,
+                iou=dict(teacher=[65.217, 22.222, 0.0, None], student=[68.18, 22.22, None, None]),
+            )
         ],
     )
     history = [
@@ -48,7 +51,9 @@ def rows(markup: str, number: int = 0) -> list[list[str]]:
     table = re.findall(r'<table.*?</table>', markup, re.DOTALL)[number]
     lines = re.split(r'<tr[^>]*>', table)[1:]
     cells = [re.split(r'<t[hd][^>]*>', line)[1:] for line in lines]
-    return [[html.unescape(re.sub(r'<[^>]*>', '', cell)).strip() for cell in line] for line in cells]
+    return [
+        [html.unescape(re.sub(r'<[^>]*>', '', cell)).strip() for cell in line] for line in cells
+    ]
 
 
 def test_class_table():
@@ -64,7 +69,9 @@ def test_class_table():
 
 
 def test_class_table_beside_another_run():
-    markup = tables.class_table(small(), [small('other', predicting='student'), small('few', classes=['a'])])
+    markup = tables.class_table(
+        small(), [small('other', predicting='student'), small('few', classes=['a'])]
+    )
     assert rows(markup)[0][:5] == ['class', 'teacher', 'student', 'runs/other', 'validation pixels']
     assert rows(markup)[1][3] == '68.18'
 
@@ -100,7 +107,9 @@ def test_scores():
     assert lines[0] == ['teacher (predicts)', '29.15', '68.00', '200', '31.00', '100']
     assert lines[1] == ['student', '45.20', '-', '200', '45.20', '200']
     tiles = html.unescape(re.sub('<[^>]*>', ' ', tables.score_tiles(small(), [small('other')])))
-    assert re.search(r'teacher · predicts\s+29\.15\s+mIoU at iteration 200\s+best 31\.00 at 100', tiles)
+    assert re.search(
+        r'teacher · predicts\s+29\.15\s+mIoU at iteration 200\s+best 31\.00 at 100', tiles
+    )
     assert re.search(r'against runs/other\s+\+0\.00', tiles)
 
 
@@ -136,7 +145,14 @@ def test_a_page_without_the_hook_has_scores_curves_and_config():
     run = Run(Path('/runs/old'), dict(loss=[(1, 2.0), (2, 1.0)]), small().history, config='a < b')
     page = make_page(run)
     titles = re.findall('<h2>(.*?)</h2>', page)
-    assert titles == ['What could be done next', 'Scores', 'Curves', 'Pseudo-labels', 'Data', 'Configuration']
+    assert titles == [
+        'What could be done next',
+        'Scores',
+        'Curves',
+        'Pseudo-labels',
+        'Data',
+        'Configuration',
+    ]
     assert 'without ReportHook' in page and '<pre>a &lt; b</pre>' in page
     assert 'no validation yet' in make_page(Run(Path('/runs/new'), dict(loss=[(1, 2.0)])))
 
@@ -147,12 +163,24 @@ def test_a_page_without_the_hook_has_scores_curves_and_config():
 def test_the_hook_s_page_has_every_section(finished):
     titles = re.findall('<h2>(.*?)</h2>', finished.page)
     assert titles == [
-        *('What could be done next', 'Scores', 'Curves', 'Classes', 'Confusions', 'Validation images'),
+        *(
+            'What could be done next',
+            'Scores',
+            'Curves',
+            'Classes',
+            'Confusions',
+            'Validation images',
+        ),
         *('Pseudo-labels', 'Data', 'Configuration'),
     ]
     charts = re.findall('<h3>(.*?)</h3>(?:<span|<svg)', finished.page)
     assert charts == [
-        *('Validation mIoU', 'Sum of the losses', 'Losses', 'Accuracy on labelled training crops (%)'),
+        *(
+            'Validation mIoU',
+            'Sum of the losses',
+            'Losses',
+            'Accuracy on labelled training crops (%)',
+        ),
         *('Learning rate', 'Confident share of the pixels', 'Agreement of the student with them'),
         'Accuracy of the teacher on labelled crops',
     ]
@@ -176,7 +204,9 @@ def test_pictures_are_those_of_the_image(finished):
     }
     root = finished.folder.parent / 'data'
     image = np.asarray(Image.open(root / f'images/val/{IMAGE}.png')).astype(float)
-    assert np.abs(pictures['image'] - image).mean() < 20  # JPEG of noise; swapped channels: above 40
+    assert (
+        np.abs(pictures['image'] - image).mean() < 20
+    )  # JPEG of noise; swapped channels: above 40
     assert np.abs(pictures['image'][..., ::-1] - image).mean() > 40
     mask = np.asarray(Image.open(root / f'labels/val/{IMAGE}.png'))
     palette = np.array(finished.data['palette'])
