@@ -66,7 +66,7 @@ def encode(picture: np.ndarray, kind: str = 'JPEG') -> str:
         kind: 'JPEG' for photographs, 'PNG' for labels, whose colours then stay exact.
     """
     file = io.BytesIO()
-    options = dict(quality=80) if kind == 'JPEG' else dict(optimize=True)
+    options = dict(quality=80) if kind == 'JPEG' else {}
     Image.fromarray(np.ascontiguousarray(picture)).save(file, kind, **options)
     return f'data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}'
 

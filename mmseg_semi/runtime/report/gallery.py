@@ -15,7 +15,7 @@ SIDE = 320
 
 
 class Gallery:
-    """Keeps the best and the worst images of a validation; only these are drawn.
+    """Keeps the best and the worst images of a validation.
 
     Args:
         count: Images of each kind.
@@ -38,7 +38,7 @@ class Gallery:
         Args:
             name: Its name, by which equal scores are ordered.
             score: Its mean IoU.
-            draw: Makes its pictures, see :func:`draw_case`.
+            draw: Makes its pictures, see :func:`shrink_case`.
         """
         entry = dict(name=name, score=score)
         keep = _ends([*self.entries, entry], self.count)
@@ -69,26 +69,31 @@ def _ends(entries: Sequence[dict], count: int) -> list[dict]:
     )
 
 
-def draw_case(inputs: Tensor, sample: Any, palette: Sequence, is_bgr: bool) -> dict:
-    """Draw an image, its truth and its prediction.
+def shrink_case(inputs: Tensor, sample: Any, is_bgr: bool) -> dict:
+    """An image, its truth and its prediction at the size of the report.
 
     Args:
         inputs: (C, H, W) as the pipeline gives it.
         sample: A ``SegDataSample`` with ``gt_sem_seg`` and ``pred_sem_seg``.
-        palette: K colours.
         is_bgr: Whether the channels are blue, green, red.
 
     Returns:
-        dict: ``data:`` addresses of 'image', 'truth' and 'prediction'.
+        dict: 'image', (H, W, 3) uint8; 'truth' and 'prediction', (H, W) labels.
     """
-    truth, predicted = (
-        shrink_labels(field.data.squeeze(0).cpu().numpy())
-        for field in (sample.gt_sem_seg, sample.pred_sem_seg)
-    )
+    fields = dict(truth=sample.gt_sem_seg, prediction=sample.pred_sem_seg)
+    small = {
+        kind: shrink_labels(field.data.squeeze(0).cpu().numpy()) for kind, field in fields.items()
+    }
+    return dict(image=shrink(as_picture(inputs, is_bgr), SIDE), **small)
+
+
+def render_case(entry: dict, palette: Sequence) -> dict:
+    """The entry of a gallery with ``data:`` addresses in place of the arrays of :func:`shrink_case`."""
     return dict(
-        image=encode(shrink(as_picture(inputs, is_bgr), SIDE)),
-        truth=encode(paint_labels(truth, palette), 'PNG'),
-        prediction=encode(paint_labels(predicted, palette), 'PNG'),
+        entry,
+        image=encode(entry['image']),
+        truth=encode(paint_labels(entry['truth'], palette), 'PNG'),
+        prediction=encode(paint_labels(entry['prediction'], palette), 'PNG'),
     )
 
 

@@ -16,7 +16,7 @@ from mmseg_semi.files import write_whole
 from mmseg_semi.runtime.pictures import default_palette, swaps_channels
 from mmseg_semi.runtime.report.collect import DATA, PAGE, read_run
 from mmseg_semi.runtime.report.confusion import ConfusionMatrix, class_ious
-from mmseg_semi.runtime.report.gallery import Gallery, draw_case, short_name
+from mmseg_semi.runtime.report.gallery import Gallery, render_case, short_name, shrink_case
 from mmseg_semi.runtime.report.labels import count_labels
 from mmseg_semi.runtime.report.page import write_page
 from mmseg_semi.step.class_shares import ClassShareHook
@@ -99,7 +99,7 @@ class ReportHook(Hook):
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Draws the images of the batch that are among the best or the worst so far."""
+        """Keeps the images of the batch that are among the best or the worst so far."""
         if self._counter is None or not self.pictures or self._error is not None:
             return
         try:
@@ -111,7 +111,7 @@ class ReportHook(Hook):
                     self._gallery.offer(
                         short_name(sample.metainfo.get('img_path', f'image {batch_idx}')),
                         score,
-                        lambda i=inputs, s=sample: draw_case(i, s, self._palette, is_bgr),
+                        lambda i=inputs, s=sample: shrink_case(i, s, is_bgr),
                     )
         except Exception as error:  # logged after the validation
             self._error = error
@@ -137,7 +137,7 @@ class ReportHook(Hook):
             return dict(
                 matrix={name: counter.matrix for name, counter in counters.items()},
                 shows=next(iter(counters.values())).shows,
-                gallery=self._gallery.entries,
+                gallery=[render_case(e, self._palette) for e in self._gallery.entries],
                 errors=[describe(error) for error in errors if error is not None],
             )
         except Exception as error:  # the other ranks wait for this one

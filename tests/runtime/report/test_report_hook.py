@@ -212,7 +212,7 @@ def test_two_ranks_are_one_process(tmp_path, monkeypatch):
         assert found == (None if rank else expected)
 
 
-@pytest.mark.parametrize('place', ['confusion_matrix', 'draw_case'])
+@pytest.mark.parametrize('place', ['confusion_matrix', 'shrink_case'])
 def test_what_cannot_be_counted_is_a_warning(place, tmp_path, monkeypatch):
     def fail(*arguments):
         raise ValueError('no such\nshape')
