@@ -1,6 +1,7 @@
 """A headless Chromium that is spoken to by its DevTools protocol over a pipe, for tests of pages."""
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -18,9 +19,13 @@ _FLAGS = (
 )
 
 
+@functools.cache
 def find_browser() -> str | None:
-    """The first browser of :data:`NAMES` on PATH."""
-    return next(filter(None, map(shutil.which, NAMES)), None)
+    """The first browser of :data:`NAMES` on PATH that starts; some systems have a script there that asks for a package."""
+    for path in filter(None, map(shutil.which, NAMES)):
+        if not subprocess.run([path, '--version'], capture_output=True, timeout=60).returncode:
+            return path
+    return None
 
 
 class Tab:

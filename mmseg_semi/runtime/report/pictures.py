@@ -17,8 +17,8 @@ STYLE = """
 .legend { display: flex; flex-wrap: wrap; gap: 2px 16px; font-size: .85em; margin: 10px 0; }
 .case { margin: 0 0 16px; max-width: 760px; }
 .trio { display: grid; grid-template-columns: repeat(3, 1fr); gap: 4px; }
-.trio img, .sheet img { width: 100%; display: block; }
-.sheet { margin: 0 0 14px; }
+.trio img { width: 100%; display: block; }
+.sheet { margin: 0 0 14px; } .sheet img { display: block; }
 h3 { font-size: 1em; margin: 1.4em 0 .5em; }
 """
 
@@ -66,7 +66,7 @@ def pseudo_sheets(run: Run) -> str:
             '<p class="note">Pictures of pseudo-labels are off; <code>default_hooks.pictures=dict(type=\'PseudoLabelHook\')'
             '</code> in a config draws some.</p>'
         )
-    figures = []
+    figures = ['<h3>Pictures of pseudo-labels</h3>']
     for step in dict.fromkeys([steps[0], steps[-1]]):
         with Image.open(run.pseudo_pictures[step]) as file:
             picture = shrink(np.asarray(file.convert('RGB')), _SHEET)

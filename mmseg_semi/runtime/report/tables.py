@@ -16,8 +16,8 @@ _MOST_PAIRS = 8
 _MOST_CASES = 3
 
 STYLE = """
-.tiles { display: flex; flex-wrap: wrap; gap: 12px; margin: 14px 0; }
-.tile { max-width: 100%; overflow-wrap: anywhere; background: var(--box); border: 1px solid var(--line); border-radius: 6px; padding: 10px 16px; min-width: 150px; }
+.tiles { display: flex; flex-wrap: wrap; gap: 10px; margin: 14px 0; }
+.tile { max-width: 100%; overflow-wrap: anywhere; background: var(--box); border: 1px solid var(--line); border-radius: 6px; padding: 10px 14px; min-width: 140px; }
 .tile b { display: block; font-size: 1.7em; font-weight: 600; line-height: 1.25; }
 .tile span { color: var(--soft); font-size: .85em; display: block; }
 .tile.main { border-color: var(--bar); }
@@ -33,6 +33,7 @@ STYLE = """
 .matrix th { font-weight: 500; padding: 3px 6px; white-space: nowrap; }
 .matrix thead th { writing-mode: vertical-rl; transform: rotate(180deg); vertical-align: top; text-align: left; padding: 6px 3px; }
 .matrix td.hit { font-weight: 600; }
+.track { display: inline-block; width: 90px; margin-left: 10px; text-align: left; }
 .spark { vertical-align: middle; }
 """
 
@@ -320,7 +321,10 @@ def share_table(run: Run) -> str:
 
 def _bar(share: float, widest: float) -> str:
     width = 90 * share / max(widest, 1e-12)
-    return f'<span class="bar" style="width:{width:.0f}px"></span>{share_words(share)}'
+    return (
+        f'{share_words(share)}<span class="track"><span class="bar" style="width:{width:.0f}px">'
+        '</span></span>'
+    )
 
 
 # ------------------------------------------------------------------------------------------- data
