@@ -434,7 +434,7 @@ def test_the_command_leaves_no_thread_of_the_group_and_no_worker(tmp_path):
     # the shipped configs have SyncBN, which processes on CPUs train with, too
     assert (tmp_path / 'run/last_checkpoint').read_text() == f'iter_{STEPS}.pth'
     # each rank has validated one of two images, whose void corners have 3 x 3 pixels
-    report = json.loads((tmp_path / 'run/report.json').read_text())
+    report = json.loads((tmp_path / 'run/report_data.json').read_text())
     assert np.sum(report['matrix']['student']) == 2 * (48 * 36 - 9)
     assert [len(report[kind]) for kind in ('best', 'worst')] == [1, 1]
 

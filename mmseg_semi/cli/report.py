@@ -1,6 +1,6 @@
 """Make the report of a run anew from what is in its folder, with other runs beside it.
 
-No checkpoint and no image is opened. Classes, confusions and validation images come from report.json, which ReportHook
+No checkpoint and no image is opened. Classes, confusions and validation images come from report_data.json, which ReportHook
 writes at every validation; of a run without it the page shows scores, curves and the config.
 
 Examples:

@@ -54,7 +54,7 @@ def better_beside(run: Run, beside: Sequence[Run]) -> Iterator[Advice]:
     mine = last_score(run)
     for other in beside:
         score = last_score(other)
-        if mine is None or score is None or score - mine < BETTER:
+        if mine is None or score is None or not score - mine >= BETTER:  # also if one is NaN
             continue
         kind = 'supervised run' if other.is_supervised and not run.is_supervised else 'run'
         what = f'Use the {kind} {other.name}, or find out why this one is worse'

@@ -8,9 +8,11 @@ from typing import Any
 
 from mmseg_semi.errors import SetupError
 
-DATA = 'report.json'
+DATA = 'report_data.json'
 """File in which ``ReportHook`` keeps numbers and pictures of the validations."""
 PAGE = 'report.html'
+FORMAT = 1
+"""Number of the form of :data:`DATA`."""
 
 Points = list[tuple[int, float]]
 """Values by iteration."""
@@ -54,7 +56,8 @@ class Run:
             for key in entry
             if key.rpartition('/')[2] == 'mIoU'
         )
-        return sorted(names, key=lambda name: name != self.predicting)
+        # of several domains their mean comes first
+        return sorted(names, key=lambda name: (name != self.predicting, name != 'mean'))
 
     @property
     def predicting(self) -> str | None:
@@ -118,7 +121,7 @@ def read_run(folder: str | Path) -> Run:
         scalars,
         results.get('history') or history,
         results.get('protocol'),
-        read_json(folder / DATA) or {},
+        read_data(folder / DATA),
         _config(folder),
         read_json(folder / 'check' / 'report.json'),
         {
@@ -127,6 +130,21 @@ def read_run(folder: str | Path) -> Run:
             if path.stem.partition('_')[2].isdigit()
         },
     )
+
+
+def read_data(path: Path) -> dict:
+    """Content of a :data:`DATA` file, empty without the file.
+
+    Raises:
+        SetupError: If another version wrote it, or it is no JSON object.
+    """
+    data = read_json(path) or {}
+    if data and data.get('format') != FORMAT:
+        raise SetupError(
+            f'{path} has format={data.get("format")!r}, expected {FORMAT}: another version of mmseg_semi wrote it; remove it '
+            'to get a report without classes and pictures'
+        )
+    return data
 
 
 def read_json(path: Path) -> dict | None:

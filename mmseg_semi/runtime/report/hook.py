@@ -14,7 +14,7 @@ from mmseg.registry import HOOKS
 from mmseg_semi.errors import SetupError
 from mmseg_semi.files import write_whole
 from mmseg_semi.runtime.pictures import default_palette, swaps_channels
-from mmseg_semi.runtime.report.collect import DATA, PAGE, read_run
+from mmseg_semi.runtime.report.collect import DATA, FORMAT, PAGE, read_run
 from mmseg_semi.runtime.report.confusion import ConfusionMatrix, class_ious
 from mmseg_semi.runtime.report.gallery import Gallery, render_case, short_name, shrink_case
 from mmseg_semi.runtime.report.labels import count_labels
@@ -30,7 +30,7 @@ class ReportHook(Hook):
     """Writes ``report.html`` in the work folder at every validation of a training.
 
     During the validation the hook counts a confusion matrix of each network from the predictions that the metrics get, and
-    draws the images with the highest and the lowest scores. ``report.json`` beside the page holds these numbers and
+    draws the images with the highest and the lowest scores. ``report_data.json`` beside the page holds these numbers and
     pictures, so that ``mmseg-semi report`` can make the page again. The first process writes both files. If that fails,
     the log has a warning with the reason, the files of the validation before stay, and the training goes on.
 
@@ -104,7 +104,10 @@ class ReportHook(Hook):
             return
         try:
             model = bare_model(runner)
-            scores = self._counters(runner)[getattr(model, 'predicting_network', None)].scores
+            counters = self._counters(runner)
+            name = getattr(model, 'predicting_network', None)
+            # without it the loop hands on the outputs of the first network
+            scores = counters[name if name in counters else next(iter(counters))].scores
             is_bgr = not swaps_channels(model.data_preprocessor)
             for inputs, sample, score in zip(data_batch['inputs'], outputs, scores, strict=True):
                 if score is not None:
@@ -184,9 +187,9 @@ class ReportHook(Hook):
         entry: dict[str, Any] = dict(iter=int(runner.iter), shares=shares)
         model = bare_model(runner)
         data: dict[str, Any] = dict(
+            format=FORMAT,
             iter=int(runner.iter),
             max_iters=int(runner.max_iters),
-            experiment=str(runner.experiment_name),
             predicting=getattr(model, 'predicting_network', None),
         )
         labels = kept['labels']

@@ -19,5 +19,5 @@ def finished(tmp_path_factory) -> SimpleNamespace:
         cfg=cfg,
         folder=folder,
         page=(folder / 'report.html').read_text(),
-        data=json.loads((folder / 'report.json').read_text()),
+        data=json.loads((folder / 'report_data.json').read_text()),
     )

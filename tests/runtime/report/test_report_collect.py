@@ -95,3 +95,18 @@ def test_what_is_no_run(tmp_path):
         (tmp_path / 'results.json').write_text(content)
         with pytest.raises(SetupError, match=words):
             read_run(tmp_path)
+
+
+def test_data_of_another_version(tmp_path):
+    write_log(tmp_path, '1')
+    (tmp_path / 'report_data.json').write_text('{"format": 99}')
+    with pytest.raises(
+        SetupError, match='report_data.json has format=99, expected 1: another version'
+    ):
+        read_run(tmp_path)
+
+
+def test_the_mean_of_several_domains_comes_first(tmp_path):
+    keys = ('a/teacher/mIoU', 'mean/teacher/mIoU', 'mean/mIoU')
+    write_log(tmp_path, '1', {'step': 5, **dict.fromkeys(keys, 1.0)})
+    assert read_run(tmp_path).networks == ['mean', 'a/teacher', 'mean/teacher']

@@ -74,10 +74,10 @@ def test_each_image_is_shown_once(finished):
 def test_a_resumed_run_keeps_what_was_before(finished, tmp_path):
     parts = tmp_path / 'parts'
     train(finished.cfg, parts, stop=6)
-    assert len(json.loads((parts / 'report.json').read_text())['validations']) == 1
+    assert len(json.loads((parts / 'report_data.json').read_text())['validations']) == 1
     train(finished.cfg, parts, resume=True)
-    data = json.loads((parts / 'report.json').read_text())
-    assert data | dict(experiment=0) == finished.data | dict(experiment=0)
+    data = json.loads((parts / 'report_data.json').read_text())
+    assert data == finished.data
     assert_same_checkpoint(finished.folder / 'iter_8.pth', parts / 'iter_8.pth')
 
 
@@ -141,7 +141,6 @@ def stub(folder: Path, images: int) -> SimpleNamespace:
         work_dir=str(folder),
         iter=5,
         max_iters=5,
-        experiment_name='stub',
         hooks=[],
         model=SimpleNamespace(data_preprocessor=None, predicting_network='student'),
         message_hub=MessageHub(f'report {folder}'),
@@ -171,9 +170,9 @@ def sample(number: int) -> SegDataSample:
     )
 
 
-def validate(folder: Path, numbers=(0, 1, 2)) -> dict | None:
+def validate(folder: Path, numbers=(0, 1, 2), runner=None) -> dict | None:
     """A validation of three images, of which this rank gets ``numbers``."""
-    runner = stub(folder, images=3)
+    runner = runner or stub(folder, images=3)
     hook = ReportHook(pictures=1)
     hook.before_train(runner)
     hook.before_val_epoch(runner)
@@ -184,7 +183,7 @@ def validate(folder: Path, numbers=(0, 1, 2)) -> dict | None:
             metric.process(dict(inputs=inputs), [one.to_dict() for one in outputs])
         hook.after_val_iter(runner, 0, dict(inputs=inputs), outputs)
     hook.after_val_epoch(runner, {})
-    path = folder / 'report.json'
+    path = folder / 'report_data.json'
     return json.loads(path.read_text()) if path.exists() else None
 
 
@@ -210,6 +209,16 @@ def test_two_ranks_are_one_process(tmp_path, monkeypatch):
         monkeypatch.setattr(module, 'is_main_process', lambda rank=rank: rank == 0)
         found = validate(tmp_path / 'two', numbers)
         assert found == (None if rank else expected)
+
+
+def test_the_network_that_predicts_may_be_left_out(tmp_path):
+    """With val_cfg.networks=['teacher'] of a model whose student predicts, the pictures are the teacher's."""
+    runner = stub(tmp_path, images=3)
+    runner.val_loop.evaluators = dict(teacher=runner.val_loop.evaluator)
+    found = validate(tmp_path, runner=runner)
+    assert list(found['matrix']) == ['teacher'] and found['predicting'] == 'student'
+    assert len(found['best']) == 1
+    assert 'prediction of the teacher' in (tmp_path / 'report.html').read_text()
 
 
 @pytest.mark.parametrize('place', ['confusion_matrix', 'shrink_case'])
@@ -239,7 +248,7 @@ def test_loops_without_an_evaluator_of_one_data_set(tmp_path):
     hook.after_val_epoch(runner, {})
     page = (tmp_path / 'report.html').read_text()
     assert 'Sum of the losses' in page and '<h2>Classes</h2>' not in page
-    assert 'matrix' not in json.loads((tmp_path / 'report.json').read_text())
+    assert 'matrix' not in json.loads((tmp_path / 'report_data.json').read_text())
 
 
 def test_a_validation_outside_of_a_training_writes_nothing(tmp_path):
