@@ -21,6 +21,7 @@ from mmseg_semi.runtime import (  # noqa: E402
     optimisers,
     package_weights,
     pseudo_label_hook,
+    report,
     results,
     run_record,
 )
@@ -36,6 +37,7 @@ __all__ = [
     'optimisers',
     'package_weights',
     'pseudo_label_hook',
+    'report',
     'results',
     'run_record',
     'step',

@@ -26,6 +26,7 @@ default_hooks = dict(
     class_shares=dict(type='ClassShareHook'),  # names classes that the pseudo-labels lose
     record=dict(type='RunRecordHook'),  # refuses to resume as another experiment
     results=dict(type='ResultsHook'),  # last and best of student and teacher
+    report=dict(type='ReportHook'),  # report.html at every validation; None switches it off
 )
 val_cfg = dict(type='TeacherStudentValLoop')
 test_cfg = dict(type='TeacherStudentTestLoop')

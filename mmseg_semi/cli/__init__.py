@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'test': ('cli.test', 'evaluate a checkpoint'),
     'predict': ('cli.predict', 'predict masks of images, folders or a video'),
     'rank': ('cli.rank', 'rank unlabelled images: which to annotate next'),
+    'report': ('cli.report', 'make the report of a run, with other runs beside it'),
     'publish': ('cli.publish', 'turn a checkpoint of a run into a plain one with its config'),
     'export': ('cli.export_onnx', 'write a network as ONNX'),
     'splits': ('cli.splits', 'import, make, check, describe or export lists of images'),

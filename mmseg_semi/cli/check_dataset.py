@@ -32,8 +32,9 @@ from mmseg_semi.preparing.inspection import (
     inspect,
     sources_of,
 )
-from mmseg_semi.preparing.inspection_page import share_words, size_words, write_page
+from mmseg_semi.preparing.inspection_page import size_words, write_page
 from mmseg_semi.runtime import configs
+from mmseg_semi.runtime.pages import share_words
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
