@@ -17,9 +17,11 @@ _moved.install()
 from mmseg_semi import backbones, data, heads, methods, step  # noqa: E402
 from mmseg_semi.runtime import (  # noqa: E402
     checkpoint_hook,
+    early_stopping,
     loops,
     optimisers,
     package_weights,
+    progress,
     pseudo_label_hook,
     results,
 )
@@ -29,11 +31,13 @@ __all__ = [
     'backbones',
     'checkpoint_hook',
     'data',
+    'early_stopping',
     'heads',
     'loops',
     'methods',
     'optimisers',
     'package_weights',
+    'progress',
     'pseudo_label_hook',
     'results',
     'step',
