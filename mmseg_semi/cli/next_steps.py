@@ -28,22 +28,17 @@ def command(name: str, *arguments: object) -> str:
     return shlex.join([*start, *given])
 
 
-def resume_command(args: argparse.Namespace, work_dir: str | None) -> str:
-    """The command that goes on with a run, with the options of the one that ends."""
-    options: list[object] = []
-    if args.work_dir is not None:
-        options += ['--work-dir', args.work_dir]
-    options += ['--amp'] * args.amp
-    if args.early_stop is not None:
-        options += ['--early-stop', args.early_stop]
-    if args.time is not None:
-        options += ['--time', args.time]
-    said = command('train', args.config, *options, '--resume')
-    if args.cfg_options:
-        said += ' --cfg-options ...'  # DictAction has parsed them; the shell's history has them
-    if args.launcher != 'none':
-        said += f'   (by the launcher, {args.launcher}, as before)'
-    return said
+def resume_command(args: argparse.Namespace) -> str:
+    """The command that goes on with a run: the one that ends, with ``--resume`` alone."""
+    given: list[str] = []
+    words = iter(args.words)
+    for word in words:
+        if word == '--resume' and args.resume != 'auto':
+            next(words)  # the checkpoint
+        elif word.partition('=')[0] != '--resume':
+            given.append(word)
+    said = command('train', *given, '--resume')
+    return said if args.launcher == 'none' else f'{said}   (by the launcher, as before)'
 
 
 def after_interruption(interruption: Interrupted, args: argparse.Namespace) -> None:
@@ -59,7 +54,7 @@ def after_stopping(stopped: Stopped, runner: Runner, args: argparse.Namespace) -
     if stopped.checkpoint is None:
         print('default_hooks.checkpoint is off, so nothing was saved')
         return
-    print(f'saved {stopped.checkpoint}; go on with:\n  {resume_command(args, runner.work_dir)}', flush=True)
+    print(f'saved {stopped.checkpoint}; go on with:\n  {resume_command(args)}', flush=True)
 
 
 def after_training(runner: Runner, args: argparse.Namespace) -> None:

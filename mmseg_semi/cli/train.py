@@ -51,7 +51,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         help='end when the mIoU of the network that predicts has not improved in N validations (5)',
     )
     add_config_arguments(parser)
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    args.words = sys.argv[1:] if arguments is None else arguments
+    return args
 
 
 @tool
