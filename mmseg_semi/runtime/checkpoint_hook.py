@@ -235,6 +235,8 @@ class AtomicCheckpointHook(CheckpointHook):
             if info[key]:
                 path = str(Path(self.out_dir, os.path.basename(info[key])))
                 runner.message_hub.update_info(key, path)
+        # MMEngine does not take it back, so a resumed run would not save its first validation's metrics
+        self.last_ckpt = info.get('last_ckpt')
         if self.save_best:
             names = self._best_names()
             self._set_best_names(
