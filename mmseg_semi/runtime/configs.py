@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.hooks import EarlyStoppingHook
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
@@ -60,6 +61,21 @@ def find_projects(config: Path | None = None) -> None:
             sys.path.append(str(folder.parent))
 
 
+def find_neighbours(config: Path) -> None:
+    """Make ``custom_imports = dict(imports=['my_objective'])`` find ``my_objective.py`` beside the config.
+
+    The folder stays on the path: classes of such a module are unpickled in workers that are started anew, and
+    functions of it may import a second module beside it. It is the last entry, so that no file in it hides an
+    installed module.
+
+    Args:
+        config: A config file.
+    """
+    folder = str(config.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+
+
 def load_config(
     path: str | Path, options: Mapping[str, Any] | None = None, with_model: bool = True
 ) -> Config:
@@ -82,6 +98,7 @@ def load_config(
         raise SetupError(f"config '{path}' does not exist; {_similar_config(path)}")
     stack.import_yapf()
     find_projects(path)
+    find_neighbours(path)
     try:
         cfg = Config.fromfile(path)
     except SetupError:
@@ -304,4 +321,18 @@ def build_runner(cfg: Config) -> Runner:
     for name in [name for name, hook in hooks.items() if hook is None]:
         if name not in _MMENGINE_HOOKS:
             del hooks[name]
+    _replace_early_stopping(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def _replace_early_stopping(cfg: Config) -> None:
+    """Take ``SemiEarlyStoppingHook`` for MMEngine's, with the arguments and defaults of that one."""
+    listed = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
+    for hook in listed:
+        if isinstance(hook, Mapping) and hook.get('type') in (
+            'EarlyStoppingHook',
+            'mmengine.EarlyStoppingHook',
+            EarlyStoppingHook,
+        ):
+            hook['type'] = 'SemiEarlyStoppingHook'
+            hook.setdefault('min_delta', 0.1)

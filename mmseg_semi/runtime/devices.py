@@ -123,9 +123,10 @@ def set_precision(cfg: Config, amp: bool) -> None:
 def end_workers() -> None:
     """End the data loaders' workers of finished runs.
 
-    A loader that is left to the garbage collector waits five seconds for each of them in vain.
+    A loader that is left to the garbage collector waits five seconds for each of them in vain. They are killed,
+    because those of a training ignore SIGTERM (:mod:`mmseg_semi.runtime.stopping`).
     """
     for process in multiprocessing.active_children():
         if process.daemon:
-            process.terminate()
+            process.kill()
             process.join()

@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import io
+import logging
 import os
 import re
 import sys
@@ -83,6 +84,8 @@ def apply() -> None:
     never_install_packages()
     load_checkpoints_safely()
     resume_from_whole_checkpoints()
+    keep_console_short()
+    silence_warnings()
 
 
 def stand_in_for_missing_operators() -> None:
@@ -259,6 +262,90 @@ def never_install_packages() -> None:
             )
 
     hub.install_package = require_package
+
+
+# -- what is said ------------------------------------------------------------------------------
+
+_IN_FILE_ONLY = re.compile(
+    r'\n-+\nSystem environment:'
+    r'|Config:\n'
+    r'|Distributed training is not used, all SyncBatchNorm'
+    r'|Hooks will be executed in the following order'
+    r'|Exp name: '
+    r'|Checkpoints will be saved to '
+    r'|Saving checkpoint at '
+    r'|SemiDataset: lists of '
+    # an end of a validation, whose metrics ResultsHook tells
+    r'|Iter\(val\) \[\d+/\d+\] .*teacher/'
+    # warnings to the developers of MMEngine and of its configs
+    r'|The prefix is not set in metric class'
+    r'|"FileClient" will be deprecated'
+    r'|"HardDiskBackend" is the alias'
+)
+"""Beginnings of messages that help to reproduce a run, or that no user can act on."""
+
+
+def keep_console_short() -> None:
+    """Let a runner write its environment, config and hooks to its log file alone.
+
+    MMEngine logs some six hundred lines before the first iteration, equally to the file and to the terminal, where
+    they hide what a user has to read. With ``log_level='DEBUG'`` the terminal shows them, too. A record whose attribute
+    ``only`` is 'file' or 'console' goes there alone.
+    """
+    from mmengine.runner import Runner
+
+    build = Runner.build_logger
+    if hasattr(build, 'original'):
+        return
+
+    @functools.wraps(build)
+    def build_logger(self, *args, **kwargs):
+        logger = build(self, *args, **kwargs)
+        for handler in logger.handlers:
+            console = type(handler) is logging.StreamHandler
+            kept = [f for f in handler.filters if not isinstance(f, _Reader)]
+            handler.filters = [*kept, _Reader(console and handler.level > logging.DEBUG, console)]
+        return logger
+
+    build_logger.original = build
+    Runner.build_logger = build_logger
+
+
+class _Reader(logging.Filter):
+    """Passes what the reader of a handler wants to see."""
+
+    def __init__(self, short: bool, console: bool) -> None:
+        super().__init__()
+        self.short, self.place = short, 'console' if console else 'file'
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if getattr(record, 'only', self.place) != self.place:
+            return False
+        return not (self.short and _IN_FILE_ONLY.match(str(record.msg)))
+
+
+_SILENCED = (
+    # two classes are trained as two channels here; a head of one channel is refused
+    'For binary segmentation, we suggest using`out_channels = 1`',
+    # pictures of validations are off unless a config or --show-dir asks for them
+    'The draw is False, it means that the hook for visualization',
+    # true of crops of x + 1 pixels, which published configs have and others need not have
+    'When align_corners=True, the output would more aligned',
+    # of calls inside the stack, for its developers
+    '``build_loss`` would be deprecated soon',
+    # optional operators, which no network here needs
+    'Fail to import ``MultiScaleDeformableAttention``',
+    # compilers of PyTorch, which MMEngine and torch itself call
+    '`torch.jit.script` is deprecated',
+    '`torch.jit.interface` is deprecated',
+)
+"""Beginnings of warnings of the stack that users of this package cannot act on."""
+
+
+def silence_warnings() -> None:
+    """Silence warnings of the stack that concern its developers, by name; all others are shown."""
+    for text in _SILENCED:
+        warnings.filterwarnings('ignore', message=re.escape(text))
 
 
 # -- checkpoints -------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from mmseg_semi.data.skipped_images import SkippedImages
 from mmseg_semi.errors import SetupError
-from mmseg_semi.step import checks
+from mmseg_semi.step import checks, run_checks
 from mmseg_semi.step.teacher import MovingAverage
 
 
@@ -104,13 +104,20 @@ class SemiStepHook(Hook):
             SetupError: See :mod:`mmseg_semi.step.checks`.
         """
         loader = runner.train_dataloader
+        run_checks.check_loop(runner)
+        said = [*run_checks.check_schedules(runner), *run_checks.check_intervals(runner)]
         checks.check_hooks(runner.hooks, segmentor)
         checks.check_sources(loader.sampler, segmentor)
         checks.check_classes('train_dataloader', loader.dataset, segmentor)
         if runner.val_loop is not None:
             checks.check_validation(runner.val_loop.dataloader.dataset, segmentor)
+            run_checks.check_validation_batch(runner.val_loop.dataloader)
         checks.check_networks(segmentor, self.probe_size)
-        for sentence in checks.check_compiling(segmentor, self.probe_size):
+        if hasattr(segmentor, 'plan'):  # of one domain
+            run_checks.check_heads(segmentor)
+            run_checks.check_batch(segmentor, loader.sampler, self.probe_size)
+            said += run_checks.check_phases(segmentor, runner.max_iters)
+        for sentence in said + checks.check_compiling(segmentor, self.probe_size):
             runner.logger.warning(sentence)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
