@@ -18,7 +18,7 @@ import numpy as np
 from mmseg_semi.data.decoding.files import ANY_IMAGE_SUFFIXES
 from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.annotations.export import AnnotatedImage, Export, Region
-from mmseg_semi.preparing.annotations.files import ImageFiles, plain_name
+from mmseg_semi.preparing.annotations.files import ImageFiles, plain_name, read_header
 from mmseg_semi.preparing.annotations.image_lists import image_folders, sorted_images
 from mmseg_semi.preparing.annotations.label_studio_rle import count_values, decode_alpha
 from mmseg_semi.preparing.annotations.shapes import ellipse_ring, rectangle_ring
@@ -122,7 +122,7 @@ class _Reader:
             image.annotated = False
             return image
         for group in _groups(results, where):
-            region, size = self._region(group, where)
+            region, size = self._region(group, image, where)
             if size is not None and image.size not in (None, size):
                 raise SetupError(
                     f'{where} has results of images of {image.size} and of {size} pixels, expected one image; export it again'
@@ -166,15 +166,19 @@ class _Reader:
         return max(kept, key=_moment)
 
     def _region(
-        self, group: list[dict], where: str
+        self, group: list[dict], image: AnnotatedImage, where: str
     ) -> tuple[Region | None, tuple[int, int] | None]:
         """The region of the results of one id, None if it has none, and its image's (width, height)."""
-        shown = [each for each in group if 'original_width' in each]
+        shown = [each for each in group if _has_place(each)]
         if not shown:  # a choice, a text, a relation
             return None, None
         result = next((each for each in shown if each.get('type') != 'labels'), shown[0])
-        keys = 'original_width', 'original_height'
-        width, height = (need(result, key, int, where) for key in keys)
+        if 'original_width' in result:
+            width, height = (need(result, f'original_{key}', int, where) for key in ('width', 'height'))
+        elif image.path is not None:  # annotations that another program brought in
+            width, height = read_header(image.path).size
+        else:
+            return None, None
         where = f'{where}, result {result.get("id")}'
         shape = _shape(result, width, height, where)
         if shape is None:
@@ -199,6 +203,13 @@ def _groups(results: list, where: str) -> list[list[dict]]:
             )
         groups.setdefault(result.get('id', number), []).append(result)
     return list(groups.values())
+
+
+def _has_place(result: dict) -> bool:
+    """Whether a result is somewhere in the image."""
+    value = result.get('value')
+    keys = {'points', 'rle', 'x', 'vertices', 'imageDataURL', 'maskDataURL'}
+    return isinstance(value, dict) and bool(keys & set(value))
 
 
 def _labels(result: dict) -> list[str]:
