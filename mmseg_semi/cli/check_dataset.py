@@ -4,8 +4,8 @@ Prints tables and writes report.json and index.html (with pictures) into --out. 
 if there are errors, and 0 if there are only warnings. Masks of unlabelled images are not opened.
 
 Examples:
-    python tools/check_dataset.py configs/fixmatch/camvid_46_small.py
-    python tools/check_dataset.py --labeled my/images my/masks --unlabeled my/more --num-classes 5
+    mmseg-semi check-dataset mmseg_semi::fixmatch/camvid_46_small.py
+    mmseg-semi check-dataset --labeled my/images my/masks --unlabeled my/more --num-classes 5
 """
 
 import argparse

@@ -2,15 +2,16 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from mmengine.config import DictAction
 
+from mmseg_semi.packaged import PACKAGE
 from mmseg_semi.runtime.commands import describe_error, tool
 from mmseg_semi.runtime.devices import LAUNCHER_VARIABLES
 
 __all__ = [
     'CHECKOUT',
+    'CONFIG_HELP',
     'TRAIN',
     'add_config_arguments',
     'add_options_argument',
@@ -18,8 +19,11 @@ __all__ = [
     'tool',
 ]
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-"""The folder that holds mmseg_semi/; in a checkout also configs/, data/ and tools/."""
+CHECKOUT = PACKAGE.parent
+"""The folder that holds mmseg_semi/; for commands that need a checkout. Configs: :mod:`mmseg_semi.packaged`."""
+
+CONFIG_HELP = 'a config file, or one of the package: mmseg_semi::ddfp/voc_732.py'
+"""Help of an argument that :func:`mmseg_semi.runtime.configs.load_config` reads."""
 
 TRAIN = (sys.executable, '-m', 'mmseg_semi.cli', 'train')
 """Beginning of a command that trains in a process of its own."""

@@ -1,4 +1,4 @@
-"""Write a network as ONNX: python tools/export_onnx.py CONFIG CHECKPOINT OUT.onnx ...
+"""Write a network as ONNX: mmseg-semi export CONFIG CHECKPOINT OUT.onnx ...
 
 CONFIG and CHECKPOINT are those of tools/publish.py, of a run, or of any EncoderDecoder. The graph
 normalises `image`, (N, 3, H, W) float32 colours in 0..255, and returns `logits`, (N, K, H, W) at
@@ -18,7 +18,7 @@ from mmengine.runner import load_checkpoint
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_semi.cli.common import tool
+from mmseg_semi.cli.common import CONFIG_HELP, tool
 from mmseg_semi.errors import SetupError
 from mmseg_semi.files import whole_file
 from mmseg_semi.runtime import configs, devices, stack
@@ -29,7 +29,7 @@ TOLERANCE = 1e-4
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Write a network as ONNX.')
-    parser.add_argument('config', help='a config file')
+    parser.add_argument('config', help=CONFIG_HELP)
     parser.add_argument('checkpoint', help='a checkpoint file')
     parser.add_argument('target', type=Path, metavar='OUT.onnx')
     parser.add_argument(

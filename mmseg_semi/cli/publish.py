@@ -1,4 +1,4 @@
-"""Turn a semi-supervised checkpoint into a plain one: python tools/publish.py CONFIG CHECKPOINT.
+"""Turn a semi-supervised checkpoint into a plain one: mmseg-semi publish CONFIG CHECKPOINT.
 
 Writes <name>_<network>-<sha256>.pth with the weights of one network and the class names, and beside
 it a config of a plain EncoderDecoder for mmseg's init_model, inference_model and test runner. For a

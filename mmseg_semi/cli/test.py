@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT [--pool] [--out DIR] [--tta] ...
+"""Evaluate a checkpoint: mmseg-semi test CONFIG CHECKPOINT [--pool] [--out DIR] [--tta] ...
 
 The test set of the config is evaluated, or, with --pool, the unlabelled training images that have a
 mask. Masks of unlabelled images are opened here, after training, and never in training. With --pool
@@ -21,7 +21,7 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 from torch import nn
 
-from mmseg_semi.cli.common import add_config_arguments, tool
+from mmseg_semi.cli.common import CONFIG_HELP, add_config_arguments, tool
 from mmseg_semi.data.masked_pool import MaskedPool, find_clips
 from mmseg_semi.data.semi_dataset import image_names
 from mmseg_semi.errors import SetupError
@@ -33,7 +33,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='a config file')
+    parser.add_argument('config', help=CONFIG_HELP)
     parser.add_argument('checkpoint', help='a checkpoint file')
     parser.add_argument('--work-dir', help='folder for the log and the metrics as json')
     parser.add_argument('--out', help='folder for the predicted label maps, one PNG per image')

@@ -1,14 +1,14 @@
-"""Train a model: python tools/train.py CONFIG [--work-dir DIR] [--resume [CHECKPOINT]] ..."""
+"""Train a model: mmseg-semi train CONFIG [--work-dir DIR] [--resume [CHECKPOINT]] ..."""
 
 import argparse
 
-from mmseg_semi.cli.common import add_config_arguments, tool
+from mmseg_semi.cli.common import CONFIG_HELP, add_config_arguments, tool
 from mmseg_semi.runtime import configs, devices, stack
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train a model.')
-    parser.add_argument('config', help='a config file')
+    parser.add_argument('config', help=CONFIG_HELP)
     parser.add_argument(
         '--work-dir',
         help='folder for logs and checkpoints; default work_dirs/ and the path below configs/',

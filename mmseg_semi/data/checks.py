@@ -27,11 +27,11 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 
 _FOLDER_HINTS = {
-    'CamVidDataset': 'python tools/dataset_converters/camvid.py SOURCE',
-    'PascalVOCDataset': 'python tools/dataset_converters/voc.py --download',
-    'QuickstartDataset': 'python tools/quickstart.py --data-only',
-    'CityscapesDataset': 'python tools/dataset_converters/cityscapes.py SOURCES',
-    'SUNRGBDDataset': 'python tools/dataset_converters/sun_rgbd.py SOURCES',
+    'CamVidDataset': 'mmseg-semi convert-camvid SOURCE',
+    'PascalVOCDataset': 'mmseg-semi convert-voc --download',
+    'QuickstartDataset': 'mmseg-semi demo --data-only',
+    'CityscapesDataset': 'mmseg-semi convert-cityscapes SOURCES',
+    'SUNRGBDDataset': 'mmseg-semi convert-sun-rgbd SOURCES',
     'ADE20KDataset': 'see docs/data.md',
     'COCOObjectsDataset': 'see docs/data.md',
 }
@@ -212,7 +212,7 @@ def _missing_files(
     return SetupError(
         f'{where} names {PurePath(first).stem}, but its {kind} {first} {what} '
         f'({missing} of {count} {kind}s are missing); add the files, check data_root, '
-        'data_prefix and the suffixes, or convert the list (python tools/splits.py import)'
+        'data_prefix and the suffixes, or convert the list (mmseg-semi splits import)'
     )
 
 
@@ -256,7 +256,7 @@ def check_disjoint(
         raise SetupError(
             f'{key}.unlabeled names {pool[index]}, which {key}.labeled names too ({len(both)} of '
             f'{sum(map(len, pools))} unlabelled images); remove it from the unlabelled list '
-            '(python tools/splits.py make writes disjoint lists), or set allow_overlap=True to '
+            '(mmseg-semi splits make writes disjoint lists), or set allow_overlap=True to '
             'train on lists that were published so'
         )
     return len(both)
@@ -418,7 +418,7 @@ def _list_command(path: str) -> str:
     for i, (family, dataset) in enumerate(zip(parts, parts[1:], strict=False)):
         if i and parts[i - 1] == 'splits' and family in FAMILIES:
             return (
-                f'import it: python tools/splits.py import --family {family} --dataset {dataset} '
+                f'import it: mmseg-semi splits import --family {family} --dataset {dataset} '
                 '--source FOLDER_OR_CHECKOUT'
             )
-    return 'make one: python tools/splits.py make --images FOLDER --n LABELLED --out FOLDER'
+    return 'make one: mmseg-semi splits make --images FOLDER --n LABELLED --out FOLDER'

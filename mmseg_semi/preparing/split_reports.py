@@ -110,7 +110,7 @@ def of_folder(
     folder = Path(folder)
     if not (folder / 'labeled.txt').is_file():
         raise SetupError(
-            f'{folder} holds no labeled.txt; name the folder of a split (python tools/splits.py '
+            f'{folder} holds no labeled.txt; name the folder of a split (mmseg-semi splits '
             'make|import writes them) or a config (.py)'
         )
     labeled = read_list(folder / 'labeled.txt')

@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.packaged import PACKAGE, find_config
 from mmseg_semi.runtime import stack
 from mmseg_semi.runtime.checkpoints import is_whole, latest_checkpoint
 
@@ -51,7 +52,7 @@ def find_projects(config: Path | None = None) -> None:
         config: A config file. If it stands below a folder ``projects``, that folder can be imported
             too, also where the package is installed elsewhere.
     """
-    folders = [Path(__file__).resolve().parents[2] / 'projects']
+    folders = [PACKAGE.parent / 'projects']
     if config is not None:
         folders += [folder for folder in config.resolve().parents if folder.name == 'projects'][:1]
     for folder in folders:
@@ -65,7 +66,7 @@ def load_config(
     """Read a config and override keys of it.
 
     Args:
-        path: A config file.
+        path: A config file, or the name of one of the package, such as ``mmseg_semi::ddfp/voc_732.py``.
         options: Values by dotted key, as ``--cfg-options`` gives them.
         with_model: Whether the caller will build the model; the check for mmpretrain needs it.
 
@@ -76,7 +77,7 @@ def load_config(
         SetupError: If the file is missing or wrong, if an option has no place in the config, or if
             the model needs mmpretrain and mmpretrain cannot be imported.
     """
-    path = Path(path)
+    path = find_config(path)
     if not path.is_file():
         raise SetupError(f"config '{path}' does not exist; {_similar_config(path)}")
     stack.import_yapf()
@@ -204,12 +205,12 @@ def set_work_dir(cfg: Config, work_dir: str | None, config: str | Path) -> None:
     Args:
         cfg: Changed in place.
         work_dir: The option ``--work-dir``.
-        config: Path of the config file.
+        config: The config file, or its name in the package.
     """
     if work_dir is not None:
         cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
-        parts = Path(config).resolve().with_suffix('').parts
+        parts = find_config(config).resolve().with_suffix('').parts
         below = len(parts) - parts[::-1].index('configs') if 'configs' in parts else len(parts) - 1
         cfg.work_dir = str(Path('work_dirs', *parts[below:]))
 

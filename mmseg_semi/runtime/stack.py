@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.packaged import PREFIX, find_config
 
 DISTRIBUTIONS = ('onedl-mmsegmentation', 'mmsegmentation')
 _INSTALL = "pip install 'mmseg_semi[onedl]'"
@@ -78,6 +79,8 @@ def apply() -> None:
     stand_in_for_missing_operators()
     import_mmseg()
     name_packages()
+    find_own_configs()
+    never_install_packages()
     load_checkpoints_safely()
     resume_from_whole_checkpoints()
 
@@ -219,6 +222,45 @@ def name_packages() -> None:
     utils.MODULE2PACKAGE.setdefault('mmseg_semi', 'mmseg_semi')
 
 
+def find_own_configs() -> None:
+    """Let ``_base_ = 'mmseg_semi::ddfp/voc_732.py'`` name a config of the imported package, as it is.
+
+    MMEngine looks below the distribution's ``.mim``, which a checkout does not have, and which belongs to another
+    installation if a checkout is imported beside an installed wheel. It also gives each part of such a base the scope
+    ``mmseg_semi``. No registry has this scope, since the package registers into those of mmseg, so that MMEngine's own
+    registries would not find the model.
+    """
+    from mmengine.config import Config
+
+    find = Config._get_cfg_path
+
+    def find_base(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        if cfg_path.startswith(PREFIX):
+            return str(find_config(cfg_path)), None
+        return find(cfg_path, filename)
+
+    Config._get_cfg_path = staticmethod(find_base)
+
+
+def never_install_packages() -> None:
+    """Let ``mmengine.hub`` refuse a package that is missing, where it would run ``pip install`` on its own.
+
+    The package that it would install is the original one of OpenMMLab, whose files overwrite those of the maintained
+    ones.
+    """
+    from mmengine.hub import hub
+    from mmengine.utils import is_installed
+
+    def require_package(package: str) -> None:
+        if not is_installed(package):
+            raise SetupError(
+                f"the config asked for stands in the package '{package}', which is not installed; install it first "
+                '(docs/installation.md)'
+            )
+
+    hub.install_package = require_package
+
+
 # -- checkpoints -------------------------------------------------------------------------------
 
 _loaded_name: ContextVar[str] = ContextVar('loaded_name', default='(none)')
@@ -252,7 +294,7 @@ def safe_load(file: Any, map_location: Any = None, name: str | None = None) -> A
             raise SetupError(
                 f"checkpoint '{name}' asks for the Python object {blocked[1]}, which could run "
                 'code while it is loaded, so the file was not loaded; if you trust it, convert it '
-                'to plain weights with: python tools/model_converters/to_weights_only.py '
+                'to plain weights with: mmseg-semi to-weights-only '
                 f'{name} OUT.pth --trust'
             ) from error
         raise _unreadable(name, error) from error

@@ -107,7 +107,7 @@ def _misfit(name: str, module: nn.Module, path: str, found: str) -> SetupError:
     key = '.'.join(part for part in ('model.student', name, 'init_cfg.checkpoint') if part)
     return SetupError(
         f"{key}='{path}' does not fit: {found}; give a checkpoint of this {type(module).__name__}, convert it "
-        '(tools/model_converters), or set init_cfg=None to train from scratch'
+        '(mmseg-semi convert-backbone and the like), or set init_cfg=None to train from scratch'
     )
 
 

@@ -237,7 +237,10 @@ def test_what_is_published_imports_what_its_network_needs_and_no_more(
         ),
         (['tiny_ddfp.py', '--resume', 'gone.pth'], r"'gone\.pth' does not exist"),
         (['tiny_ddfp.py', '--resume', 'tiny_ddfp.py'], r'is cut short or no checkpoint'),
-        (['tiny_ddfp.py', '--launcher', 'pytorch'], r'has no RANK.*tools/dist_train\.sh'),
+        (
+            ['tiny_ddfp.py', '--launcher', 'pytorch'],
+            r'has no RANK.*torchrun .* -m mmseg_semi train',
+        ),
     ],
 )
 def test_mistakes_are_one_sentence(args, sentence, tmp_path, capsys, monkeypatch):

@@ -9,6 +9,7 @@ import importlib
 import inspect
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.annotations.export import AnnotatedImage, Export, Region
@@ -34,6 +35,8 @@ def find_reader(path: Path) -> ModuleType:
         raise SetupError(
             f'the export {path} does not exist; give the file or the folder that the annotation tool wrote'
         )
+    if path.is_file() and not path.stat().st_size:
+        raise SetupError(f'the export {path} is an empty file; export the annotations again')
     for name in READERS:
         module = reader(name)
         if module.matches(path):
@@ -46,7 +49,7 @@ def find_reader(path: Path) -> ModuleType:
 
 
 def read_export(
-    path: Path, images: Path | None = None, format: str | None = None, line_width: float = 0.0
+    path: Path, images: Path | None = None, format: str | None = None, **options: Any
 ) -> Export:
     """Read an export of any known format.
 
@@ -54,24 +57,19 @@ def read_export(
         path: The file or the folder that the tool wrote.
         images: The folder of the images, if they are not where the export says or beside it.
         format: Name of a reader (:data:`READERS`); None finds it.
-        line_width: Pixels; lines become areas of this width, 0 leaves them out.
+        **options: Further arguments of a reader's ``read``, such as ``line_width`` and ``crowd``; those that are None or 0 are not passed
+            on.
 
     Raises:
-        SetupError: If the export is of no known format, cannot be read or contradicts itself.
+        SetupError: If the export is of no known format, cannot be read or contradicts itself, or its format knows nothing of an option.
     """
     if images is not None and not images.is_dir():
-        raise SetupError(
-            f'--images {images} is no folder; name the folder of the images that {path} names'
-        )
-    if format is not None and not path.exists():
-        raise SetupError(
-            f'the export {path} does not exist; give the file or the folder that the annotation tool wrote'
-        )
-    module = find_reader(path) if format is None else reader(format)
-    has_lines = 'line_width' in inspect.signature(module.read).parameters
-    if line_width and not has_lines:
-        raise SetupError(
-            f'--line-width {line_width:g}: this export has no lines ({module.TITLE}); leave the option out'
-        )
-    options = dict(line_width=line_width) if has_lines else {}
+        raise SetupError(f'--images {images} is no folder; name the folder of the images of {path}')
+    module = find_reader(path) if format is None or not path.exists() else reader(format)
+    options = {key: value for key, value in options.items() if value}
+    for key in options:
+        if key not in inspect.signature(module.read).parameters:
+            raise SetupError(
+                f'--{key.replace("_", "-")} has no meaning for this export ({module.TITLE}); leave the option out'
+            )
     return module.read(path, images, **options)

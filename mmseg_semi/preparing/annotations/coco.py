@@ -25,7 +25,10 @@ _HEAD = 65536
 _BELOW = -1.0  # order of crowds: the objects that are marked in them stay
 _PARTS = {'train': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test'}
 BOXES = 'annotations with a box and without a region, left out'
-CROWDS = 'crowd regions, whose pixels are ignored'
+CROWDS = 'crowd regions, whose pixels are ignored (--crowd class makes them pixels of their class)'
+MASKS = 'regions with iscrowd, which are pixels of their class (--crowd ignore ignores them)'
+MANY_CROWDS = 0.1
+"""Share of the annotations from which iscrowd is no crowd: datumaro and CVAT set it for every painted mask."""
 
 
 def matches(path: Path) -> bool:
@@ -60,29 +63,42 @@ def _is_coco(path: Path) -> bool:
     return len(keys & {'images', 'annotations', 'categories'}) >= least
 
 
-def read(path: Path, images: Path | None) -> Export:
+def read(path: Path, images: Path | None, crowd: str | None = None) -> Export:
     """Read a COCO file, or the parts of an export.
+
+    Crowds are regions with ``iscrowd`` 1. In COCO itself they are coarse outlines of many objects, rare, and ignored. datumaro and CVAT
+    set it for every painted mask: where a tenth of the annotations has it, they are regions of their class as all others.
 
     Args:
         path: The file, or a folder that holds files in annotations/, directly, or one in each part's folder.
         images: Folder of the images, or None for the usual places beside the file.
+        crowd: 'ignore' or 'class' in place of this rule.
 
     Raises:
         SetupError: If a file is empty, misses what COCO requires or contradicts itself, or two files disagree.
     """
     files = _files(path) or ([path] if path.is_file() else [])
     if not files:
-        raise SetupError(f'{path} holds no COCO file, looked for were {path}/annotations/*.json and {path}/*.json; give the JSON file itself')
+        raise SetupError(
+            f'{path} holds no COCO file, looked for were {path}/annotations/*.json and {path}/*.json; give the JSON file itself'
+        )
     contents = {file: _content(file) for file in files}
     categories = _categories(contents)
     merged: dict[str, AnnotatedImage] = {}
     owner: dict[str, Path] = {}
     counts: Counter = Counter()
-    versions = sorted({str((content.get('info') or {}).get('version') or '') for content in contents.values()} - {''})
+    entries = [entry for content in contents.values() for entry in content['annotations']]
+    marked = sum(bool(entry.get('iscrowd')) for entry in entries)
+    ignored = crowd == 'ignore' or crowd is None and marked < MANY_CROWDS * len(entries)
+    counts[CROWDS if ignored else MASKS] += marked
+    versions = sorted(
+        {str((content.get('info') or {}).get('version') or '') for content in contents.values()}
+        - {''}
+    )
     for file, content in contents.items():
+        finder = _finder(path, file, _part(file), images)
         part = _part(file) if len(files) > 1 else None
-        finder = _finder(path, file, part, images)
-        for image in _images(file, content, categories[file], finder, part, counts):
+        for image in _images(file, content, categories[file], finder, part, ignored, counts):
             _merge(merged, owner, image, file)
     names = {name: None for table in categories.values() for name in table.values()}
     return Export(
@@ -91,7 +107,10 @@ def read(path: Path, images: Path | None) -> Export:
         classes=list(names),
         images=sorted(merged.values(), key=lambda image: image.name),
         overlap='COCO files have no depth: of two regions the later annotation is on top, crowds are below all others',
-        unmarked=('background', 'COCO data sets mark objects, and what is outside of them is background'),
+        unmarked=(
+            'background',
+            'COCO data sets mark objects, and what is outside of them is background',
+        ),
         version=', '.join(versions),
         counts=counts,
     )
@@ -104,7 +123,9 @@ def _content(path: Path) -> dict:
         need(content, key, list, f'the COCO file {path}')
         for entry in content[key]:
             if not isinstance(entry, dict):
-                raise SetupError(f"the COCO file {path} has {entry!r:.80} among its {key}, expected objects with keys; export it again")
+                raise SetupError(
+                    f'the COCO file {path} has {entry!r:.80} among its {key}, expected objects with keys; export it again'
+                )
     if not content['images']:
         raise SetupError(f'the COCO file {path} names no image; export the annotations again')
     if not content['categories']:
@@ -118,7 +139,9 @@ def _categories(contents: dict[Path, dict]) -> dict[Path, dict[Any, str]]:
     first: dict[Any, tuple[str, Path]] = {}
     for file, content in contents.items():
         table: dict[Any, str] = {}
-        for entry in sorted(content['categories'], key=lambda entry: (str(type(entry.get('id'))), entry.get('id'))):
+        for entry in sorted(
+            content['categories'], key=lambda entry: (str(type(entry.get('id'))), entry.get('id'))
+        ):
             key = need(entry, 'id', (int, str), f'a category of {file}')
             name = str(need(entry, 'name', (str, int), f'the category {key} of {file}'))
             known, where = first.setdefault(key, (name, file))
@@ -151,12 +174,18 @@ def _finder(path: Path, file: Path, part: str | None, images: Path | None) -> Im
         if not path.is_dir() and root.name == 'annotations':
             root = root.parent
         roots += [root / 'images', root]
-    words = [file.stem.removeprefix('instances_'), part] if part else []
+    words = [word for word in (file.stem.removeprefix('instances_'), part) if word]
     return ImageFiles([*(folder / word for folder in roots for word in words), *roots])
 
 
 def _images(
-    file: Path, content: dict, categories: dict[Any, str], finder: ImageFiles, part: str | None, counts: Counter
+    file: Path,
+    content: dict,
+    categories: dict[Any, str],
+    finder: ImageFiles,
+    part: str | None,
+    ignored: bool,
+    counts: Counter,
 ) -> list[AnnotatedImage]:
     """The images of a file with their regions."""
     of_id: dict[Any, AnnotatedImage] = {}
@@ -168,38 +197,45 @@ def _images(
         if entry.get('width') is not None or entry.get('height') is not None:
             size = need(entry, 'width', int, where), need(entry, 'height', int, where)
         if key in of_id:
-            raise SetupError(f'{file} has two images with the id {key}, {of_id[key].name} and {name}; export it again')
+            raise SetupError(
+                f'{file} has two images with the id {key}, {of_id[key].name} and {name}; export it again'
+            )
         of_id[key] = AnnotatedImage(name, finder.find(name), size, annotated=False, part=part)
     for place, entry in enumerate(content['annotations']):
         where = f'annotation {entry.get("id", f"number {place}")} of {file}'
         image = of_id.get(entry.get('image_id'))
         if image is None:
-            raise SetupError(f'{where} belongs to the image {entry.get("image_id")!r}, which the file does not have; export it again')
+            raise SetupError(
+                f'{where} belongs to the image {entry.get("image_id")!r}, which the file does not have; export it again'
+            )
         if entry.get('category_id') not in categories:
             shown = ', '.join(f'{key}: {name}' for key, name in list(categories.items())[:8])
             raise SetupError(
                 f'{where} has the category {entry.get("category_id")!r}, which the list of categories lacks ({shown}); add it there'
             )
-        region = _region(entry, categories[entry['category_id']], image, where, counts)
+        region = _region(entry, categories[entry['category_id']], image, where, ignored, counts)
         image.annotated = image.annotated or region is not None
         if region is not None:
             image.regions.append(region)
     return list(of_id.values())
 
 
-def _region(entry: dict, label: str, image: AnnotatedImage, where: str, counts: Counter) -> Region | None:
+def _region(
+    entry: dict, label: str, image: AnnotatedImage, where: str, ignored: bool, counts: Counter
+) -> Region | None:
     """The region of an annotation; None if it has none."""
     shape = entry.get('segmentation')
-    crowd = bool(entry.get('iscrowd'))
+    crowd = ignored and bool(entry.get('iscrowd'))
     name, order = (None, _BELOW) if crowd else (label, 0.0)
     if not shape:
         counts[BOXES] += 1
         return None
-    counts[CROWDS] += crowd
     if isinstance(shape, dict):
         return Region(name, mask=_rle(shape, image, where), order=order)
     if not isinstance(shape, list):
-        raise SetupError(f'{where} has the segmentation {shape!r:.60}, expected polygons or RLE; export it again')
+        raise SetupError(
+            f'{where} has the segmentation {shape!r:.60}, expected polygons or RLE; export it again'
+        )
     rings = shape if isinstance(shape[0], list) else [shape]
     return Region(name, tuple(ring_of(ring, where) for ring in rings), order=order)
 
@@ -215,7 +251,9 @@ def _rle(shape: dict, image: AnnotatedImage, where: str) -> Callable[[], np.ndar
         )
     if isinstance(runs, list):
         if sum(runs) != size[0] * size[1]:
-            raise SetupError(f'{where} is an RLE of {sum(runs)} pixels, but its size is {size[1]} x {size[0]}; export it again')
+            raise SetupError(
+                f'{where} is an RLE of {sum(runs)} pixels, but its size is {size[1]} x {size[0]}; export it again'
+            )
         shape = coco.frPyObjects(shape, *size)
     return partial(_decode, shape, where)
 
@@ -225,10 +263,14 @@ def _decode(shape: dict, where: str) -> np.ndarray:
     try:
         return coco.decode(shape).astype(bool)
     except ValueError as error:
-        raise SetupError(f'{where} is an RLE that cannot be decoded ({error}); export it again') from error
+        raise SetupError(
+            f'{where} is an RLE that cannot be decoded ({error}); export it again'
+        ) from error
 
 
-def _merge(merged: dict[str, AnnotatedImage], owner: dict[str, Path], image: AnnotatedImage, file: Path) -> None:
+def _merge(
+    merged: dict[str, AnnotatedImage], owner: dict[str, Path], image: AnnotatedImage, file: Path
+) -> None:
     """Add an image of a file to those of the files before it."""
     # two parts may use one name for different files, as train/0001.jpg and val/0001.jpg
     key = os.path.realpath(image.path) if image.path else image.name

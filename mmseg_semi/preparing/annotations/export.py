@@ -3,7 +3,7 @@
 A reader is a module of this folder with two functions: ``matches(path) -> bool``, which looks at names and at the beginning of
 files only, and ``read(path, images) -> Export``. It decodes no image and draws nothing: :mod:`.drawing` turns regions into masks.
 ``images`` is the folder where a user says that the images are, or None. A reader of a format with lines has a third argument
-``line_width`` (pixels, 0 leaves lines out). :class:`.files.ImageFiles` finds the images that an export names.
+``line_width`` (pixels, 0.0 leaves lines out); :func:`.read_export` hands on any such option of ``mmseg-semi init``. :class:`.files.ImageFiles` finds the images that an export names.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class ImageFiles:
     """Finds the image files that an export names, below some folders.
 
     A name may be absolute, have folders or separators of another machine, or be a bare file name. The file whose last folders agree
-    with most of the name is taken.
+    with most of the name is taken, of the first folder that has one.
 
     Args:
         folders: Where to look, the likeliest first; folders that do not exist are passed over.
@@ -57,7 +57,7 @@ class ImageFiles:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.folders = [folder for folder in folders if folder.is_dir()]
-        self._by_name: dict[str, list[Path]] | None = None
+        self._by_name: dict[Path, dict[str, list[Path]]] = {}
 
     def find(self, name: str) -> Path | None:
         """The file of a name, or None if there is none.
@@ -72,28 +72,31 @@ class ImageFiles:
         if os.path.isabs(name) and Path(name).is_file():
             return Path(name)
         parts = plain.lower().split('/')
-        rated: dict[int, dict[Path, Path]] = {}
-        for path in self._index().get(parts[-1], []):
-            theirs = path.as_posix().lower().split('/')
-            agreeing = len(os.path.commonprefix([parts[::-1], theirs[::-1]]))
-            rated.setdefault(agreeing, {}).setdefault(path.resolve(), path)
-        if not rated:
-            return None
-        best = list(rated[max(rated)].values())
-        if len(best) > 1:
-            raise SetupError(
-                f'the export names the image {name}, and both {best[0]} and {best[1]} could be it; '
-                'name the folder of the right ones by --images'
-            )
-        return best[0]
+        for folder in self.folders:
+            rated: dict[int, dict[Path, Path]] = {}
+            for path in self._index(folder).get(parts[-1], []):
+                theirs = path.as_posix().lower().split('/')
+                agreeing = len(os.path.commonprefix([parts[::-1], theirs[::-1]]))
+                rated.setdefault(agreeing, {}).setdefault(path.resolve(), path)
+            if not rated:
+                continue
+            best = list(rated[max(rated)].values())
+            if len(best) > 1:
+                raise SetupError(
+                    f'the export names the image {name}, and both {best[0]} and {best[1]} could be '
+                    'it; name the folder of the right ones by --images'
+                )
+            return best[0]
+        return None
 
-    def _index(self) -> dict[str, list[Path]]:
-        if self._by_name is None:
-            self._by_name = {}
-            for folder in self.folders:
-                for path in walk_images(folder):
-                    self._by_name.setdefault(path.name.lower(), []).append(path)
-        return self._by_name
+    def _index(self, folder: Path) -> dict[str, list[Path]]:
+        """Name of a file in lower case -> the files of this name below a folder."""
+        if folder not in self._by_name:
+            index: dict[str, list[Path]] = {}
+            for path in walk_images(folder):
+                index.setdefault(path.name.lower(), []).append(path)
+            self._by_name[folder] = index
+        return self._by_name[folder]
 
 
 @dataclass(frozen=True)

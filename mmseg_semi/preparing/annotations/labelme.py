@@ -54,9 +54,17 @@ def read(path: Path, images: Path | None, line_width: float = 0.0) -> Export:
         SetupError: If a file is empty or misses what labelme writes, or two files are of one image.
     """
     root = path if path.is_dir() else path.parent
-    files = [path] if path.is_file() else sorted(file for file in path.rglob('*.json') if _is_labelme(file) or not file.stat().st_size)
+    files = (
+        [path]
+        if path.is_file()
+        else sorted(
+            file for file in path.rglob('*.json') if _is_labelme(file) or not file.stat().st_size
+        )
+    )
     if not files:
-        raise SetupError(f"{path} holds no file of labelme, looked for were JSON files with 'shapes'; give the folder of these files")
+        raise SetupError(
+            f"{path} holds no file of labelme, looked for were JSON files with 'shapes'; give the folder of these files"
+        )
     finder = ImageFiles([images] if images is not None else [root])
     counts: Counter = Counter()
     found: dict[Path | str, tuple[AnnotatedImage, Path]] = {}
@@ -67,7 +75,9 @@ def read(path: Path, images: Path | None, line_width: float = 0.0) -> Export:
         versions.add(str(content.get('version', '')))
         key = image.path.resolve() if image.path else image.name
         if key in found:
-            raise SetupError(f'the files {found[key][1]} and {file} are both of the image {image.name}; remove one of them')
+            raise SetupError(
+                f'the files {found[key][1]} and {file} are both of the image {image.name}; remove one of them'
+            )
         found[key] = image, file
     if path.is_dir() or images is not None:
         for other in walk_images(images or root):
@@ -102,7 +112,13 @@ def _label(text: str) -> str | None:
 
 
 def _read_file(
-    file: Path, content: dict, root: Path, images: Path | None, finder: ImageFiles, line_width: float, counts: Counter
+    file: Path,
+    content: dict,
+    root: Path,
+    images: Path | None,
+    finder: ImageFiles,
+    line_width: float,
+    counts: Counter,
 ) -> AnnotatedImage:
     """The image of one JSON file."""
     shapes = need(content, 'shapes', list, f'the labelme file {file}')
@@ -143,7 +159,9 @@ def _embedded(file: Path) -> bytes:
     try:
         return base64.b64decode(read_json(file)['imageData'], validate=True)
     except (binascii.Error, TypeError, ValueError) as error:
-        raise SetupError(f"the labelme file {file} has an 'imageData' that is no base64 ({error}); put the image beside it") from error
+        raise SetupError(
+            f"the labelme file {file} has an 'imageData' that is no base64 ({error}); put the image beside it"
+        ) from error
 
 
 def _region(shape: object, where: str, line_width: float) -> Region | None:
@@ -152,16 +170,22 @@ def _region(shape: object, where: str, line_width: float) -> Region | None:
     points = ring_of(need(shape, 'points', list, where), where)
     kind = shape.get('shape_type') or 'polygon'  # files before version 4 have polygons alone
     if kind not in _SHAPES:
-        raise SetupError(f"{where} is a '{kind}', expected one of {', '.join(_SHAPES)}; draw it as a polygon")
+        raise SetupError(
+            f"{where} is a '{kind}', expected one of {', '.join(_SHAPES)}; draw it as a polygon"
+        )
     if kind in ('rectangle', 'circle', 'mask', 'line') and len(points) < 2:
-        raise SetupError(f'{where} is a {kind} of {len(points)} points, expected two; draw it again')
+        raise SetupError(
+            f'{where} is a {kind} of {len(points)} points, expected two; draw it again'
+        )
     if kind == 'mask':
         return _mask_region(shape, label, points, where)
     if kind == 'circle':
         return Region(label, (circle_ring(points[0], float(np.hypot(*(points[1] - points[0])))),))
     if kind == 'rectangle' and len(points) == 2:
         (left, top), (right, bottom) = points.min(0), points.max(0)
-        return Region(label, (np.array([(left, top), (right, top), (right, bottom), (left, bottom)]),))
+        return Region(
+            label, (np.array([(left, top), (right, top), (right, bottom), (left, bottom)]),)
+        )
     if kind in _CORNERS:
         return Region(label, (points,))
     if not line_width:
@@ -178,7 +202,9 @@ def _mask_region(shape: dict, label: str | None, points: np.ndarray, where: str)
         content = base64.b64decode(need(shape, 'mask', str, where), validate=True)
         mask = np.asarray(Image.open(io.BytesIO(content)).convert('L')) > 0
     except (OSError, binascii.Error) as error:
-        raise SetupError(f"{where} has a 'mask' that is no image in base64 ({error}); export it again") from error
+        raise SetupError(
+            f"{where} has a 'mask' that is no image in base64 ({error}); export it again"
+        ) from error
     width, height = right - left + 1, bottom - top + 1
     if mask.shape != (height, width):
         raise SetupError(

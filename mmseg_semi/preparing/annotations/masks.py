@@ -16,7 +16,7 @@ from mmseg_semi.preparing.annotations.drawing import MAX_CLASSES
 from mmseg_semi.preparing.annotations.export import AnnotatedImage, Export
 from mmseg_semi.preparing.annotations.files import walk_images
 
-TITLE = "plain folders (images/ and masks/, or a data.yaml as docs/custom_data.md describes it)"
+TITLE = 'plain folders (images/ and masks/, or a data.yaml as docs/custom_data.md describes it)'
 
 SUFFIXES = ('_mask', '-mask', '_masks', '_label', '_labels', '_gt', '_seg', '_segmentation')
 """Ends that masks may have beyond the names of their images."""
@@ -32,7 +32,10 @@ def matches(path: Path) -> bool:
     """Whether this is a description of own data, or a folder with one, or with folders of images and masks."""
     if path.is_file():
         return path.suffix.lower() in ('.yaml', '.yml') and _is_description(path)
-    return _description(path) is not None or None not in (_folder(path, _IMAGES), _folder(path, _MASKS))
+    return _description(path) is not None or None not in (
+        _folder(path, _IMAGES),
+        _folder(path, _MASKS),
+    )
 
 
 def _description(path: Path) -> Path | None:
@@ -42,7 +45,10 @@ def _description(path: Path) -> Path | None:
 
 
 def _is_description(path: Path) -> bool:
-    return any(line.startswith('labeled:') for line in path.read_text(encoding='utf-8-sig', errors='replace').splitlines())
+    return any(
+        line.startswith('labeled:')
+        for line in path.read_text(encoding='utf-8-sig', errors='replace').splitlines()
+    )
 
 
 def _folder(path: Path, names: tuple[str, ...]) -> Path | None:
@@ -77,21 +83,35 @@ def _read_description(file: Path) -> Export:
     """Own data as training reads them; what the description divides stays divided."""
     own = OwnData(file)
     found = {}
-    parts = [part for part in ('labeled', 'val', 'test') if part == 'labeled' or own.content.get(part) is not None]
+    parts = [
+        part
+        for part in ('labeled', 'val', 'test')
+        if part == 'labeled' or own.content.get(part) is not None
+    ]
     for part in parts:
         for entry in own.files(part):
             found[entry['img_path']] = AnnotatedImage(
                 _name(entry['img_path'], file.parent),
                 Path(entry['img_path']),
                 mask=Path(entry['seg_map_path']),
-                part='train' if part == 'labeled' and len(parts) > 1 else part if part != 'labeled' else None,
+                part='train'
+                if part == 'labeled' and len(parts) > 1
+                else part
+                if part != 'labeled'
+                else None,
             )
     if own.content.get('unlabeled'):
         for entry in own.files('unlabeled'):
             path = entry['img_path']
-            found.setdefault(path, AnnotatedImage(_name(path, file.parent), Path(path), annotated=False))
+            found.setdefault(
+                path, AnnotatedImage(_name(path, file.parent), Path(path), annotated=False)
+            )
     classes = own.content['classes']
-    values = dict(classes) if isinstance(classes, dict) else {name: index for index, name in enumerate(own.mask_map.names)}
+    values = (
+        dict(classes)
+        if isinstance(classes, dict)
+        else {name: index for index, name in enumerate(own.mask_map.names)}
+    )
     ignored = own.content.get('ignore')
     return _export(
         file,
@@ -100,12 +120,19 @@ def _read_description(file: Path) -> Export:
         ignored if isinstance(ignored, list) or ignored is None else [ignored],
         Counter(),
         'described by data.yaml',
-        {name: '#{:02x}{:02x}{:02x}'.format(*colour) for name, colour in zip(own.mask_map.names, own.palette, strict=True)},
+        {
+            name: '#{:02x}{:02x}{:02x}'.format(*colour)
+            for name, colour in zip(own.mask_map.names, own.palette, strict=True)
+        },
     )
 
 
 def _name(path: str, folder: Path) -> str:
-    return Path(path).relative_to(folder).as_posix() if Path(path).is_relative_to(folder) else Path(path).name
+    return (
+        Path(path).relative_to(folder).as_posix()
+        if Path(path).is_relative_to(folder)
+        else Path(path).name
+    )
 
 
 def read_folders(images: Path, masks: Path) -> Export:
@@ -119,7 +146,9 @@ def read_folders(images: Path, masks: Path) -> Export:
     for folder, kind in ((images, 'image'), (masks, 'mask')):
         if not any(walk_images(folder)):
             raise SetupError(f'the folder {folder} holds no {kind}; name the folder of the {kind}s')
-    files = {file.relative_to(images).with_suffix('').as_posix(): file for file in walk_images(images)}
+    files = {
+        file.relative_to(images).with_suffix('').as_posix(): file for file in walk_images(images)
+    }
     of_mask: dict[str, Path] = {}
     counts: Counter = Counter()
     for mask in walk_images(masks):
@@ -130,7 +159,9 @@ def read_folders(images: Path, masks: Path) -> Export:
         if name is None:
             continue
         if name in of_mask:
-            raise SetupError(f'{of_mask[name]} and {mask} are both masks of the image {files[name].name}; keep one of them')
+            raise SetupError(
+                f'{of_mask[name]} and {mask} are both masks of the image {files[name].name}; keep one of them'
+            )
         of_mask[name] = mask
     if not of_mask:
         raise SetupError(
@@ -139,7 +170,12 @@ def read_folders(images: Path, masks: Path) -> Export:
         )
     used = set(of_mask.values())
     found = [
-        AnnotatedImage(file.relative_to(images).as_posix(), file, mask=of_mask.get(name), annotated=name in of_mask)
+        AnnotatedImage(
+            file.relative_to(images).as_posix(),
+            file,
+            mask=of_mask.get(name),
+            annotated=name in of_mask,
+        )
         for name, file in files.items()
         if file not in used
     ]
@@ -179,7 +215,11 @@ def _values(masks, folder: Path, counts: Counter) -> tuple[dict[str, int | str],
             codes = array.astype(np.int64) @ (1 << 16, 1 << 8, 1)
             colours |= set(np.unique(codes).tolist())
         if len(values) > IGNORE + 1 or len(colours) > IGNORE + 1:
-            kind, hint = ('colours', ' (JPEG changes them: store masks as PNG)') if colours else ('values', '')
+            kind, hint = (
+                ('colours', ' (JPEG changes them: store masks as PNG)')
+                if colours
+                else ('values', '')
+            )
             raise SetupError(
                 f'the masks in {folder} hold more than {MAX_CLASSES} {kind}, read up to {path}{hint}; describe what they mean in a '
                 'data.yaml, as docs/custom_data.md shows'
@@ -203,5 +243,7 @@ def _distinct(array: np.ndarray, path: Path) -> set[int]:
         return set(np.flatnonzero(histogram).tolist())
     found = np.unique(array)
     if (found != np.rint(found)).any() or found[0] < 0:
-        raise SetupError(f'the mask {path} holds {found[0]:g} to {found[-1]:g}, expected whole numbers of 0 or more; export it as integers')
+        raise SetupError(
+            f'the mask {path} holds {found[0]:g} to {found[-1]:g}, expected whole numbers of 0 or more; export it as integers'
+        )
     return {int(value) for value in found}

@@ -60,7 +60,9 @@ def ring_of(points: Any, where: str) -> np.ndarray:
     try:
         flat = np.asarray(points, float).reshape(-1, 2)
     except (TypeError, ValueError) as error:
-        raise SetupError(f'{where} has a polygon that is no list of x, y: {points!r:.80}; correct it') from error
+        raise SetupError(
+            f'{where} has a polygon that is no list of x, y: {points!r:.80}; correct it'
+        ) from error
     if not np.isfinite(flat).all():
         raise SetupError(f'{where} has a polygon with a corner that is no number; correct it')
     return flat

@@ -30,7 +30,9 @@ _VOC_CLASSES = (
 
 def matches(path: Path) -> bool:
     """Whether this folder holds SegmentationClass/ beside a labelmap.txt or JPEGImages/."""
-    return (path / 'SegmentationClass').is_dir() and ((path / 'labelmap.txt').is_file() or (path / 'JPEGImages').is_dir())
+    return (path / 'SegmentationClass').is_dir() and (
+        (path / 'labelmap.txt').is_file() or (path / 'JPEGImages').is_dir()
+    )
 
 
 def read(path: Path, images: Path | None) -> Export:
@@ -44,9 +46,15 @@ def read(path: Path, images: Path | None) -> Export:
         SetupError: If there is no mask, or a line of labelmap.txt is wrong.
     """
     folder = path / 'SegmentationClass'
-    masks = {file.relative_to(folder).with_suffix('').as_posix(): file for file in walk_images(folder)} if folder.is_dir() else {}
+    masks = (
+        {file.relative_to(folder).with_suffix('').as_posix(): file for file in walk_images(folder)}
+        if folder.is_dir()
+        else {}
+    )
     if not masks:
-        raise SetupError(f'{path} has no mask, looked for was {folder}/NAME.png; export the masks again')
+        raise SetupError(
+            f'{path} has no mask, looked for was {folder}/NAME.png; export the masks again'
+        )
     counts: Counter = Counter()
     colours = _label_map(path / 'labelmap.txt', counts)
     by_index = _holds_indices(next(iter(masks.values())))
@@ -95,7 +103,9 @@ def _label_map(file: Path, counts: Counter) -> dict[str, str]:
             colour = [int(value) for value in rest[0].split(',')]
             found[name] = _text(colour)
         except ValueError as error:
-            raise SetupError(f"{file}: the class '{name}' has the colour '{rest[0]}', expected red,green,blue of 0 to 255") from error
+            raise SetupError(
+                f"{file}: the class '{name}' has the colour '{rest[0]}', expected red,green,blue of 0 to 255"
+            ) from error
     counts[FROM_MAP] += len(empty)
     return found
 
@@ -135,7 +145,11 @@ def _parts(folder: Path) -> dict[str, str | None]:
 
 
 def _images(
-    masks: dict[str, Path], parts: dict[str, str | None], places: list[Path], folder: Path, counts: Counter
+    masks: dict[str, Path],
+    parts: dict[str, str | None],
+    places: list[Path],
+    folder: Path,
+    counts: Counter,
 ) -> list[AnnotatedImage]:
     """The images with a mask, of the lists, and of the folder of images."""
     finder = ImageFiles([place for place in places if folder not in place.parents])
@@ -160,7 +174,11 @@ def _images(
         counts[WITHOUT_MASK] += name in parts and not has_mask
         counts[UNLISTED] += bool(parts) and has_mask and name not in parts
         shown = file.relative_to(finder.folders[0]).as_posix() if file else name
-        result.append(AnnotatedImage(shown, file, mask=masks.get(name), annotated=has_mask, part=parts.get(name)))
+        result.append(
+            AnnotatedImage(
+                shown, file, mask=masks.get(name), annotated=has_mask, part=parts.get(name)
+            )
+        )
     # an image that was found under another name stands in the folder, too
     used = {image.path for image in result if image.annotated and image.path}
     return [image for image in result if image.annotated or image.path not in used]
