@@ -101,8 +101,8 @@ def read(path: Path, images: Path | None) -> Export:
     found = [
         _image(file, content, table, stems, root, counts) for file, content in contents.items()
     ]
-    counts[NOTHING] += sum(not image.annotated for image in found)
     found += _others(folders, found)
+    counts[NOTHING] += sum(not image.annotated for image in found)
     return Export(
         format="Cityscapes' polygons",
         source=path,
@@ -173,15 +173,21 @@ def _image(
     stem = _ENDING.sub('', file.stem)
     name = stem if folder == '.' else f'{folder}/{stem}'
     path = next(filter(None, (stems.find(name + ending) for ending in _IMAGE_ENDINGS)), None)
-    parts = [part_of(part) for part in file.parts]
-    part = next((each for each in reversed(parts) if each), None)
-    image = AnnotatedImage(name + (path.suffix if path else ''), path, (width, height), part=part)
+    image = AnnotatedImage(
+        name + (path.suffix if path else ''), path, (width, height), part=_part(file, root)
+    )
     for number, entry in enumerate(content['objects']):
         region = _region(entry, f'polygon {number} of {file}', image.size, table, counts)
         if region is not None:
             image.regions.append(region)
     image.annotated = any(region.label is not None for region in image.regions)
     return image
+
+
+def _part(file: Path, root: Path) -> str | None:
+    """The part that the folders of a file name, from its root's own name on."""
+    folders = (root.resolve().name, *file.relative_to(root).parts[:-1])
+    return next((part for part in map(part_of, reversed(folders)) if part), None)
 
 
 def _region(
@@ -212,5 +218,7 @@ def _others(folders: list[Path], found: list[AnnotatedImage]) -> list[AnnotatedI
         for path in walk_images(folder):
             if path.resolve() not in used and not _NOT_IMAGES.search(path.stem):
                 name = path.relative_to(folder).as_posix()
-                others.setdefault(path.resolve(), AnnotatedImage(name, path, annotated=False))
+                part = _part(path, folder)
+                image = AnnotatedImage(name, path, annotated=False, part=part)
+                others.setdefault(path.resolve(), image)
     return list(others.values())

@@ -43,7 +43,7 @@ def rectangle_ring(
 def ellipse_ring(
     x: float, y: float, radius_x: float, radius_y: float, degrees: float = 0.0
 ) -> np.ndarray:
-    """An ellipse as a polygon that is nowhere farther than a tenth of a pixel from it.
+    """An ellipse as a polygon that is nowhere farther than a fiftieth of a pixel from it.
 
     Args:
         x: Centre, in pixels; ``y`` alike.
@@ -56,8 +56,8 @@ def ellipse_ring(
         ([3.0, 1.0], [7.0, 9.0])
     """
     largest = max(abs(radius_x), abs(radius_y), 1.0)
-    # corners on the ellipse: an edge is r (1 - cos(pi / n)) within it
-    corners = 4 * math.ceil(math.pi / math.acos(1 - 0.1 / largest) / 4)
+    # corners on the ellipse: an edge lies r (1 - cos(pi / n)) within it
+    corners = 4 * math.ceil(math.pi / math.acos(1 - 0.02 / largest) / 4)
     angles = np.arange(corners) * (2 * math.pi / corners)
     ring = np.stack([radius_x * np.cos(angles), radius_y * np.sin(angles)], 1)
     return _turned(ring, degrees) + (x, y)

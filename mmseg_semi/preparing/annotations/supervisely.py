@@ -85,14 +85,20 @@ def read(path: Path, images: Path | None, line_width: float = 0.0) -> Export:
         found += _others(images, found, '')
     reader.counts[NOTHING] += sum(not image.annotated for image in found)
     colours = {e['title']: str(e.get('color', '')).lower() for e in entries}
+    used = {region.label for image in found for region in image.regions}
+    without = {e['title'] for e in entries if e.get('shape') in _LINES + _OTHERS} - used
     return Export(
         format='Supervisely',
         source=path,
-        classes=classes,
+        classes=[name for name in classes if name not in without],
         images=sorted_images(found, path, reader.counts),
         overlap='of two figures the later one in the file is on top',
         unmarked=('background', "Supervisely's own masks are 0 where no figure is"),
-        colours={k: v for k, v in colours.items() if re.fullmatch('#[0-9a-f]{6}', v)},
+        colours={
+            name: colour
+            for name, colour in colours.items()
+            if name not in without and re.fullmatch('#[0-9a-f]{6}', colour)
+        },
         counts=+reader.counts,
     )
 
