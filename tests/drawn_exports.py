@@ -7,7 +7,7 @@ import numpy as np
 from mmseg_semi.preparing.annotations import AnnotatedImage, Export
 from mmseg_semi.preparing.annotations.drawing import draw_regions
 
-DATA = Path(__file__).parent / 'preparing/annotations/data'
+EXPORTS = Path(__file__).parent / 'preparing/annotations/exports'
 
 
 def image_of(export: Export, name: str) -> AnnotatedImage:

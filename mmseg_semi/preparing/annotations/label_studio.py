@@ -174,7 +174,9 @@ class _Reader:
             return None, None
         result = next((each for each in shown if each.get('type') != 'labels'), shown[0])
         if 'original_width' in result:
-            width, height = (need(result, f'original_{key}', int, where) for key in ('width', 'height'))
+            width, height = (
+                need(result, f'original_{key}', int, where) for key in ('width', 'height')
+            )
         elif image.path is not None:  # annotations that another program brought in
             width, height = read_header(image.path).size
         else:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_exports import DATA, boxes, drawn, image_of
+from drawn_exports import EXPORTS, boxes, drawn, image_of
 from PIL import Image
 
 from mmseg_semi.errors import SetupError
@@ -13,14 +13,14 @@ from mmseg_semi.preparing.annotations import cvat
 from mmseg_semi.preparing.annotations.drawing import TOO_SHORT, draw_regions
 from mmseg_semi.preparing.annotations.shapes import LINES
 
-TEXT = (DATA / 'cvat/annotations.xml').read_text()
+TEXT = (EXPORTS / 'cvat/annotations.xml').read_text()
 
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory) -> Path:
     """The export of a project with its images, in a folder for each subset."""
     folder = tmp_path_factory.mktemp('cvat')
-    shutil.copy(DATA / 'cvat/annotations.xml', folder)
+    shutil.copy(EXPORTS / 'cvat/annotations.xml', folder)
     for subset, names in dict(Train='ab', Validation='c').items():
         for name in names:
             file = folder / f'images/{subset}/day 1/{name}.png'
@@ -81,7 +81,9 @@ def test_a_turned_ellipse(export):
 
 def test_what_has_no_area_is_counted(export):
     assert export.counts[LINES] == 2  # a polyline and a shape of points
-    assert export.counts[cvat.NO_AREA] == export.counts[cvat.TAGS] == export.counts[cvat.NOTHING] == 1
+    assert (
+        export.counts[cvat.NO_AREA] == export.counts[cvat.TAGS] == export.counts[cvat.NOTHING] == 1
+    )
 
 
 def test_lines_become_areas_on_demand(folder):
@@ -93,12 +95,14 @@ def test_lines_become_areas_on_demand(folder):
 
 def test_an_export_of_datumaro():
     """Its writer has a file for each subset and leaves ellipses out."""
-    export = cvat.read(DATA / 'datumaro_cvat', None)
+    export = cvat.read(EXPORTS / 'datumaro_cvat', None)
     assert export.classes == ['leaf', 'stone'] and not export.colours
     assert np.array_equal(
         drawn(export, 'a.png'), boxes(24, 32, (2, 8, 6, 24, 16), (1, 2, 2, 14, 12))
     )
-    assert np.array_equal(drawn(export, 'b.png'), boxes(24, 32, (2, 6, 4, 20, 10), (0, 9, 6, 12, 8)))
+    assert np.array_equal(
+        drawn(export, 'b.png'), boxes(24, 32, (2, 6, 4, 20, 10), (0, 9, 6, 12, 8))
+    )
     assert not image_of(export, 'c.png').annotated
     assert [image.part for image in export.images] == ['train', 'train', 'val', 'val']
     assert all(image.path for image in export.images)

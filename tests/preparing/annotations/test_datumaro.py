@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_exports import DATA, boxes, drawn, image_of
+from drawn_exports import EXPORTS, boxes, drawn, image_of
 from PIL import Image
 
 from mmseg_semi.errors import SetupError
@@ -16,12 +16,12 @@ from mmseg_semi.preparing.annotations.shapes import LINES
 
 @pytest.fixture(scope='module')
 def export():
-    return datumaro.read(DATA / 'datumaro', None)
+    return datumaro.read(EXPORTS / 'datumaro', None)
 
 
 def changed(tmp_path: Path, change) -> Path:
     """A copy of the export whose train.json was changed."""
-    shutil.copytree(DATA / 'datumaro', tmp_path / 'export')
+    shutil.copytree(EXPORTS / 'datumaro', tmp_path / 'export')
     file = tmp_path / 'export/annotations/train.json'
     content = json.loads(file.read_text())
     change(content)
@@ -55,25 +55,27 @@ def test_a_mask_keeps_its_hole(export):
 
 
 def test_an_ellipse_is_the_one_that_datumaro_draws(export):
-    theirs = Image.open(DATA / 'datumaro_voc_masks/SegmentationClass/c.png').convert('L')
+    theirs = Image.open(EXPORTS / 'datumaro_voc_masks/SegmentationClass/c.png').convert('L')
     rows, columns = np.mgrid[:24, :32] + 0.5
     distance = ((columns - 14) / 10) ** 2 + ((rows - 10) / 6) ** 2
     assert np.array_equal(np.asarray(theirs) > 0, distance <= 1)
     different = (drawn(export, 'c.png') > 0) != (distance <= 1)
-    assert (abs(distance[different] - 1) < 0.03).all()  # a pixel at the edge is on one side or the other
+    assert (
+        abs(distance[different] - 1) < 0.03
+    ).all()  # a pixel at the edge is on one side or the other
 
 
 def test_lines_become_areas_on_demand():
-    wide = datumaro.read(DATA / 'datumaro', None, line_width=2)
+    wide = datumaro.read(EXPORTS / 'datumaro', None, line_width=2)
     mask = drawn(wide, 'a.png')
     assert (mask[3:5, :2] == 2).all() and mask[0, 0] == 1 and not wide.counts[LINES]
 
 
 def test_the_folder_of_images_may_be_another_one(tmp_path):
-    shutil.copytree(DATA / 'datumaro/annotations', tmp_path / 'annotations')
+    shutil.copytree(EXPORTS / 'datumaro/annotations', tmp_path / 'annotations')
     assert not any(image.path for image in datumaro.read(tmp_path, None).images)
-    found = datumaro.read(tmp_path, DATA / 'datumaro/images')
-    assert image_of(found, 'val/c.png').path == DATA / 'datumaro/images/val/c.png'
+    found = datumaro.read(tmp_path, EXPORTS / 'datumaro/images')
+    assert image_of(found, 'val/c.png').path == EXPORTS / 'datumaro/images/val/c.png'
 
 
 def set_version(content):
@@ -123,7 +125,7 @@ def test_what_cannot_be_read_is_refused(tmp_path, change, words):
 
 
 def test_a_file_cut_off_and_an_empty_one(tmp_path):
-    text = (DATA / 'datumaro/annotations/train.json').read_text()
+    text = (EXPORTS / 'datumaro/annotations/train.json').read_text()
     (tmp_path / 'train.json').write_text(text[:300])
     with pytest.raises(SetupError, match='train.json is no complete JSON'):
         datumaro.read(tmp_path / 'train.json', None)
