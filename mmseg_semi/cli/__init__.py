@@ -11,7 +11,10 @@ from collections.abc import Iterable
 
 COMMANDS: dict[str, tuple[str, str]] = {
     'init': ('cli.init', "make a project folder from an annotation tool's export"),
-    'check': ('cli.check_dataset', 'check images and masks of a project, with the share of each class'),
+    'check': (
+        'cli.check_dataset',
+        'check images and masks of a project, with the share of each class',
+    ),
     'train': ('cli.train', 'train a model'),
     'selective-retraining': ('cli.selective_retraining', 'train by ST or ST++, in stages'),
     'test': ('cli.test', 'evaluate a checkpoint'),

@@ -24,7 +24,7 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from mmseg_semi.cli.common import CONFIG_HELP, add_options_argument, tool
+from mmseg_semi.cli.common import add_config_argument, add_options_argument, tool
 from mmseg_semi.data.randomness import derive_seed
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
@@ -43,7 +43,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help=CONFIG_HELP)
+    add_config_argument(parser)
     parser.add_argument(
         '--out', type=Path, help="default work_dirs/<the config's path below configs/>/browse"
     )

@@ -20,7 +20,7 @@ from mmengine.runner import load_checkpoint
 from mmseg import registry
 from torch import nn
 
-from mmseg_semi.cli.common import tool
+from mmseg_semi.cli.common import add_run_arguments, complete_run, tool
 from mmseg_semi.errors import SetupError
 from mmseg_semi.files import write_whole
 from mmseg_semi.runtime import configs, stack
@@ -54,8 +54,7 @@ KEPT_KEYS = (
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Write a plain checkpoint and config.')
-    parser.add_argument('config', help='the config of the run')
-    parser.add_argument('checkpoint', help='a checkpoint of the run')
+    add_run_arguments(parser, 'the config of the run', 'a checkpoint of the run')
     parser.add_argument(
         '--network',
         choices=('teacher', 'student', 'peer'),
@@ -67,7 +66,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--out', type=Path, help="folder for the two files; default the checkpoint's"
     )
-    return parser.parse_args(arguments)
+    return complete_run(parser.parse_args(arguments))
 
 
 def without_pretraining(node: Any) -> Any:

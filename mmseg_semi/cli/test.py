@@ -21,7 +21,12 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 from torch import nn
 
-from mmseg_semi.cli.common import CONFIG_HELP, add_config_arguments, tool
+from mmseg_semi.cli.common import (
+    add_config_arguments,
+    add_run_arguments,
+    complete_run,
+    tool,
+)
 from mmseg_semi.data.masked_pool import MaskedPool, find_clips
 from mmseg_semi.data.semi_dataset import image_names
 from mmseg_semi.errors import SetupError
@@ -33,8 +38,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help=CONFIG_HELP)
-    parser.add_argument('checkpoint', help='a checkpoint file')
+    add_run_arguments(parser)
     parser.add_argument('--work-dir', help='folder for the log and the metrics as json')
     parser.add_argument('--out', help='folder for the predicted label maps, one PNG per image')
     parser.add_argument('--show', action='store_true', help='show the predictions in windows')
@@ -66,7 +70,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         'teacher if it has its own weights, else the student',
     )
     add_config_arguments(parser)
-    return parser.parse_args(arguments)
+    return complete_run(parser.parse_args(arguments))
 
 
 def paint(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:

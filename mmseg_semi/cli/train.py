@@ -2,13 +2,13 @@
 
 import argparse
 
-from mmseg_semi.cli.common import CONFIG_HELP, add_config_arguments, tool
+from mmseg_semi.cli.common import add_config_argument, add_config_arguments, tool
 from mmseg_semi.runtime import configs, devices, stack
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train a model.')
-    parser.add_argument('config', help=CONFIG_HELP)
+    add_config_argument(parser)
     parser.add_argument(
         '--work-dir',
         help='folder for logs and checkpoints; default work_dirs/ and the path below configs/',

@@ -137,3 +137,10 @@ def latest_checkpoint(work_dir: str | Path) -> Path | None:
         remains = 'no other one is left' if found is None else f'using {found.name} instead'
         print_log(f'The last checkpoint {named} is {state}; {remains}.', 'current', 30)
     return found
+
+
+def best_checkpoint(work_dir: str | Path) -> Path | None:
+    """The complete checkpoint of a run that validated best, else its newest one; None if there is none."""
+    best = sorted(Path(work_dir).glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
+    whole = [path for path in best if is_whole(path)]
+    return whole[-1] if whole else latest_checkpoint(work_dir)

@@ -210,9 +210,19 @@ def set_work_dir(cfg: Config, work_dir: str | None, config: str | Path) -> None:
     if work_dir is not None:
         cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
-        parts = find_config(config).resolve().with_suffix('').parts
-        below = len(parts) - parts[::-1].index('configs') if 'configs' in parts else len(parts) - 1
-        cfg.work_dir = str(Path('work_dirs', *parts[below:]))
+        cfg.work_dir = str(default_work_dir(config))
+
+
+def default_work_dir(config: str | Path) -> Path:
+    """``work_dirs/`` and the path of a config below ``configs/``, or its name alone.
+
+    Example:
+        >>> default_work_dir('configs/ddfp/voc_732.py').as_posix()
+        'work_dirs/ddfp/voc_732'
+    """
+    parts = find_config(config).resolve().with_suffix('').parts
+    below = len(parts) - parts[::-1].index('configs') if 'configs' in parts else len(parts) - 1
+    return Path('work_dirs', *parts[below:])
 
 
 def set_resume(cfg: Config, resume: str | None) -> None:

@@ -43,10 +43,10 @@ def _files(path: Path) -> list[Path]:
     # the last are those of exports with a file in the folder of each part
     for folder, pattern in ((path / 'annotations', '*.json'), (path, '*.json'), (path, '*/*.json')):
         found = [file for file in sorted(folder.glob(pattern)) if _is_coco(file)]
-        # beside these, COCO has files of captions, keypoints and the like about the same images
-        instances = [file for file in found if file.name.startswith('instances')]
         if found:
-            return instances or found
+            # beside these, COCO has files of captions, keypoints and the like about the same images
+            usual = [file for file in found if file.name.startswith(('instances', 'image_info'))]
+            return usual or found
     return []
 
 
@@ -128,7 +128,7 @@ def _content(path: Path) -> dict:
                 )
     if not content['images']:
         raise SetupError(f'the COCO file {path} names no image; export the annotations again')
-    if not content['categories']:
+    if content['annotations'] and not content['categories']:
         raise SetupError(f'the COCO file {path} has no category; export it with its classes')
     return content
 
@@ -174,7 +174,11 @@ def _finder(path: Path, file: Path, part: str | None, images: Path | None) -> Im
         if not path.is_dir() and root.name == 'annotations':
             root = root.parent
         roots += [root / 'images', root]
-    words = [word for word in (file.stem.removeprefix('instances_'), part) if word]
+    words = [
+        word
+        for word in (file.stem.removeprefix('instances_').removeprefix('image_info_'), part)
+        if word
+    ]
     return ImageFiles([*(folder / word for folder in roots for word in words), *roots])
 
 

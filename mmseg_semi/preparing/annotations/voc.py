@@ -18,7 +18,11 @@ VOID = '#e0e0c0'
 """The colour of VOC's unmarked borders."""
 
 UNLISTED = 'masks that no list of ImageSets/Segmentation names, in training'
-WITHOUT_MASK = 'images of the lists without a mask, unlabelled (datumaro 1.13 drops polygons unless polygons_to_masks is applied before its export)'
+WITHOUT_MASK = 'images of the lists without a mask, unlabelled'
+DROPPED = (
+    'images without a mask, unlabelled (datumaro 1.13 draws no polygons into masks unless '
+    'polygons_to_masks is applied before its export: look whether these were annotated)'
+)
 FROM_MAP = 'classes without a colour in labelmap.txt, which have the colours of the VOC colour map'
 
 _LISTS = {'train': 'train', 'val': 'val', 'test': 'test'}
@@ -67,6 +71,9 @@ def read(path: Path, images: Path | None) -> Export:
         colours = {background: '#000000', **colours}
     values = {name: index for index, name in enumerate(colours)} if by_index else dict(colours)
     void: list = [255] if by_index else [VOID]
+    if counts[FROM_MAP]:  # as datumaro writes it
+        counts[DROPPED] = sum(not image.annotated for image in result)
+        counts.pop(WITHOUT_MASK, None)
     return Export(
         format='VOC folders',
         source=path,
