@@ -82,7 +82,7 @@ def read(path: Path, images: Path | None, line_width: float = 0.0) -> Export:
         found += _data_set(place, names, folder, images, reader)
     if images is not None:
         # with one folder for all data sets, an image without a file belongs to none of them
-        found += _others(images, found, '')
+        found += _others(images, found)
     reader.counts[NOTHING] += sum(not image.annotated for image in found)
     colours = {e['title']: str(e.get('color', '')).lower() for e in entries}
     used = {region.label for image in found for region in image.regions}
@@ -123,15 +123,19 @@ def _data_set(
         reader.fill(image, file)
         found.append(image)
     if images is None and own.is_dir():
-        found += _others(own, found, prefix)
+        found += _others(own, found, prefix, part_of(place.parent.name))
     return found
 
 
-def _others(folder: Path, found: list[AnnotatedImage], prefix: str) -> list[AnnotatedImage]:
+def _others(
+    folder: Path, found: list[AnnotatedImage], prefix: str = '', part: str | None = None
+) -> list[AnnotatedImage]:
     """Images of a folder without a file of annotations."""
     used = {image.path.resolve() for image in found if image.path}
     return [
-        AnnotatedImage(prefix + path.relative_to(folder).as_posix(), path, annotated=False)
+        AnnotatedImage(
+            prefix + path.relative_to(folder).as_posix(), path, annotated=False, part=part
+        )
         for path in walk_images(folder)
         if path.resolve() not in used
     ]

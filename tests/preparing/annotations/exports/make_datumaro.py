@@ -55,10 +55,8 @@ def items():
     ]
 
 
-def export(name, form, colours=True, transform=None):
-    categories = {AnnotationType.label: LABELS}
-    if colours:
-        categories[AnnotationType.mask] = COLOURS
+def export(name, form, transform=None):
+    categories = {AnnotationType.label: LABELS, AnnotationType.mask: COLOURS}
     data = dm.Dataset.from_iterable(items(), categories=categories)
     if transform:
         data.transform(transform)
@@ -69,5 +67,4 @@ def export(name, form, colours=True, transform=None):
 export('datumaro', 'datumaro')
 export('datumaro_cvat', 'cvat')
 export('datumaro_yolo', 'yolo_ultralytics')
-export('datumaro_voc', 'voc_segmentation', colours=False)
 export('datumaro_voc_masks', 'voc_segmentation', transform='polygons_to_masks')
