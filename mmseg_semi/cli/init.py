@@ -9,6 +9,7 @@ Examples:
 """
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
@@ -28,7 +29,7 @@ from mmseg_semi.preparing.projects import (
     write_project,
 )
 from mmseg_semi.preparing.projects.classes import CHOICES
-from mmseg_semi.preparing.projects.settings import config_text
+from mmseg_semi.preparing.projects.settings import check_options, config_text
 from mmseg_semi.preparing.projects.summary import class_rows, rows, warnings
 from mmseg_semi.preparing.projects.writing import new_folder
 
@@ -146,9 +147,16 @@ def share_or_folder(text: str | None) -> float | Path | None:
         return Path(text)
 
 
+def with_bar(todo: list) -> Iterable:
+    """Iterate with a progress bar on stderr, if that is a terminal."""
+    console = Console(stderr=True)
+    quiet = not console.is_terminal
+    return track(todo, 'images and masks', console=console, transient=True, disable=quiet)
+
+
 def print_tables(console: Console, classes, parts, written, lines) -> None:
     """Print what was done."""
-    grid = Table(Column('project', max_width=42), 'what was read and chosen')
+    grid = Table(Column('project', max_width=30), 'what was read and chosen')
     for what, value in lines:
         grid.add_row(escape(what), escape(value))
     console.print(grid)
@@ -168,6 +176,7 @@ def print_tables(console: Console, classes, parts, written, lines) -> None:
 @tool
 def main(arguments: list[str] | None = None) -> int:
     args = parse_args(arguments)
+    check_options(args.frame_size, args.iterations)
     console = Console(width=None if Console().is_terminal else _WIDTH)
     with new_folder(args.out) as folder:
         export = read(args)
@@ -179,9 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
             classes,
             parts,
             args.copy,
-            lambda todo: track(
-                todo, 'images and masks', console=Console(stderr=True), transient=True
-            ),
+            with_bar,
         )
         settings = choose_settings(
             written.sizes, len(parts.train), this_machine(), args.frame_size, args.iterations

@@ -205,16 +205,16 @@ def _add_folders(parts: Parts, folders: Sequence[Path]) -> None:
     taken: set[Path] = set()
     for name, path in found:
         real = path.resolve()
-        if real in taken:
-            parts.counts[TWICE] += 1
-            continue
-        taken.add(real)
         alike = sizes.get(real.stat().st_size, [])
         if real in known or any(
             _digest(real, digests) == _digest(other, digests) for other in alike
         ):
             parts.counts[ANNOTATED_COPIES] += 1
             continue
+        if real in taken:
+            parts.counts[TWICE] += 1
+            continue
+        taken.add(real)
         kept.append((name, path))
     parts.unlabeled = kept
 

@@ -100,15 +100,24 @@ def choose_settings(
         >>> chosen.base, chosen.frame_size, chosen.crop_size, chosen.iterations
         ('own_data/fixmatch_lite0.py', 257, 161, 600)
     """
-    if frame_size is not None and frame_size < 33:
-        raise SetupError(f'--frame-size {frame_size}: expected at least 33 pixels')
-    if iterations is not None and iterations < 8:
-        raise SetupError(f'--iterations {iterations}: expected at least 8')
+    check_options(frame_size, iterations)
     long_side = int(median(max(size) for size in sizes))
     step = next((row for row in _GPU_STEPS if machine.memory >= row[0] * GIB), None)
     if machine.gpu is None or step is None:
         return _lite(long_side, labelled, machine, frame_size, iterations)
     return _gpu(long_side, labelled, machine, step, frame_size, iterations)
+
+
+def check_options(frame_size: int | None, iterations: int | None) -> None:
+    """Refuse options of :func:`choose_settings` that are too small.
+
+    Raises:
+        SetupError: If one is.
+    """
+    if frame_size is not None and frame_size < 33:
+        raise SetupError(f'--frame-size {frame_size}: expected at least 33 pixels')
+    if iterations is not None and iterations < 8:
+        raise SetupError(f'--iterations {iterations}: expected at least 8')
 
 
 # GiB of free memory, crop and labelled images of a step; the first that fits. A step of own_data/ddfp.py keeps about 0.17 GiB for each image
@@ -243,9 +252,11 @@ def config_text(
     pool = '' if supervised else _POOL.format(strong=settings.strong)
     sources = '[1]' if supervised else '[batch_size, batch_size]'
     total = 'batch_size' if supervised else '2 * batch_size'
+    # a file name must not end the comment, nor look like one of MMEngine's variables
+    source = ''.join(c for c in made_from if c.isprintable() and c not in '{}')
     return _CONFIG.format(
         title=title,
-        made_from=made_from,
+        made_from=source,
         base=base,
         num_classes=num_classes,
         frame=settings.frame_size,

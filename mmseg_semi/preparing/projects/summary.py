@@ -30,16 +30,14 @@ def rows(
     yield 'validation', parts.division
     yield 'unlabelled images', str(len(parts.unlabeled))
     for names, what in (
-        (parts.missing, 'annotated images without a file'),
-        (parts.missing_unannotated, 'other images without a file'),
+        (parts.missing, 'annotated images'),
+        (parts.missing_unannotated, 'other images'),
     ):
         if names:
-            yield (
-                what,
-                f'{len(names)}: {", ".join(names[:SHOWN])}{", …" if len(names) > SHOWN else ""}; --images names their folder',
-            )
+            shown = ', '.join(names[:SHOWN]) + (', …' if len(names) > SHOWN else '')
+            yield 'missing files', f'{len(names)} {what}: {shown}; --images names their folder'
     for text, number in sorted((export.counts + parts.counts + written.counts).items()):
-        yield text, str(number)
+        yield 'noted', f'{text}: {number}'
     yield 'overlap', export.overlap
     yield 'unmarked pixels', classes.decision
     for what, value, why in settings.reasons:
