@@ -74,7 +74,7 @@ def fill_as_pillow(
 
     Example:
         >>> fill_as_pillow(np.int32([(0, 0), (2, 0), (2, 1)]), [], 4, 2).astype(int).tolist()
-        [[1, 1, 1, 0], [0, 1, 1, 0]]
+        [[1, 1, 1, 0], [0, 0, 1, 0]]
     """
     image = Image.new('L', (width, height))
     draw = ImageDraw.Draw(image)
