@@ -12,7 +12,7 @@ from mmseg_semi.preparing.annotations.export import AnnotatedImage, Export, Regi
 from mmseg_semi.preparing.annotations.files import walk_images
 from mmseg_semi.preparing.annotations.image_lists import ImageStems, part_of, sorted_images
 from mmseg_semi.preparing.annotations.pixel_polygons import fill_as_pillow, pixel_region
-from mmseg_semi.preparing.annotations.texts import need, read_json, ring_of
+from mmseg_semi.preparing.annotations.texts import need, read_json, ring_of, size_of
 
 TITLE = "Cityscapes' polygons (a folder with NAME_polygons.json, as gtFine/)"
 
@@ -168,14 +168,12 @@ def _image(
     file: Path, content: Any, table: _Labels, stems: ImageStems, root: Path, counts: Counter
 ) -> AnnotatedImage:
     """The image of one file."""
-    width, height = (need(content, key, int, str(file)) for key in ('imgWidth', 'imgHeight'))
+    size = size_of(content.get('imgWidth'), content.get('imgHeight'), str(file))
     folder = file.parent.relative_to(root).as_posix()
     stem = _ENDING.sub('', file.stem)
     name = stem if folder == '.' else f'{folder}/{stem}'
     path = next(filter(None, (stems.find(name + ending) for ending in _IMAGE_ENDINGS)), None)
-    image = AnnotatedImage(
-        name + (path.suffix if path else ''), path, (width, height), part=_part(file, root)
-    )
+    image = AnnotatedImage(name + (path.suffix if path else ''), path, size, part=_part(file, root))
     for number, entry in enumerate(content['objects']):
         region = _region(entry, f'polygon {number} of {file}', image.size, table, counts)
         if region is not None:

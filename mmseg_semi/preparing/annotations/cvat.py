@@ -19,7 +19,7 @@ from mmseg_semi.preparing.annotations.shapes import (
     rectangle_ring,
     runs_mask,
 )
-from mmseg_semi.preparing.annotations.texts import head, ring_of
+from mmseg_semi.preparing.annotations.texts import head, ring_of, size_of
 from mmseg_semi.preparing.annotations.xml_files import read_xml
 
 TITLE = 'CVAT for images 1.1 (annotations.xml, or a folder that holds it)'
@@ -182,7 +182,8 @@ class _ImageReader:
     def _size(self, element: Element) -> tuple[int, int] | None:
         if element.get('width') is None and element.get('height') is None:
             return None
-        return int(self._number(element, 'width')), int(self._number(element, 'height'))
+        width, height = (int(self._number(element, key)) for key in ('width', 'height'))
+        return size_of(width, height, self.where)
 
     def _region(self, shape: Element) -> Region | None:
         """The region of a shape, None if it has none."""

@@ -17,7 +17,7 @@ from mmseg_semi.preparing.annotations.export import AnnotatedImage, Export, Regi
 from mmseg_semi.preparing.annotations.files import ImageFiles
 from mmseg_semi.preparing.annotations.image_lists import image_folders, part_of, sorted_images
 from mmseg_semi.preparing.annotations.shapes import ellipse_ring, line_region, rectangle_ring
-from mmseg_semi.preparing.annotations.texts import head, need, read_json, ring_of
+from mmseg_semi.preparing.annotations.texts import head, need, optional, read_json, ring_of, size_of
 
 TITLE = "Datumaro (annotations/*.json with 'dm_format_version' or 'items')"
 
@@ -27,7 +27,7 @@ NOTHING = 'images without a region, unlabelled'
 
 _AREAS = ('polygon', 'bbox', 'ellipse', 'mask')
 _LINES = ('polyline', 'points')
-_OTHERS = ('label', 'caption', 'cuboid_2d', 'cuboid_3d', 'rotated_bbox', 'hash_key', 'skeleton')
+_OTHERS = ('label', 'caption', 'cuboid_2d', 'cuboid_3d', 'hash_key', 'skeleton')
 
 
 def matches(path: Path) -> bool:
@@ -88,7 +88,7 @@ def read(path: Path, images: Path | None, line_width: float = 0.0) -> Export:
                 f'{files[0]} and {file} disagree about the classes ({", ".join(classes)}; {", ".join(names)}); export the subsets together'
             )
         classes = names
-        colours.update(_colours(content, names))
+        colours.update(_colours(content, names, file))
         for item in need(content, 'items', list, f'the Datumaro file {file}'):
             found.append(_image(item, file, names, finder, line_width, counts))
     counts[NOTHING] += sum(not image.annotated for image in found)
@@ -125,14 +125,20 @@ def _classes(content: dict, file: Path) -> list[str]:
     return names
 
 
-def _colours(content: dict, names: list[str]) -> dict[str, str]:
+def _colours(content: dict, names: list[str], file: Path) -> dict[str, str]:
     """Class -> colour, of the file's mask categories."""
-    entries = (content['categories'].get('mask') or {}).get('colormap') or []
-    return {
-        names[entry['label_id']]: '#{:02x}{:02x}{:02x}'.format(*(entry[key] for key in 'rgb'))
-        for entry in entries
-        if 0 <= entry['label_id'] < len(names)
-    }
+    where = f'the mask categories of {file}'
+    mask = optional(content['categories'], 'mask', dict, {}, where)
+    found = {}
+    for entry in optional(mask, 'colormap', list, [], where):
+        index, *colour = (need(entry, key, int, where) for key in ('label_id', *'rgb'))
+        if not all(0 <= value <= 255 for value in colour):
+            raise SetupError(
+                f'{where} have the colour {colour}, expected 0 to 255; export it again'
+            )
+        if 0 <= index < len(names):
+            found[names[index]] = '#{:02x}{:02x}{:02x}'.format(*colour)
+    return found
 
 
 def _image(
@@ -146,22 +152,21 @@ def _image(
     """The image of an item, with its regions."""
     key = need(item, 'id', str, f'an item of {file}')
     where = f'the item {key} of {file}'
-    media = item.get('image')
+    media = optional(item, 'image', dict, {}, where)
     if not media and any(item.get(other) for other in ('video_frame', 'video', 'point_cloud')):
         raise SetupError(
             f'{where} is no image but a frame of a video or a point cloud; export the frames as images'
         )
-    media = media or {}
-    name = f'{file.stem}/{media.get("path") or key}'
-    size = media.get('size')
+    name = f'{file.stem}/{optional(media, "path", str, "", where) or key}'
+    size = optional(media, 'size', list, None, where)
     path = finder.find(name)
     image = AnnotatedImage(
         path.relative_to(_folder_of(path, finder)).as_posix() if path else name,
         path,
-        (int(size[1]), int(size[0])) if size else None,
+        _size(size, where) if size else None,
         part=part_of(file.stem),
     )
-    for number, shape in enumerate(item.get('annotations') or []):
+    for number, shape in enumerate(optional(item, 'annotations', list, [], where)):
         region = _region(
             shape, f'annotation {number} of {where}', image.size, classes, line_width, counts
         )
@@ -173,6 +178,15 @@ def _image(
 
 def _folder_of(path: Path, finder: ImageFiles) -> Path:
     return next((each for each in finder.folders if path.is_relative_to(each)), path.parent)
+
+
+def _size(size: list, where: str) -> tuple[int, int]:
+    """(width, height) of a list of height and width."""
+    if len(size) != 2:
+        raise SetupError(
+            f"{where} has the 'size' {size!r:.60}, expected height and width; export it again"
+        )
+    return size_of(size[1], size[0], where)
 
 
 def _region(
@@ -193,7 +207,7 @@ def _region(
             f"{where} is of the type '{kind}', expected one of {', '.join(_AREAS + _LINES + _OTHERS)}; export it with datumaro 1.x"
         )
     label = _label(shape, where, classes, counts)
-    order = float(shape.get('z_order') or 0)
+    order = float(optional(shape, 'z_order', (int, float), 0, where))
     if kind == 'mask':
         return Region(label, mask=_mask(shape, where, size), order=order)
     if kind == 'bbox':
@@ -235,7 +249,7 @@ def _four(shape: dict, key: str, where: str) -> list[float]:
 def _mask(shape: dict, where: str, size: tuple[int, int] | None) -> Callable[[], np.ndarray]:
     """A function that gives the mask of an RLE as COCO compresses it."""
     rle = need(shape, 'rle', dict, where)
-    height, width = need(rle, 'size', list, where)
+    width, height = _size(need(rle, 'size', list, where), where)
     if size is not None and (width, height) != size:
         raise SetupError(
             f'{where} is an RLE of {width} x {height} pixels, but its image is {size[0]} x {size[1]} (width x height); export both from the '

@@ -22,7 +22,7 @@ from mmseg_semi.preparing.annotations.files import ImageFiles, plain_name, read_
 from mmseg_semi.preparing.annotations.image_lists import image_folders, sorted_images
 from mmseg_semi.preparing.annotations.label_studio_rle import count_values, decode_alpha
 from mmseg_semi.preparing.annotations.shapes import ellipse_ring, rectangle_ring
-from mmseg_semi.preparing.annotations.texts import head, need, read_json, ring_of
+from mmseg_semi.preparing.annotations.texts import head, need, optional, read_json, ring_of, size_of
 
 TITLE = "Label Studio (its export 'JSON', not 'JSON-MIN')"
 
@@ -174,9 +174,7 @@ class _Reader:
             return None, None
         result = next((each for each in shown if each.get('type') != 'labels'), shown[0])
         if 'original_width' in result:
-            width, height = (
-                need(result, f'original_{key}', int, where) for key in ('width', 'height')
-            )
+            width, height = size_of(result['original_width'], result.get('original_height'), where)
         elif image.path is not None:  # annotations that another program brought in
             width, height = read_header(image.path).size
         else:
@@ -197,13 +195,13 @@ class _Reader:
 
 def _groups(results: list, where: str) -> list[list[dict]]:
     """Results by their id: a region and its class may be two results."""
-    groups: dict[Any, list[dict]] = {}
+    groups: dict[str, list[dict]] = {}
     for number, result in enumerate(results):
         if not isinstance(result, dict):
             raise SetupError(
                 f'{where} has the result {result!r:.60}, expected an object; export it again'
             )
-        groups.setdefault(result.get('id', number), []).append(result)
+        groups.setdefault(str(result.get('id') or f'result {number}'), []).append(result)
     return list(groups.values())
 
 
@@ -243,7 +241,7 @@ def _shape(
         ring = ring_of(need(value, 'points', list, where), where) * scale
         return ring if value.get('closed', True) else None
     number = (int, float)
-    turn = value.get('rotation') or 0.0
+    turn = optional(value, 'rotation', number, 0, where)
     if 'radiusX' in value:
         x, y, rx, ry = (need(value, key, number, where) for key in ('x', 'y', 'radiusX', 'radiusY'))
         return ellipse_ring(*scale * (x, y), *scale * (rx, ry), turn)

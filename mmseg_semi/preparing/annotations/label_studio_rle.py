@@ -73,7 +73,7 @@ def decode_alpha(rle: Sequence[int], width: int, height: int, where: str) -> np.
         )
     try:
         values = _unpack(bytes(rle), total)
-    except (ValueError, EOFError) as error:
+    except (ValueError, TypeError, EOFError) as error:
         raise _damaged(where, error) from error
     return values.reshape(height, width, 4)[..., 3] > 0
 

@@ -55,7 +55,7 @@ def ellipse_ring(
         >>> ring.min(0).round(1).tolist(), ring.max(0).round(1).tolist()
         ([3.0, 1.0], [7.0, 9.0])
     """
-    largest = max(abs(radius_x), abs(radius_y), 1.0)
+    largest = min(max(abs(radius_x), abs(radius_y), 1.0), 1e6)
     # corners on the ellipse: an edge lies r (1 - cos(pi / n)) within it
     corners = 4 * math.ceil(math.pi / math.acos(1 - 0.02 / largest) / 4)
     angles = np.arange(corners) * (2 * math.pi / corners)

@@ -23,7 +23,7 @@ from mmseg_semi.preparing.annotations.files import ImageFiles, walk_images
 from mmseg_semi.preparing.annotations.image_lists import ImageStems, part_of, sorted_images
 from mmseg_semi.preparing.annotations.pixel_polygons import fill_as_opencv, pixel_region
 from mmseg_semi.preparing.annotations.shapes import line_region, rectangle_ring
-from mmseg_semi.preparing.annotations.texts import head, need, read_json, ring_of
+from mmseg_semi.preparing.annotations.texts import head, need, optional, read_json, ring_of, size_of
 
 TITLE = 'Supervisely (a folder with meta.json and DATASET/ann/)'
 
@@ -154,10 +154,7 @@ class _Reader:
         """Give an image the size and the regions of its file."""
         content = read_json(file)
         size = need(content, 'size', dict, str(file))
-        width, height = (
-            need(size, key, int, f"the 'size' of {file}") for key in ('width', 'height')
-        )
-        image.size = width, height
+        image.size = size_of(size.get('width'), size.get('height'), str(file))
         for number, figure in enumerate(need(content, 'objects', list, str(file))):
             image.regions += self._regions(figure, image.size, f'figure {number} of {file}')
         image.annotated = bool(image.regions)
@@ -206,7 +203,7 @@ class _Reader:
 
     def _polygon(self, points: Any, label: str, size: tuple[int, int], where: str) -> Region | None:
         ring = ring_of(need(points, 'exterior', list, where), where)
-        holes = [ring_of(hole, where) for hole in points.get('interior') or []]
+        holes = [ring_of(hole, where) for hole in optional(points, 'interior', list, [], where)]
         return pixel_region(label, ring, holes, size, fill_as_opencv, self.counts)
 
 
@@ -223,9 +220,13 @@ def _rectangle(ring: np.ndarray, where: str) -> np.ndarray:
 def _bitmap(bitmap: dict, label: str, where: str) -> Region:
     """A painted mask: a PNG, packed by zlib and written in base64, and where its upper left corner is."""
     data = need(bitmap, 'data', str, where)
-    origin = ring_of([need(bitmap, 'origin', list, where)], where)[0]
+    origin = ring_of(need(bitmap, 'origin', list, where), where)
+    if len(origin) != 1:
+        raise SetupError(
+            f"{where} has {len(origin)} places in 'origin', expected one x and y; export it again"
+        )
     content = _png(data, where)
-    left, top = np.floor(origin).astype(int).tolist()
+    left, top = np.floor(origin[0]).astype(int).tolist()
     return Region(label, mask=partial(_decode, content, where), offset=(left, top))
 
 

@@ -116,7 +116,7 @@ def test_two_images_of_one_name(tmp_path):
     [
         ('', 'is empty'),
         (FILE.read_text()[:200], 'is no complete JSON'),
-        ('{"imgWidth": 4, "objects": []}', "has no 'imgHeight'"),
+        ('{"imgWidth": 4, "objects": []}', 'has the size 4 x None, expected pixels'),
         ('{"imgWidth": 4, "imgHeight": 4}', "has no 'objects'"),
         ('[]', "has no 'objects'"),
         ('{"imgWidth": 4, "imgHeight": 4, "objects": [{"polygon": []}]}', "has no 'label'"),

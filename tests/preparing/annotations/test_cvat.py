@@ -117,7 +117,8 @@ def test_an_export_of_datumaro():
         ('rle="0, 3,', 'rle="0, x,', 'a mask whose rle is no list of numbers'),
         ('xtl="2.00"', 'xtl="left"', "<box> with xtl='left', expected a number"),
         ('cx="20.00"', '', '<ellipse> with cx=None, expected a number'),
-        ('points="4.00,4.00;', 'points="4.00;', 'corners|list of x, y'),
+        ('width="40" height="30"', 'width="0" height="30"', 'has the size 0 x 30, expected pixels'),
+        ('points="4.00,4.00;', 'points="4.00;', 'a polygon that is no list of x, y'),
         ('<tag label="night" source="manual">\n    </tag>', '<spiral label="reed"/>', 'a <spiral>'),
     ],
 )
