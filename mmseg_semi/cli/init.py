@@ -29,9 +29,10 @@ from mmseg_semi.preparing.projects import (
     write_project,
 )
 from mmseg_semi.preparing.projects.classes import CHOICES
-from mmseg_semi.preparing.projects.settings import check_options, config_text
+from mmseg_semi.preparing.projects.config_files import config_text
+from mmseg_semi.preparing.projects.settings import check_options
 from mmseg_semi.preparing.projects.summary import class_rows, rows, warnings
-from mmseg_semi.preparing.projects.writing import new_folder
+from mmseg_semi.preparing.projects.writing import MaskReader, new_folder
 
 _WIDTH = 120
 
@@ -181,7 +182,9 @@ def main(arguments: list[str] | None = None) -> int:
     with new_folder(args.out) as folder:
         export = read(args)
         classes = choose_classes(export, args.classes, args.unlabelled_pixels)
-        parts = divide(export, args.unlabeled, share_or_folder(args.val))
+        masks = MaskReader(export, classes) if export.mask_values else None
+        val = share_or_folder(args.val)
+        parts = divide(export, args.unlabeled, val, masks.labels if masks else None)
         written = write_project(
             folder,
             export,
@@ -191,7 +194,12 @@ def main(arguments: list[str] | None = None) -> int:
             with_bar,
         )
         settings = choose_settings(
-            written.sizes, len(parts.train), this_machine(), args.frame_size, args.iterations
+            written.sizes,
+            len(parts.train),
+            this_machine(),
+            args.frame_size,
+            args.iterations,
+            len(parts.val),
         )
         for name, supervised in (('config.py', False), ('supervised.py', True)):
             text = config_text(

@@ -25,7 +25,7 @@ SHORT = [
     'train_cfg.val_interval=8',
     'default_hooks.checkpoint.interval=8',
 ]
-DATA = Path(__file__).resolve().parents[1] / 'preparing/annotations/data'
+DATA = Path(__file__).resolve().parents[1] / 'preparing/annotations/exports'
 
 
 def run(*arguments: object) -> int | str | None:

@@ -15,7 +15,7 @@ import numpy as np
 from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.annotations.drawing import require_pycocotools
 from mmseg_semi.preparing.annotations.export import AnnotatedImage, Export, Region
-from mmseg_semi.preparing.annotations.files import ImageFiles
+from mmseg_semi.preparing.annotations.files import BY_NAME, ImageFiles
 from mmseg_semi.preparing.annotations.texts import head, need, read_json, ring_of
 
 TITLE = "COCO (a JSON file with 'images', 'categories' and 'annotations', or a folder with annotations/*.json)"
@@ -28,7 +28,7 @@ BOXES = 'annotations with a box and without a region, left out'
 CROWDS = 'crowd regions, whose pixels are ignored (--crowd class makes them pixels of their class)'
 MASKS = 'regions with iscrowd, which are pixels of their class (--crowd ignore ignores them)'
 MANY_CROWDS = 0.1
-"""Share of the annotations from which iscrowd is no crowd: datumaro and CVAT set it for every painted mask."""
+"""Share of the annotations from which iscrowd is no crowd: datumaro sets it for every painted mask."""
 
 
 def matches(path: Path) -> bool:
@@ -66,8 +66,8 @@ def _is_coco(path: Path) -> bool:
 def read(path: Path, images: Path | None, crowd: str | None = None) -> Export:
     """Read a COCO file, or the parts of an export.
 
-    Crowds are regions with ``iscrowd`` 1. In COCO itself they are coarse outlines of many objects, rare, and ignored. datumaro and CVAT
-    set it for every painted mask: where a tenth of the annotations has it, they are regions of their class as all others.
+    Crowds are regions with ``iscrowd`` 1. In COCO itself they are coarse outlines of many objects, rare, and ignored. datumaro
+    sets it for every painted mask: where a tenth of the annotations has it, they are regions of their class as all others.
 
     Args:
         path: The file, or a folder that holds files in annotations/, directly, or one in each part's folder.
@@ -100,6 +100,7 @@ def read(path: Path, images: Path | None, crowd: str | None = None) -> Export:
         part = _part(file) if len(files) > 1 else None
         for image in _images(file, content, categories[file], finder, part, ignored, counts):
             _merge(merged, owner, image, file)
+        counts[BY_NAME] += finder.by_name
     names = {name: None for table in categories.values() for name in table.values()}
     return Export(
         format='COCO',
@@ -248,7 +249,10 @@ def _rle(shape: dict, image: AnnotatedImage, where: str) -> Callable[[], np.ndar
     """A function that gives the mask of an RLE."""
     coco = require_pycocotools(f'{where} (RLE)')
     size, runs = need(shape, 'size', list, where), need(shape, 'counts', (list, str), where)
-    if image.size is not None and tuple(size) != image.size[::-1]:
+    if len(size) != 2 or not all(isinstance(side, int) for side in size):
+        raise SetupError(f'{where} is an RLE of the size {size}, expected height and width')
+    image.size = image.size or (size[1], size[0])
+    if tuple(size) != image.size[::-1]:
         raise SetupError(
             f'{where} is an RLE of {size[1]} x {size[0]} pixels, but its image {image.name} is {image.size[0]} x {image.size[1]} '
             '(width x height); export both from the same images'

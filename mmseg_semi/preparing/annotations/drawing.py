@@ -19,6 +19,7 @@ MAX_CLASSES = 254
 CLIPPED = 'regions beyond the border of their image, clipped'
 OUTSIDE = 'regions outside of their image, left out'
 TOO_SHORT = 'polygons of fewer than three points, left out'
+NOTHING = 'annotated images of whose regions no pixel is left: nothing is marked in their masks'
 EMPTY = 'regions without a pixel, left out'
 
 _FARTHEST = 1e6  # pixels; farther coordinates are no pixels
@@ -90,6 +91,7 @@ def draw_regions(
     width, height = size
     mask = np.full((height, width), unmarked, np.uint8)
     counts: Counter = Counter()
+    drawn = False
     for region in sorted(image.regions, key=lambda region: region.order):
         if region.label is not None and region.label not in indices:
             raise SetupError(
@@ -97,12 +99,13 @@ def draw_regions(
                 'to the list'
             )
         index = IGNORE if region.label is None else indices[region.label]
-        _draw(mask, region, index, image.name, counts)
+        drawn |= _draw(mask, region, index, image.name, counts)
+    counts[NOTHING] += bool(image.regions) and not drawn
     return mask, counts
 
 
-def _draw(mask: np.ndarray, region: Region, index: int, name: str, counts: Counter) -> None:
-    """Draw one region into a mask, and count what does not go into it."""
+def _draw(mask: np.ndarray, region: Region, index: int, name: str, counts: Counter) -> bool:
+    """Draw one region into a mask, and count what does not go into it; whether a pixel was drawn."""
     height, width = mask.shape
     pixels = region.mask() if callable(region.mask) else region.mask
     rings: list[np.ndarray] = []
@@ -112,7 +115,7 @@ def _draw(mask: np.ndarray, region: Region, index: int, name: str, counts: Count
         rings = [ring for ring in region.rings if len(ring) >= 3]
         counts[TOO_SHORT] += len(region.rings) - len(rings)
         if not rings:
-            return
+            return False
         corners = np.concatenate(rings)
         low, high = corners.min(0), corners.max(0)
         if not (np.abs(corners) < _FARTHEST).all():
@@ -125,7 +128,7 @@ def _draw(mask: np.ndarray, region: Region, index: int, name: str, counts: Count
     if left >= right or top >= bottom:
         outside = (low >= (width, height)).any() or (high <= 0).any()
         counts[OUTSIDE if outside else EMPTY] += 1
-        return
+        return False
     if pixels is not None:
         x, y = region.offset
         part = pixels[top - y : bottom - y, left - x : right - x].astype(bool)
@@ -133,10 +136,11 @@ def _draw(mask: np.ndarray, region: Region, index: int, name: str, counts: Count
         part = fill_rings(rings, (left, top, right, bottom))
     if not part.any():
         counts[EMPTY] += 1
-        return
+        return False
     beyond = (low < -_TOLERANCE).any() or (high > np.add((width, height), _TOLERANCE)).any()
     counts[CLIPPED] += int(beyond)
     mask[top:bottom, left:right][part] = index
+    return True
 
 
 def fill_rings(rings: Sequence[np.ndarray], box: tuple[int, int, int, int]) -> np.ndarray:

@@ -3,7 +3,8 @@
 A reader is a module of this folder with two functions: ``matches(path) -> bool``, which looks at names and at the beginning of
 files only, and ``read(path, images) -> Export``. It decodes no image and draws nothing: :mod:`.drawing` turns regions into masks.
 ``images`` is the folder where a user says that the images are, or None. A reader of a format with lines has a third argument
-``line_width`` (pixels, 0.0 leaves lines out); :func:`.read_export` hands on any such option of ``mmseg-semi init``. :class:`.files.ImageFiles` finds the images that an export names.
+``line_width`` (pixels, 0.0 leaves lines out); :func:`.read_export` hands on any such option of ``mmseg-semi init``.
+:class:`.files.ImageFiles` finds the images that an export names.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class AnnotatedImage:
         size: (width, height) as the export writes it, or None if it does not.
         regions: In the order of the export.
         mask: A finished mask in place of regions (exports of mask images), or None.
-        annotated: False for an image that nobody annotated: it becomes an unlabelled image. An annotated image may have no
+        annotated: False for an image without annotation: it becomes an unlabelled image. An annotated image may have no
             region, if the format can say that somebody looked at it and found nothing.
         part: 'train', 'val' or 'test', if the export divides its images; else None.
         content: Gives the bytes of the image's file, if the export carries them and ``path`` is None; else None.

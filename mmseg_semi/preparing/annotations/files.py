@@ -14,6 +14,10 @@ from mmseg_semi.data.decoding.files import ANY_IMAGE_SUFFIXES, unreadable
 from mmseg_semi.data.decoding.images import decode_deep_image, decode_image
 from mmseg_semi.errors import SetupError
 
+BY_NAME = (
+    'images found by their file name alone, in another folder than the export says: look at some'
+)
+
 _ORIENTATION = 0x0112
 _TURNED_ALIKE = ('JPEG', 'MPO', 'PNG', 'WEBP')
 
@@ -27,6 +31,11 @@ def plain_name(name: str) -> str:
     """
     path = PureWindowsPath(name)  # takes both separators
     return '/'.join(part for part in path.parts if part not in (path.anchor, path.drive, '.'))
+
+
+def _is_absolute(name: str) -> bool:
+    """Whether a name is a path from the root of some machine, whose folders mean nothing here."""
+    return bool(PureWindowsPath(name).anchor)
 
 
 def walk_images(folder: Path) -> Iterator[Path]:
@@ -47,6 +56,9 @@ class ImageFiles:
     Args:
         folders: Where to look, the likeliest first; folders that do not exist are passed over.
 
+    Attributes:
+        by_name: Number of images that were found by their file name alone, though the export says a folder.
+
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
@@ -57,7 +69,8 @@ class ImageFiles:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.folders = [folder for folder in folders if folder.is_dir()]
-        self._by_name: dict[Path, dict[str, list[Path]]] = {}
+        self.by_name = 0
+        self._indices: dict[Path, dict[str, list[Path]]] = {}
 
     def find(self, name: str) -> Path | None:
         """The file of a name, or None if there is none.
@@ -86,17 +99,18 @@ class ImageFiles:
                     f'the export names the image {name}, and both {best[0]} and {best[1]} could be '
                     'it; name the folder of the right ones by --images'
                 )
+            self.by_name += max(rated) == 1 < len(parts) and not _is_absolute(name)
             return best[0]
         return None
 
     def _index(self, folder: Path) -> dict[str, list[Path]]:
         """Name of a file in lower case -> the files of this name below a folder."""
-        if folder not in self._by_name:
+        if folder not in self._indices:
             index: dict[str, list[Path]] = {}
             for path in walk_images(folder):
                 index.setdefault(path.name.lower(), []).append(path)
-            self._by_name[folder] = index
-        return self._by_name[folder]
+            self._indices[folder] = index
+        return self._indices[folder]
 
 
 @dataclass(frozen=True)

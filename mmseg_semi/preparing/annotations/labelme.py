@@ -16,7 +16,7 @@ from PIL import Image
 from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.annotations.drawing import circle_ring, line_rings
 from mmseg_semi.preparing.annotations.export import AnnotatedImage, Export, Region
-from mmseg_semi.preparing.annotations.files import ImageFiles, plain_name, walk_images
+from mmseg_semi.preparing.annotations.files import BY_NAME, ImageFiles, plain_name, walk_images
 from mmseg_semi.preparing.annotations.texts import head, need, read_json, ring_of
 
 TITLE = "labelme (a folder of JSON files with 'shapes', beside the images)"
@@ -24,6 +24,8 @@ TITLE = "labelme (a folder of JSON files with 'shapes', beside the images)"
 LINES = 'lines and points, which have no area, left out (--line-width makes areas of lines)'
 EMPTY = 'files without a shape, whose images are unlabelled'
 EMBEDDED = 'images taken out of their JSON file'
+
+_KEYS = r'"shapes"\s*:\s*\[|"image(Data|Path)"\s*:'
 
 _CORNERS = ('polygon', 'rectangle', 'oriented_rectangle', 'rotation')
 _LINES = ('line', 'linestrip', 'point', 'points')
@@ -39,7 +41,8 @@ def matches(path: Path) -> bool:
 
 def _is_labelme(path: Path) -> bool:
     start = head(path) if path.suffix.lower() == '.json' else ''
-    return start.lstrip().startswith('{') and re.search(r'"shapes"\s*:\s*\[', start) is not None
+    # the image inside may come first, and then fills what was read
+    return start.lstrip().startswith('{') and re.search(_KEYS, start) is not None
 
 
 def read(path: Path, images: Path | None, line_width: float = 0.0) -> Export:
@@ -79,6 +82,7 @@ def read(path: Path, images: Path | None, line_width: float = 0.0) -> Export:
                 f'the files {found[key][1]} and {file} are both of the image {image.name}; remove one of them'
             )
         found[key] = image, file
+    counts[BY_NAME] += finder.by_name
     if path.is_dir() or images is not None:
         for other in walk_images(images or root):
             if other.resolve() not in found:

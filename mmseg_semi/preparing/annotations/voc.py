@@ -10,7 +10,7 @@ from PIL import Image
 from mmseg_semi.data.palette import voc_color
 from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.annotations.export import AnnotatedImage, Export
-from mmseg_semi.preparing.annotations.files import ImageFiles, walk_images
+from mmseg_semi.preparing.annotations.files import walk_images
 
 TITLE = 'VOC folders and CVAT Segmentation mask (SegmentationClass/ with labelmap.txt)'
 
@@ -159,33 +159,36 @@ def _images(
     counts: Counter,
 ) -> list[AnnotatedImage]:
     """The images with a mask, of the lists, and of the folder of images."""
-    finder = ImageFiles([place for place in places if folder not in place.parents])
+    base = next((place for place in places if place.is_dir()), places[0])
+    finished = (folder, folder.with_name('SegmentationObject'))
     there: dict[str, Path] = {}
-    for place in finder.folders[:1]:
-        skipped = {folder, folder.parent / 'SegmentationObject'}
-        for file in walk_images(place):
-            if not skipped & set(file.parents):
-                there.setdefault(file.relative_to(place).with_suffix('').as_posix(), file)
-    by_stem: dict[str, list[Path]] = {}
-    for file in there.values():
-        by_stem.setdefault(file.stem, []).append(file)
-    result = []
-    for name in sorted({*masks, *parts, *there}):
-        file = there.get(name)
+    for file in walk_images(base):
+        if not any(mask_folder in file.parents for mask_folder in finished):
+            there.setdefault(file.relative_to(base).with_suffix('').as_posix(), file)
+    # a folder of images may have other subfolders than that of the masks
+    by_stem: dict[str, list[str]] = {}
+    for name in there:
+        if name not in masks:
+            by_stem.setdefault(name.rpartition('/')[2], []).append(name)
+    result, taken = [], set()
+    for name in sorted({*masks, *parts}):
         near = by_stem.get(name.rpartition('/')[2], [])
-        if file is None and len(near) == 1 and name not in there:
-            file = near[0]  # the folder of images has other subfolders than the masks
-            if file.relative_to(finder.folders[0]).with_suffix('').as_posix() in masks:
-                file = None
-        has_mask = name in masks
-        counts[WITHOUT_MASK] += name in parts and not has_mask
-        counts[UNLISTED] += bool(parts) and has_mask and name not in parts
-        shown = file.relative_to(finder.folders[0]).as_posix() if file else name
+        found = name if name in there else near[0] if len(near) == 1 else None
+        taken.add(found)
+        file = there[found] if found else None
+        counts[WITHOUT_MASK] += name not in masks
+        counts[UNLISTED] += bool(parts) and name in masks and name not in parts
         result.append(
             AnnotatedImage(
-                shown, file, mask=masks.get(name), annotated=has_mask, part=parts.get(name)
+                file.relative_to(base).as_posix() if file else name,
+                file,
+                mask=masks.get(name),
+                annotated=name in masks,
+                part=parts.get(name),
             )
         )
-    # an image that was found under another name stands in the folder, too
-    used = {image.path for image in result if image.annotated and image.path}
-    return [image for image in result if image.annotated or image.path not in used]
+    for name in sorted({*there} - taken):
+        result.append(
+            AnnotatedImage(there[name].relative_to(base).as_posix(), there[name], annotated=False)
+        )
+    return sorted(result, key=lambda image: image.name)

@@ -1,4 +1,4 @@
-"""The classes of a project: their order and colours, and what becomes of pixels that nobody marked."""
+"""The classes of a project: their order and colours, and what becomes of pixels without annotation."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,7 +50,12 @@ class Parts:
         return [*self.train, *self.val, *self.test]
 
 
-def divide(export: Export, folders: Sequence[Path] = (), val: float | Path | None = None) -> Parts:
+def divide(
+    export: Export,
+    folders: Sequence[Path] = (),
+    val: float | Path | None = None,
+    labels: Callable[[AnnotatedImage], set] | None = None,
+) -> Parts:
     """Divide the images of an export, and add folders of images without masks.
 
     Args:
@@ -58,6 +63,7 @@ def divide(export: Export, folders: Sequence[Path] = (), val: float | Path | Non
         folders: The option ``--unlabeled``.
         val: The option ``--val``: a share of the annotated images that are in no test part, or a folder whose annotated images validate. None
             takes the parts of the export, or else a share of 0.2.
+        labels: Gives the classes that an image shows; None for those of its regions.
 
     Raises:
         SetupError: If no image is annotated, too few are, all files are missing, a folder holds no image, or no image remains without mask.
@@ -75,7 +81,7 @@ def divide(export: Export, folders: Sequence[Path] = (), val: float | Path | Non
             f'none of the {len(annotated)} annotated images of {export.source} is there ({_few(parts.missing)}); name their folder by --images'
         )
     _check_files(export, there)
-    _choose_val(parts, export, there, val)
+    _choose_val(parts, export, there, val, labels or _labels)
     divided = {part for part in ('val', 'test') if any(image.part == part for image in annotated)}
     for image in export.images:
         if image.annotated:
@@ -116,7 +122,11 @@ def _few(names: Sequence[str], number: int = 3) -> str:
 
 
 def _choose_val(
-    parts: Parts, export: Export, there: list[AnnotatedImage], val: float | Path | None
+    parts: Parts,
+    export: Export,
+    there: list[AnnotatedImage],
+    val: float | Path | None,
+    labels: Callable,
 ) -> None:
     """Give each annotated image a part."""
     parts.test = [image for image in there if image.part == 'test']
@@ -152,7 +162,7 @@ def _choose_val(
                 f'{export.source} has {len(rest)} annotated image whose file is there; training and validation need one each, annotate two or more'
             )
         number = min(max(1, round(share * len(rest))), len(rest) - 1)
-        parts.val = _draw(rest, number)
+        parts.val = _draw(rest, number, labels)
         parts.division = (
             f'{share:.0%} of the annotated images at random, such that each class stays in training if it can; frames of one video are nearly '
             'equal, so give --val a folder for these'
@@ -165,19 +175,20 @@ def _choose_val(
         )
 
 
-def _draw(images: Sequence[AnnotatedImage], number: int) -> list[AnnotatedImage]:
+def _draw(images: Sequence[AnnotatedImage], number: int, labels: Callable) -> list[AnnotatedImage]:
     """Draw images for validation; one that alone shows a class is taken only if there is no other."""
-    left = Counter(label for image in images for label in _labels(image))
+    shown = [labels(image) for image in images]
+    left = Counter(label for found in shown for label in found)
     drawn: list[int] = []
     order = seeded_permutation(len(images), 0).tolist()
     for careful in (True, False):
         for i in order:
             if len(drawn) == number:
                 break
-            if i in drawn or careful and any(left[label] == 1 for label in _labels(images[i])):
+            if i in drawn or careful and any(left[label] == 1 for label in shown[i]):
                 continue
             drawn.append(i)
-            left.subtract(_labels(images[i]))
+            left.subtract(shown[i])
     return [images[i] for i in sorted(drawn)]
 
 

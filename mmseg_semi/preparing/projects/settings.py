@@ -1,4 +1,4 @@
-"""The settings of a project's training: network, crop, schedule, each with its reason; and the configs that hold them."""
+"""The settings of a project's training: network, crop, schedule, each with its reason."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class Settings:
         epochs: In how many parts the recipe divides it; its phases begin at these.
         validations: How often it validates.
         batch_size: Labelled images of a step, and as many unlabelled ones.
+        workers: Processes that load images, in training.
         strong: Name of the views of unlabelled images in the base.
         reasons: (what, value, why) for the table.
     """
@@ -62,6 +63,7 @@ class Settings:
     epochs: int
     validations: int
     batch_size: int
+    workers: int
     strong: str
     reasons: tuple[tuple[str, str, str], ...]
 
@@ -82,6 +84,7 @@ def choose_settings(
     machine: Machine,
     frame_size: int | None = None,
     iterations: int | None = None,
+    validating: int = 1,
 ) -> Settings:
     """Choose network, crop and schedule.
 
@@ -91,6 +94,7 @@ def choose_settings(
         machine: Where the training runs.
         frame_size: The option ``--frame-size``; None chooses by the images' sizes.
         iterations: The option ``--iterations``; None chooses by ``labelled``.
+        validating: Number of annotated images that validate; many of them do so less often.
 
     Raises:
         SetupError: If an option is too small.
@@ -104,8 +108,8 @@ def choose_settings(
     long_side = int(median(max(size) for size in sizes))
     step = next((row for row in _GPU_STEPS if machine.memory >= row[0] * GIB), None)
     if machine.gpu is None or step is None:
-        return _lite(long_side, labelled, machine, frame_size, iterations)
-    return _gpu(long_side, labelled, machine, step, frame_size, iterations)
+        return _lite(long_side, labelled, machine, frame_size, iterations, validating)
+    return _gpu(long_side, labelled, machine, step, frame_size, iterations, validating)
 
 
 def check_options(frame_size: int | None, iterations: int | None) -> None:
@@ -120,9 +124,10 @@ def check_options(frame_size: int | None, iterations: int | None) -> None:
         raise SetupError(f'--iterations {iterations}: expected at least 8')
 
 
-# GiB of free memory, crop and labelled images of a step; the first that fits. A step of own_data/ddfp.py keeps about 0.17 GiB for each image
-# of 193 x 193 (tools/benchmark.py, float32), which is 1.2 GiB for one of 513 x 513; a third was added for what a GPU's libraries take.
-_GPU_STEPS = ((14, 513, 4), (8, 513, 2), (5, 321, 2))
+# GiB of free memory, crop and labelled images of a step; the first that fits. On a CPU a step of own_data/ddfp.py with 2 + 2 crops of
+# 193 pixels peaks at 1,025 MiB, with 1 + 1 at 840 (tools/benchmark.py, float32): 2.5 KiB a pixel, 5.8 GiB for 4 + 4 crops of 513. Half as
+# much again was added for what a GPU's libraries take, which was not measured.
+_GPU_STEPS = ((10, 513, 4), (6, 513, 2), (4, 321, 2))
 
 
 def _side(pixels: float) -> int:
@@ -140,12 +145,18 @@ def _frame(long_side: int, largest: int, frame_size: int | None) -> tuple[int, s
         return _side(long_side), f'the long side of the images is {long_side}'
     return (
         largest,
-        f'images of {long_side} are made {long_side / largest:.1f} times smaller; if objects become too thin, --frame-size makes it larger, in the square of the time',
+        f'images of {long_side} are made {long_side / largest:.1f} times smaller; if objects become '
+        'too thin, --frame-size makes it larger, in the square of the time',
     )
 
 
 def _lite(
-    long_side: int, labelled: int, machine: Machine, frame_size: int | None, iterations: int | None
+    long_side: int,
+    labelled: int,
+    machine: Machine,
+    frame_size: int | None,
+    iterations: int | None,
+    validating: int,
 ) -> Settings:
     """A network that trains on a CPU."""
     frame, why_frame = _frame(long_side, LITE_FRAME, frame_size)
@@ -169,8 +180,9 @@ def _lite(
         ratio_range=(0.75, 1.5),
         iterations=steps,
         epochs=8,
-        validations=8,
+        validations=_validations(8, validating),
         batch_size=4,
+        workers=2,
         strong='to_both_lite',
         reasons=(
             ('network', 'EfficientNet-Lite0, FixMatch', why),
@@ -192,6 +204,7 @@ def _gpu(
     step: tuple[int, int, int],
     frame_size: int | None,
     iterations: int | None,
+    validating: int,
 ) -> Settings:
     """A ResNet-50, with as large a step as the GPU's memory takes."""
     least, largest_crop, batch = step
@@ -207,8 +220,9 @@ def _gpu(
         ratio_range=(0.5, 2.0),
         iterations=steps,
         epochs=40,
-        validations=20,
+        validations=_validations(20, validating),
         batch_size=batch,
+        workers=max(2, min(8, machine.cores // 2)),
         strong='to_both',
         reasons=(
             ('network', 'ResNet-50, DDFP', memory),
@@ -220,6 +234,11 @@ def _gpu(
     )
 
 
+def _validations(usual: int, images: int) -> int:
+    """How often a training validates: a half and a quarter as often with hundreds and thousands of images."""
+    return usual // (1 if images <= 100 else 2 if images <= 1000 else 4)
+
+
 def _steps(
     iterations: int | None, labelled: int, few: int, many: int, source: str
 ) -> tuple[int, str]:
@@ -229,98 +248,3 @@ def _steps(
     if labelled < MANY_LABELS:
         return few, f'{labelled} labelled images train; {many:,} from {MANY_LABELS} on ({source})'
     return many, f'{labelled} labelled images train ({source})'
-
-
-def config_text(
-    settings: Settings, num_classes: int, has_test: bool, supervised: bool, made_from: str
-) -> str:
-    """The text of ``config.py`` or ``supervised.py``.
-
-    Args:
-        settings: What was chosen.
-        num_classes: Number of classes.
-        has_test: Whether data.yaml has a part ``test``.
-        supervised: Whether to train on labelled images alone, in the same number of steps.
-        made_from: Name of the export, for the first line.
-    """
-    base = settings.supervised if supervised else settings.base
-    title = (
-        'Labelled images alone, the comparison for config.py'
-        if supervised
-        else 'Labelled and unlabelled images'
-    )
-    pool = '' if supervised else _POOL.format(strong=settings.strong)
-    sources = '[1]' if supervised else '[batch_size, batch_size]'
-    total = 'batch_size' if supervised else '2 * batch_size'
-    # a file name must not end the comment, nor look like one of MMEngine's variables
-    source = ''.join(c for c in made_from if c.isprintable() and c not in '{}')
-    return _CONFIG.format(
-        title=title,
-        made_from=source,
-        base=base,
-        num_classes=num_classes,
-        frame=settings.frame_size,
-        crop=settings.crop_size,
-        batch=settings.batch_size,
-        iterations=settings.iterations,
-        epochs=settings.epochs,
-        validations=settings.validations,
-        ratio=settings.ratio_range,
-        pool=pool,
-        sources=sources,
-        total=total,
-        test="part='test', " if has_test else '',
-    )
-
-
-_POOL = """        unlabeled=dict(
-            data_file=data_file,
-            pipeline=[_base_.load, _base_.valid, crop, _base_.flip, _base_.{strong}],
-        ),
-"""
-
-_CONFIG = """# {title}. Written by mmseg-semi init from {made_from}.
-_base_ = 'mmseg_semi::{base}'
-data_file = '{{{{ fileDirname }}}}/data.yaml'
-num_classes = {num_classes}  # as in data.yaml
-frame_size = {frame}  # long side of images; predictions have the size of their image
-crop_size = ({crop}, {crop})
-batch_size = {batch}  # labelled images of a step
-iterations = {iterations}
-epoch = iterations // {epochs}  # the unit of the recipe's phases
-
-model = dict(
-    iters_per_epoch=epoch, student=dict(decode_head=dict(num_classes=num_classes))
-)
-crop = dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range={ratio}, base=frame_size)
-resize, *other_sizes = [
-    dict(type='Resize', scale=(side, side), keep_ratio=True, backend='pillow')
-    for side in (frame_size, 3 * frame_size // 4, 5 * frame_size // 4)
-]
-val_pipeline = [_base_.load, resize, _base_.labels, dict(type='PackSegInputs')]
-test_pipeline = [_base_.load, resize, dict(type='PackSegInputs')]
-tta_pipeline = [
-    _base_.load,
-    dict(
-        type='TestTimeAug',
-        transforms=[[resize, *other_sizes], *_base_.tta_pipeline[1].transforms[1:]],
-    ),
-]
-train_dataloader = dict(
-    batch_size={total},
-    sampler=dict(batch_size={total}, source_ratio={sources}),
-    dataset=dict(
-        labeled=dict(
-            data_file=data_file,
-            pipeline=[_base_.load, _base_.labels, crop, _base_.flip, _base_.to_labeled],
-        ),
-{pool}    ),
-)
-val_dataloader = dict(dataset=dict(data_file=data_file, pipeline=val_pipeline))
-test_dataloader = dict(dataset=dict({test}data_file=data_file, pipeline=val_pipeline))
-train_cfg = dict(max_iters=iterations, val_interval=max(1, iterations // {validations}))
-param_scheduler = [
-    dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=iterations, by_epoch=False)
-]
-default_hooks = dict(checkpoint=dict(interval=max(1, iterations // {validations})))
-"""

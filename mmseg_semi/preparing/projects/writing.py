@@ -174,6 +174,10 @@ class MaskReader:
         """(H, W) uint8."""
         return self._table[self._map.read(str(path))]
 
+    def labels(self, image: AnnotatedImage) -> set[int]:
+        """The indices in the mask of an image."""
+        return set(np.flatnonzero(np.bincount(self.read(image.mask).ravel())).tolist()) - {IGNORE}
+
 
 def index_mask(
     image: AnnotatedImage,

@@ -12,7 +12,7 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.annotations import coco, find_reader, read_export
 from mmseg_semi.preparing.annotations.drawing import draw_regions
 
-DATA = Path(__file__).parent / 'data'
+DATA = Path(__file__).parent / 'exports'
 WIDTH, HEIGHT = 16, 12
 
 
@@ -115,6 +115,16 @@ def test_two_rings_are_a_union_and_the_later_annotation_is_on_top(made):
     expected = np.zeros((HEIGHT, WIDTH), np.uint8)
     expected[:8, :8], expected[6:10, 6:10] = 1, 2
     assert np.array_equal(mask, expected)
+
+
+def test_without_sizes_of_images_that_of_an_rle_counts(made):
+    for entry in made.content['images']:
+        del entry['width'], entry['height']
+    made.annotate(1, dict(size=[3, 2], counts=[0, 6]))
+    assert read_export(made.write()).images[0].size == (2, 3)
+    made.annotate(1, dict(size=[4, 2], counts=[0, 8]))
+    with pytest.raises(SetupError, match='is an RLE of 2 x 4 pixels, but its image a.png is 2 x 3'):
+        read_export(made.write())
 
 
 def test_rare_crowds_are_ignored_below_all_objects(made):
@@ -232,6 +242,7 @@ MISTAKES = [
         change(segmentation=dict(size=[12, 16], counts=[48])),
         'is an RLE of 48 pixels, but its size is 16 x 12',
     ),
+    (change(segmentation=dict(size=[12], counts=[12])), 'is an RLE of the size .12., expected'),
     (
         change(category_id=4),
         r'has the category 4, which the list of categories lacks \(3: leaf, 70: stone\)',

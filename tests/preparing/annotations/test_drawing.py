@@ -84,6 +84,13 @@ def test_what_reaches_beyond_the_image_is_clipped_and_counted():
     }
 
 
+def test_images_of_whose_regions_nothing_is_left_are_counted():
+    line, far = np.array([(0, 0), (5, 5)]), box(20, 20, 30, 30)
+    assert draw(Region('leaf', (line,)), Region('leaf', (far,)))[1][drawing.NOTHING] == 1
+    assert not draw(Region('leaf', (line,)), Region('leaf', (box(0, 0, 1, 1),)))[1][drawing.NOTHING]
+    assert not draw()[1][drawing.NOTHING]
+
+
 def test_masks_with_an_offset_are_clipped_alike():
     part = np.ones((4, 4), bool)
     part[0, 3] = False

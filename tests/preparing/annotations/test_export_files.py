@@ -45,6 +45,14 @@ def test_absolute_names_and_names_of_several_files(folder):
     assert ImageFiles([folder / 'day 2', folder]).find('a.jpg') == folder / 'day 2/a.jpg'
 
 
+def test_images_of_another_folder_than_the_export_says_are_counted(folder):
+    files = ImageFiles([folder])
+    for name in ('day 2/a.jpg', 'b.jpg', '/elsewhere/b.jpg', r'D:\x\b.jpg', 'photos/day 2/b.jpg'):
+        assert files.find(name)
+    assert files.by_name == 0
+    assert files.find('day 3/b.jpg') and files.by_name == 1
+
+
 @pytest.mark.parametrize('orientation', range(1, 9))
 @pytest.mark.parametrize('suffix', ['.jpg', '.png', '.webp', '.tif'])
 def test_sizes_are_those_of_the_decoded_image(tmp_path, suffix, orientation):

@@ -13,7 +13,7 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.annotations import labelme, read_export
 from mmseg_semi.preparing.annotations.drawing import draw_regions
 
-DATA = Path(__file__).parent / 'data'
+DATA = Path(__file__).parent / 'exports'
 
 
 def image_of(export, name: str):

@@ -11,7 +11,7 @@ from mmseg_semi.preparing.annotations import read_export, voc
 from mmseg_semi.preparing.projects import choose_classes
 from mmseg_semi.preparing.projects.writing import MaskReader
 
-DATA = Path(__file__).parent / 'data'
+DATA = Path(__file__).parent / 'exports'
 
 
 def masks_of(export) -> dict[str, np.ndarray]:
@@ -123,6 +123,25 @@ def test_images_elsewhere_and_absent(made):
         'deep/a.png': made.root / 'photos/deep/a.png',
         'gone': None,
     }
+
+
+def test_images_of_one_name_in_several_folders(made):
+    """A mask takes an image of its own path; by the name alone only where that leaves one."""
+    made.mask('c', COLOURS[[[0] * 4] * 2])
+    made.image('other/a.jpg')
+    made.image('other/c.jpg')
+    export = read_export(made.root)
+    assert {i.name: i.annotated for i in export.images} == {
+        'a.jpg': True,
+        'b.jpg': False,
+        'c': True,
+        'other/a.jpg': False,
+        'other/c.jpg': False,
+        'sub/c.jpg': False,
+    }
+    (made.root / 'JPEGImages/other/c.jpg').unlink()
+    export = read_export(made.root)
+    assert {i.name: i.annotated for i in export.images if 'c.' in i.name} == {'sub/c.jpg': True}
 
 
 def test_voc_itself_has_its_own_classes(made):

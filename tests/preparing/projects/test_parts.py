@@ -67,6 +67,14 @@ def test_a_class_stays_in_training_if_it_can(tmp_path):
     assert names(made.divide(val=0.25).val) == {'6.png', '7.png'}
 
 
+def test_a_class_of_a_finished_mask_stays_in_training(made, tmp_path):
+    images = made.images[:10]
+    export = Export('X', Path('x.json'), [], made.images, '', ('background', ''))
+    rare = {image.name: {0, i + 1} for i, image in enumerate(images) if i not in (3, 7)}
+    found = divide(export, labels=lambda image: rare.get(image.name, {0}))
+    assert names(found.val) == {'3.png', '7.png'}
+
+
 def test_parts_of_the_export(made):
     for image in made.images[:3]:
         image.part = 'val'

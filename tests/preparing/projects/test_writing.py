@@ -22,7 +22,8 @@ from mmseg_semi.preparing.projects import (
     write_project,
     writing,
 )
-from mmseg_semi.preparing.projects.settings import GIB, config_text
+from mmseg_semi.preparing.projects.config_files import config_text
+from mmseg_semi.preparing.projects.settings import GIB
 
 RING = np.array([(0, 0), (4, 0), (4, 2), (0, 2)], float)
 CLASSES = Classes(('background', 'leaf'), dict(leaf=1), 0, ('#000000', '#00ff00'), '')
@@ -76,6 +77,23 @@ def test_masks_lie_on_images_as_training_loads_them(tmp_path, orientation, told)
     counted = written.counts[writing.SHOWN] + written.counts[writing.TURNED]
     assert counted == (orientation != 1)
     assert written.counts[writing.TURNED] == (told == 'stored' and orientation >= 5)
+
+
+@pytest.mark.parametrize('orientation', [1, 3, 6, 8])
+@pytest.mark.parametrize('told', ['shown', 'stored'])
+def test_finished_masks_are_turned_alike(tmp_path, orientation, told):
+    path = save(tmp_path / 'a.png', orientation=orientation)
+    turned = LoadAnyImage().transform(dict(img_path=str(path)))['img'][..., 0] == 200
+    mask = np.zeros((6, 8), bool)
+    mask[:2, :4] = True
+    stored = told == 'stored' and orientation != 3
+    Image.fromarray((mask if stored else turned).astype(np.uint8)).save(tmp_path / 'm.png')
+    image = AnnotatedImage('a.png', path, mask=tmp_path / 'm.png')
+    export = export_of(image, mask_values=dict(background=0, leaf=1))
+    classes = choose_classes(export)
+    write_project(tmp_path / 'out', export, classes, Parts(train=[image]))
+    found = np.array(Image.open(tmp_path / 'out/masks/train/a.png'))
+    assert np.array_equal(found == 1, turned)
 
 
 def test_another_size_than_the_export_says(tmp_path):
@@ -206,8 +224,8 @@ def settings(side: int = 640, labelled: int = 12, memory: float = 0, **options):
         (settings(frame_size=385), ('fixmatch_lite0', 385, 241, 600, 4)),
         (settings(iterations=80), ('fixmatch_lite0', 257, 161, 80, 4)),
         (settings(memory=3), ('fixmatch_lite0', 257, 161, 600, 4)),
-        (settings(memory=6), ('ddfp', 641, 321, 10000, 2)),
-        (settings(memory=11), ('ddfp', 641, 513, 10000, 2)),
+        (settings(memory=4.5), ('ddfp', 641, 321, 10000, 2)),
+        (settings(memory=7), ('ddfp', 641, 513, 10000, 2)),
         (settings(memory=80, labelled=60), ('ddfp', 641, 513, 20000, 4)),
         (settings(memory=80, side=4000), ('ddfp', 1025, 513, 10000, 4)),
         (settings(memory=80, side=300), ('ddfp', 305, 305, 10000, 4)),
@@ -218,6 +236,23 @@ def test_settings_by_images_labels_and_memory(chosen, expected):
     found = (name, chosen.frame_size, chosen.crop_size, chosen.iterations, chosen.batch_size)
     assert found == expected
     assert all(value and why for _, value, why in chosen.reasons)
+
+
+def test_many_validation_images_validate_less_often():
+    found = [settings(validating=number).validations for number in (1, 100, 101, 1000, 5000)]
+    assert found == [8, 8, 4, 4, 2]
+
+
+def test_names_that_yaml_reads_as_other_things(tmp_path):
+    names = ('no', '1', 'a: b', '#ff0000', 'Bäume', '~')
+    image = AnnotatedImage('a.png', save(tmp_path / 'a.png'), None, [Region('no', (RING,))])
+    export = export_of(image)
+    export.classes = [*names]
+    classes = choose_classes(export)
+    write_project(tmp_path / 'out', export, classes, Parts(train=[image]))
+    own = OwnData(tmp_path / 'out/data.yaml')
+    assert own.mask_map.names == ('background', *names)
+    assert own.palette[1] == [128, 0, 0]
 
 
 def test_settings_that_cannot_be():
