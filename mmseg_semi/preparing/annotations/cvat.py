@@ -11,8 +11,13 @@ import numpy as np
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.annotations.export import AnnotatedImage, Export, Region
-from mmseg_semi.preparing.annotations.files import ImageFiles
-from mmseg_semi.preparing.annotations.image_lists import image_folders, part_of, sorted_images
+from mmseg_semi.preparing.annotations.files import BY_NAME, ImageFiles
+from mmseg_semi.preparing.annotations.image_lists import (
+    found_elsewhere,
+    image_folders,
+    part_of,
+    sorted_images,
+)
 from mmseg_semi.preparing.annotations.shapes import (
     ellipse_ring,
     line_region,
@@ -171,6 +176,7 @@ class _ImageReader:
             shown = f'{subset}/{name}'
         else:
             path, shown = finder.find(name), name
+        self.counts[BY_NAME] += found_elsewhere(name, path)
         image = AnnotatedImage(shown, path, self._size(element), part=part_of(subset))
         for shape in element:
             region = self._region(shape)

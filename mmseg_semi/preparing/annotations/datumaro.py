@@ -14,8 +14,13 @@ import numpy as np
 from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.annotations.drawing import require_pycocotools
 from mmseg_semi.preparing.annotations.export import AnnotatedImage, Export, Region
-from mmseg_semi.preparing.annotations.files import ImageFiles
-from mmseg_semi.preparing.annotations.image_lists import image_folders, part_of, sorted_images
+from mmseg_semi.preparing.annotations.files import BY_NAME, ImageFiles
+from mmseg_semi.preparing.annotations.image_lists import (
+    found_elsewhere,
+    image_folders,
+    part_of,
+    sorted_images,
+)
 from mmseg_semi.preparing.annotations.shapes import ellipse_ring, line_region, rectangle_ring
 from mmseg_semi.preparing.annotations.texts import head, need, optional, read_json, ring_of, size_of
 
@@ -160,6 +165,7 @@ def _image(
     name = f'{file.stem}/{optional(media, "path", str, "", where) or key}'
     size = optional(media, 'size', list, None, where)
     path = finder.find(name)
+    counts[BY_NAME] += found_elsewhere(name.partition('/')[2], path)
     image = AnnotatedImage(
         path.relative_to(_folder_of(path, finder)).as_posix() if path else name,
         path,

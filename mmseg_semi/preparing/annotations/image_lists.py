@@ -10,7 +10,7 @@ import numpy as np
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.annotations.export import AnnotatedImage, Region
-from mmseg_semi.preparing.annotations.files import ImageFiles, walk_images
+from mmseg_semi.preparing.annotations.files import ImageFiles, plain_name, walk_images
 
 _PARTS = dict(
     train='train', training='train', val='val', valid='val', validation='val', test='test'
@@ -84,7 +84,7 @@ def sorted_images(
         counts: Counts images that were named twice.
 
     Raises:
-        SetupError: If an image has different regions in two places.
+        SetupError: If an image has different regions in two places, or one file belongs to two annotated images.
     """
     by_name: dict[str, AnnotatedImage] = {}
     for image in images:
@@ -98,7 +98,37 @@ def sorted_images(
             )
         if image.annotated and not first.annotated:
             by_name[image.name] = image
-    return [by_name[name] for name in sorted(by_name)]
+    return _one_a_file([by_name[name] for name in sorted(by_name)], source, counts)
+
+
+def _one_a_file(
+    images: list[AnnotatedImage], source: Path, counts: Counter
+) -> list[AnnotatedImage]:
+    """Images without those whose file another one has: subsets may use one name for two images, of which one is there."""
+    owner: dict[Path, AnnotatedImage] = {}
+    for image in sorted(images, key=lambda image: not image.annotated):  # annotated ones first
+        if image.path is None:
+            continue
+        first = owner.setdefault(image.path.resolve(), image)
+        if first is not image and image.annotated:
+            raise SetupError(
+                f'{source} annotates the images {first.name} and {image.name}, and the file of both would be {image.path}; name a folder by '
+                '--images that has both'
+            )
+    kept = [image for image in images if not image.path or owner[image.path.resolve()] is image]
+    counts[SAME_IMAGE] += len(images) - len(kept)
+    return kept
+
+
+def found_elsewhere(name: str, path: Path | None) -> bool:
+    """Whether a file lies in another folder than the export says.
+
+    Example:
+        >>> found_elsewhere('day 1/a.png', Path('photos/a.png')), found_elsewhere('a.png', Path('photos/a.png'))
+        (True, False)
+    """
+    folders = plain_name(name).lower().split('/')[:-1]
+    return path is not None and bool(folders) and path.parent.name.lower() != folders[-1]
 
 
 def _same(one: list[Region], other: list[Region]) -> bool:

@@ -18,9 +18,13 @@ import numpy as np
 from mmseg_semi.data.decoding.files import ANY_IMAGE_SUFFIXES
 from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.annotations.export import AnnotatedImage, Export, Region
-from mmseg_semi.preparing.annotations.files import ImageFiles, plain_name, read_header
-from mmseg_semi.preparing.annotations.image_lists import image_folders, sorted_images
-from mmseg_semi.preparing.annotations.label_studio_rle import count_values, decode_alpha
+from mmseg_semi.preparing.annotations.files import BY_NAME, ImageFiles, plain_name, read_header
+from mmseg_semi.preparing.annotations.image_lists import (
+    found_elsewhere,
+    image_folders,
+    sorted_images,
+)
+from mmseg_semi.preparing.annotations.label_studio_rle import as_bytes, count_values, decode_alpha
 from mmseg_semi.preparing.annotations.shapes import ellipse_ring, rectangle_ring
 from mmseg_semi.preparing.annotations.texts import head, need, optional, read_json, ring_of, size_of
 
@@ -145,6 +149,7 @@ class _Reader:
             path = self.finder.find(f'{folder}/{_UPLOADED.sub("", last)}'.lstrip('/'))
         if path is None:
             return AnnotatedImage(name, None)
+        self.counts[BY_NAME] += found_elsewhere(name, path)
         base = next(
             (each for each in self.finder.folders if path.is_relative_to(each)), path.parent
         )
@@ -229,7 +234,7 @@ def _shape(
     kind = str(result.get('type', ''))
     scale = np.array([width, height]) / 100  # coordinates are percentages
     if 'rle' in value:
-        rle = need(value, 'rle', list, where)
+        rle = as_bytes(need(value, 'rle', list, where), where)
         if count_values(rle, where) != width * height * 4:
             decode_alpha(rle, width, height, where)  # raises
         return partial(decode_alpha, rle, width, height, where)

@@ -31,6 +31,26 @@ class _Bits:
         return window >> (8 * last - self.place) & ((1 << size) - 1)
 
 
+def as_bytes(rle: Sequence[int], where: str) -> bytes:
+    """A stream in an eighth of the memory of its list.
+
+    Args:
+        rle: Numbers of 0 to 255.
+        where: File and image, for the error.
+
+    Raises:
+        SetupError: If they are no such numbers.
+
+    Example:
+        >>> as_bytes([0, 16], 'a.json')
+        b'\\x00\\x10'
+    """
+    try:
+        return bytes(rle)
+    except (ValueError, TypeError) as error:
+        raise _damaged(where, error) from error
+
+
 def count_values(rle: Sequence[int], where: str) -> int:
     """The number of values that a stream says it holds.
 

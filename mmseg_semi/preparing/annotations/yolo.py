@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 import yaml
@@ -14,7 +13,7 @@ import yaml
 from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.annotations.export import AnnotatedImage, Export, Region
 from mmseg_semi.preparing.annotations.files import plain_name, read_header, walk_images
-from mmseg_semi.preparing.annotations.image_lists import ImageStems, part_of
+from mmseg_semi.preparing.annotations.image_lists import ImageStems, part_of, sorted_images
 from mmseg_semi.preparing.annotations.texts import head
 
 TITLE = 'YOLO segmentation (a folder with data.yaml and labels/)'
@@ -73,13 +72,12 @@ def read(path: Path, images: Path | None) -> Export:
     folder = images if images is not None else root
     stems = ImageStems([folder])
     found = [reader.image(key, text, stems) for key, text in texts.items()]
-    reader.refuse_two_texts(found, texts)
     others = reader.others(folder, found)
     return Export(
         format='YOLO segmentation',
         source=path,
         classes=list(names.values()),
-        images=sorted(found + others, key=lambda image: image.name),
+        images=sorted_images(found + others, path, reader.counts),
         overlap='the smaller polygon is on top, as Ultralytics draws them; of equal ones the later line',
         unmarked=('background', 'Ultralytics learns that no object is where no polygon is'),
         counts=+reader.counts,
@@ -212,15 +210,6 @@ class _Reader:
                 f'{where} has the coordinate {np.abs(ring).max():g}, expected shares of the image, 0 to 1; export as YOLO segmentation'
             )
         return self.names[index], ring
-
-    def refuse_two_texts(self, found: list[AnnotatedImage], texts: dict[str, Path]) -> None:
-        """Raise an error if two text files are of one image."""
-        owner: dict[Any, Path] = {}
-        for image, text in zip(found, texts.values(), strict=True):
-            if image.path is not None and owner.setdefault(image.path.resolve(), text) is not text:
-                raise SetupError(
-                    f'{owner[image.path.resolve()]} and {text} are both of the image {image.path}; remove one of them'
-                )
 
     def others(self, folder: Path, found: list[AnnotatedImage]) -> list[AnnotatedImage]:
         """Images without a text file."""

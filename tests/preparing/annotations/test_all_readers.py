@@ -80,6 +80,6 @@ def test_masks_as_cvat_exports_them():
     assert found == {'day 1/a.png': (True, None), 'day 1/b.png': (False, None)}
     mask = next(image.mask for image in export.images if image.annotated)
     colours = np.unique(np.asarray(Image.open(mask).convert('RGB')).reshape(-1, 3), axis=0)
-    assert {'#%02x%02x%02x' % tuple(row) for row in colours.tolist()} == set(
+    assert {'#{:02x}{:02x}{:02x}'.format(*row) for row in colours.tolist()} == set(
         export.mask_values.values()
     )

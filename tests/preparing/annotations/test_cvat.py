@@ -11,6 +11,7 @@ from PIL import Image
 from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.annotations import cvat
 from mmseg_semi.preparing.annotations.drawing import TOO_SHORT, draw_regions
+from mmseg_semi.preparing.annotations.files import BY_NAME
 from mmseg_semi.preparing.annotations.shapes import LINES
 
 TEXT = (EXPORTS / 'cvat/annotations.xml').read_text()
@@ -166,3 +167,21 @@ def test_an_image_in_two_tasks(tmp_path):
     both = changed(tmp_path, '</annotations>', again.format(box) + '</annotations>')
     with pytest.raises(SetupError, match='annotates the image Train/day 1/b.png twice'):
         cvat.read(both, None)
+
+
+def test_one_file_cannot_be_two_images(tmp_path):
+    """Subsets may use one name for two images; in a folder without subsets only one of them is there."""
+    (tmp_path / 'photos').mkdir()
+    for name in 'abc':
+        Image.new('RGB', (40, 30)).save(tmp_path / f'photos/{name}.png')
+    export = cvat.read(EXPORTS / 'cvat', tmp_path / 'photos')
+    assert export.counts[BY_NAME] == 3  # the export says 'day 1/a.png'
+    box = '<box label="reed" xtl="0" ytl="0" xbr="9" ybr="9"/>'
+    again = '<image id="9" name="day 1/b.png" subset="Test" width="40" height="30">{}</image>'
+    empty = changed(tmp_path, '</annotations>', again.format('') + '</annotations>')
+    assert len(cvat.read(empty, tmp_path / 'photos').images) == 3
+    both = changed(tmp_path, '</annotations>', again.format(box) + '</annotations>')
+    with pytest.raises(
+        SetupError, match='images Test/day 1/b.png and Train/day 1/b.png, and the file of both'
+    ):
+        cvat.read(both, tmp_path / 'photos')

@@ -151,3 +151,10 @@ def test_no_labels_and_no_description(tmp_path):
 def test_points_outside_are_clipped(tmp_path):
     export = yolo.read(write(tmp_path, train__a=line(0, 36, 16, 44, 24)), None)
     assert np.array_equal(drawn(export, 'a.png'), boxes(20, 40, (1, 36, 16, 40, 20)))
+
+
+def test_two_text_files_of_one_image(tmp_path):
+    root = write(tmp_path, train__a=line(0, 0, 0, 4, 4), val__a=line(0, 0, 0, 4, 4))
+    (root / 'images/val/a.png').unlink()
+    with pytest.raises(SetupError, match='annotates the images .*images/train/a.png'):
+        yolo.read(root, None)
