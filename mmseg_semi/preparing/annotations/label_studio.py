@@ -267,7 +267,7 @@ def _moment(annotation: dict) -> tuple[str, int]:
 def _address(data: dict, where: str) -> str:
     """The address of a task's image."""
     texts = {key: value for key, value in data.items() if isinstance(value, str)}
-    if 'image' in texts:
+    if texts.get('image'):
         return texts['image']
     found = [
         value for value in texts.values() if value.startswith('data:image/') or _is_image(value)
