@@ -16,8 +16,22 @@ from mmseg_semi.preparing.annotations.export import AnnotatedImage, Export, Regi
 
 __all__ = ['READERS', 'AnnotatedImage', 'Export', 'Region', 'find_reader', 'read_export']
 
-READERS: tuple[str, ...] = ('coco', 'labelme', 'voc', 'masks')
+READERS: tuple[str, ...] = (
+    'datumaro',
+    'cvat',
+    'label_studio',
+    'supervisely',
+    'cityscapes',
+    'yolo',
+    'coco',
+    'labelme',
+    'voc',
+    'masks',
+)
 """Modules of this folder, the most specific format first. They are imported when an export is read."""
+
+
+_ARCHIVES = ('.zip', '.tar', '.tgz', '.gz', '.rar', '.7z')
 
 
 def reader(name: str) -> ModuleType:
@@ -35,6 +49,7 @@ def find_reader(path: Path) -> ModuleType:
         raise SetupError(
             f'the export {path} does not exist; give the file or the folder that the annotation tool wrote'
         )
+    _refuse_archives(path)
     if path.is_file() and not path.stat().st_size:
         raise SetupError(f'the export {path} is an empty file; export the annotations again')
     for name in READERS:
@@ -46,6 +61,14 @@ def find_reader(path: Path) -> ModuleType:
         f'{path} is no export that is known, looked for were: {looked_for}; export again in one of these formats, or name it by --format '
         'to see what is missing'
     )
+
+
+def _refuse_archives(path: Path) -> None:
+    """Raise an error for a packed export: images of a project are links, so that its files must stay where they are."""
+    if path.is_file() and path.suffix.lower() in _ARCHIVES:
+        raise SetupError(
+            f'the export {path} is an archive; unpack it, to a folder that stays, and give this folder'
+        )
 
 
 def read_export(
@@ -65,6 +88,7 @@ def read_export(
     """
     if images is not None and not images.is_dir():
         raise SetupError(f'--images {images} is no folder; name the folder of the images of {path}')
+    _refuse_archives(path)
     module = find_reader(path) if format is None or not path.exists() else reader(format)
     options = {key: value for key, value in options.items() if value}
     for key in options:

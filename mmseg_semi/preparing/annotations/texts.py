@@ -66,3 +66,36 @@ def ring_of(points: Any, where: str) -> np.ndarray:
     if not np.isfinite(flat).all():
         raise SetupError(f'{where} has a polygon with a corner that is no number; correct it')
     return flat
+
+
+def optional(entry: Any, key: str, kind: type | tuple[type, ...], default: Any, where: str) -> Any:
+    """A value of a JSON object that may lack it, or have null there: then the default.
+
+    Raises:
+        SetupError: If its value is of another type.
+
+    Example:
+        >>> optional({'a': None}, 'a', int, 7, 'x.json'), optional({'a': 2}, 'a', int, 7, 'x.json')
+        (7, 2)
+    """
+    if isinstance(entry, dict) and entry.get(key) is None:
+        return default
+    return need(entry, key, kind, where)
+
+
+def size_of(width: Any, height: Any, where: str) -> tuple[int, int]:
+    """(width, height) of an image, as two numbers of a file.
+
+    Raises:
+        SetupError: If they are no positive whole numbers.
+
+    Example:
+        >>> size_of(4, 3, 'x.json')
+        (4, 3)
+    """
+    for value in (width, height):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise SetupError(
+                f'{where} has the size {width!r:.40} x {height!r:.40}, expected pixels; export it again'
+            )
+    return width, height
