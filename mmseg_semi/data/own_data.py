@@ -27,6 +27,7 @@ from typing import Any
 
 import yaml
 
+from mmseg_semi.data.bands import Bands
 from mmseg_semi.data.decoding.files import ANY_IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from mmseg_semi.data.mask_map import MaskMap
 from mmseg_semi.data.palette import parse_color, voc_color
@@ -34,7 +35,7 @@ from mmseg_semi.data.randomness import seeded_permutation
 from mmseg_semi.errors import SetupError
 
 PARTS = ('labeled', 'unlabeled', 'val', 'test')
-_KEYS = (*PARTS, 'classes', 'ignore', 'palette', 'value_range')
+_KEYS = (*PARTS, 'classes', 'ignore', 'palette', 'value_range', 'bands')
 
 
 class OwnData:
@@ -49,6 +50,7 @@ class OwnData:
         mask_map: Maps the values of masks to class indices.
         palette: A colour [r, g, b] of each class.
         value_range: (low, high) of images with more than 8 bits, or None.
+        bands: What the bands of images are, or None: images are grey or in colour.
 
     Raises:
         SetupError: If the file cannot be read, or has a key or an entry that it must not have. Only
@@ -83,6 +85,13 @@ class OwnData:
         self.mask_map = MaskMap(content['classes'], content.get('ignore'), self.source)
         self.palette = self._palette(content.get('palette'))
         self.value_range = self._value_range(content.get('value_range'))
+        bands = content.get('bands')
+        self.bands = None if bands is None else Bands.of(bands, self.source)
+        if self.bands is not None and self.value_range is not None:
+            raise SetupError(
+                f"{self.source} has 'value_range' and 'bands'; remove value_range, bands.low and "
+                'bands.high are the ranges of the bands'
+            )
 
     def files(self, part: str) -> list[dict]:
         """Find the images of a part and their masks, sorted by path.

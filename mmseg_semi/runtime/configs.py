@@ -16,6 +16,7 @@ from mmseg.registry import RUNNERS
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.runtime import stack
+from mmseg_semi.runtime.band_configs import fill_bands
 from mmseg_semi.runtime.checkpoints import is_whole, latest_checkpoint
 
 # Top-level keys that Runner or the tools read. --cfg-options may add them to a config.
@@ -73,8 +74,9 @@ def load_config(
         The config.
 
     Raises:
-        SetupError: If the file is missing or wrong, if an option has no place in the config, or if
-            the model needs mmpretrain and mmpretrain cannot be imported.
+        SetupError: If the file is missing or wrong, if an option has no place in the config, if it does
+            not fit the bands of its data file, or if the model needs mmpretrain and mmpretrain cannot
+            be imported.
     """
     path = Path(path)
     if not path.is_file():
@@ -95,6 +97,7 @@ def load_config(
     if options:
         _check_options(cfg, options)
         cfg.merge_from_dict(dict(options))
+    fill_bands(cfg)
     borrowed = next(
         (name for name in config_types(cfg.get('model')) if name.startswith('mmpretrain.')), None
     )

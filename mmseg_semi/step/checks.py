@@ -13,6 +13,7 @@ from mmseg_semi.data.colour import DeferColour
 from mmseg_semi.data.transforms import MultiBranch
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads.two_stage import two_stage
+from mmseg_semi.step.image_kernels import image_channels
 from mmseg_semi.step.segmentor import SemiSegmentor
 from mmseg_semi.step.views import STRONG, is_strong
 
@@ -132,6 +133,28 @@ def check_classes(key: str, dataset: Any, segmentor: SemiSegmentor) -> None:
     segmentor.bound.class_names = classes
 
 
+def check_bands(key: str, dataset: Any, segmentor: SemiSegmentor) -> None:
+    """Checks that own data and the data preprocessor have the same number of bands.
+
+    Args:
+        key: Config key of the loader, named in the error.
+
+    Raises:
+        SetupError: The numbers differ.
+    """
+    channels = segmentor.data_preprocessor.channels
+    for source in getattr(dataset, 'datasets', None) or [dataset]:
+        own = getattr(source, 'own', None)
+        if own is None:
+            continue
+        found = 3 if own.bands is None else own.bands.channels
+        if found != channels:
+            raise SetupError(
+                f'{key}.dataset: the images of {own.source} have {found} bands, but model.data_preprocessor has mean and std '
+                f"of {channels}: describe the bands by 'bands' in the data file, from which they are set (docs/custom_data.md)"
+            )
+
+
 def check_validation(dataset: Any, segmentor: SemiSegmentor, masks: int = 100) -> None:
     """Finds missing or unfit validation files now, not after the first thousand iterations.
 
@@ -142,6 +165,7 @@ def check_validation(dataset: Any, segmentor: SemiSegmentor, masks: int = 100) -
         SetupError: Another number of classes, a missing file, or a label out of range.
     """
     check_classes('val_dataloader', dataset, segmentor)
+    check_bands('val_dataloader', dataset, segmentor)
     if not isinstance(dataset, BaseSegDataset):
         return
     check_files(dataset, 'val_dataloader.dataset')
@@ -157,10 +181,20 @@ def check_networks(segmentor: SemiSegmentor, size: int = 128) -> None:
         size: Side of the image in pixels.
 
     Raises:
-        SetupError: A head does not fit the backbone, cannot serve, or has not one channel a class.
+        SetupError: The backbone takes other bands than the data preprocessor gives, a head does not fit the backbone, cannot
+            serve, or has not one channel a class.
     """
     device = next(segmentor.student.parameters()).device
-    image = torch.zeros(1, 3, size, size, device=device)
+    channels = segmentor.data_preprocessor.channels
+    for name, network in segmentor.networks.items():
+        taken = image_channels(network)
+        if taken not in (None, channels):
+            raise SetupError(
+                f'model.student.backbone: the {name} takes images of {taken} bands (in_channels), but they have {channels} '
+                "(mean and std of model.data_preprocessor): describe them by 'bands' in the data file, from which both are set "
+                '(docs/custom_data.md), or set in_channels, mean and std for the same number'
+            )
+    image = torch.zeros(1, channels, size, size, device=device)
     training = segmentor.training
     segmentor.eval()
     for name, network in segmentor.networks.items():
@@ -196,7 +230,7 @@ def check_compiling(segmentor: SemiSegmentor, size: int = 128) -> list[str]:
     training = segmentor.training
     segmentor.eval()
     students = {name: net for name, net in segmentor.networks.items() if name != 'teacher'}
-    said = segmentor.compiler.check(students, size)
+    said = segmentor.compiler.check(students, size, segmentor.data_preprocessor.channels)
     segmentor.train(training)
     return said
 

@@ -21,7 +21,7 @@ class SemiDataPreprocessor(BaseDataPreprocessor):
     """Normalises and batches each branch with an inner data preprocessor, as mmdetection's ``MultiBranchDataPreprocessor``.
 
     In training it takes ``{'inputs': {branch: [image or None]}, 'data_samples': {branch: [sample or None]}}`` with the
-    branches 'labeled', 'weak', 'strong' and further strong ones ('strong_2', ...), drops the None entries, and returns the same two dicts with an (N, 3, H, W)
+    branches 'labeled', 'weak', 'strong' and further strong ones ('strong_2', ...), drops the None entries, and returns the same two dicts with an (N, C, H, W)
     tensor and a list of N samples a branch. A plain MMSegmentation batch (``inputs`` is a list) is taken as labelled.
     Outside training it is the inner preprocessor, so that ``init_model`` and ``inference_model`` work unchanged.
 
@@ -31,14 +31,34 @@ class SemiDataPreprocessor(BaseDataPreprocessor):
     Args:
         data_preprocessor: Config of the inner one, usually ``dict(type='SegDataPreProcessor', ...)``. Without ``size`` and
             ``size_divisor`` the crops of a batch must have one size, and nothing is padded.
+        bands: Of images that are not blue, green and red: ``channels``, their number, and ``colour``, the positions of red,
+            green and blue or None. :func:`~mmseg_semi.runtime.band_configs.fill_bands` sets it from the data file. Pictures and
+            the first convolution of pretrained weights follow it.
+
+    Attributes:
+        channels: Number of channels of an image.
+        colour: Positions of red, green and blue among bands, or None.
+        in_file_order: Whether channels are bands in their own order, not blue, green, red.
 
     Raises:
         SetupError: In training: an unknown branch, or crops of different sizes.
     """
 
-    def __init__(self, data_preprocessor: dict) -> None:
+    def __init__(self, data_preprocessor: dict, bands: dict | None = None) -> None:
         super().__init__()
         self.data_preprocessor = MODELS.build(data_preprocessor)
+        mean = getattr(self.data_preprocessor, 'mean', None)
+        self.channels = 3 if mean is None or mean.numel() == 1 else mean.numel()
+        self.colour: tuple[int, ...] | None = None
+        self.in_file_order = bands is not None
+        if bands is not None:
+            if mean is not None and self.channels != bands['channels']:
+                raise SetupError(
+                    f'model.data_preprocessor.bands.channels={bands["channels"]}, but mean and std of the inner one have '
+                    f'{self.channels} numbers: give one for each band'
+                )
+            self.channels = bands['channels']
+            self.colour = tuple(bands['colour']) if bands.get('colour') else None
         self._open_size = not ({'size', 'size_divisor'} & set(data_preprocessor))
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:

@@ -107,6 +107,7 @@ class SemiStepHook(Hook):
         checks.check_hooks(runner.hooks, segmentor)
         checks.check_sources(loader.sampler, segmentor)
         checks.check_classes('train_dataloader', loader.dataset, segmentor)
+        checks.check_bands('train_dataloader', loader.dataset, segmentor)
         if runner.val_loop is not None:
             checks.check_validation(runner.val_loop.dataloader.dataset, segmentor)
         checks.check_networks(segmentor, self.probe_size)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from mmseg_semi.data.decoding.bands import decode_npy, is_npy
 from mmseg_semi.data.decoding.files import read_file, unreadable
 from mmseg_semi.data.decoding.images import decode_with_opencv
 from mmseg_semi.errors import SetupError
@@ -139,7 +140,7 @@ def check_mask_size(
 
 
 def read_mask(path: str, backend_args: dict | None = None, as_color: bool = False) -> np.ndarray:
-    """Read a mask of any format that Pillow or OpenCV reads, an alpha channel dropped.
+    """Read a mask of any format that Pillow, OpenCV or NumPy reads, an alpha channel dropped.
 
     Args:
         path: Mask file.
@@ -161,6 +162,9 @@ def read_mask(path: str, backend_args: dict | None = None, as_color: bool = Fals
         ([[7]], [[[7, 7, 7]]])
     """
     content = read_file(path, 'mask', backend_args)
+    if is_npy(content):
+        array = decode_npy(content, path, 'mask')
+        return np.repeat(array[..., None], 3, 2) if as_color and array.ndim == 2 else array
     try:
         img = Image.open(io.BytesIO(content))
     except Exception as error:  # each decoder raises its own kinds
