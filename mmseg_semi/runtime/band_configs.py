@@ -110,11 +110,18 @@ def _set_normalisation(inner: dict, bands: Bands, backbone: dict) -> None:
             'take blue, green, red, which is not known for bands; use weights that take red, green, blue, '
             'or model.student.backbone.init_cfg=None'
         )
+    if inner.get('type') not in ('SegDataPreProcessor', 'BandsDataPreprocessor'):
+        raise SetupError(
+            f"model.data_preprocessor.data_preprocessor.type='{inner.get('type')}' is not known to normalise "
+            "bands; use 'SegDataPreProcessor', which becomes 'BandsDataPreprocessor'"
+        )
+    inner['type'] = 'BandsDataPreprocessor'
     given = inner.get('std') or [_IMAGENET_STD]
     factor = sum(given) / len(given) / _IMAGENET_STD
     mean, std = bands.level_statistics()
     inner['mean'], inner['std'] = mean, [value * factor for value in std]
-    inner['bgr_to_rgb'] = inner['rgb_to_bgr'] = False
+    for key in ('bgr_to_rgb', 'rgb_to_bgr'):
+        inner.pop(key, None)
 
 
 def _refuse_three_only(cfg: Config, source: str) -> None:

@@ -1,9 +1,11 @@
 """Normalisation and batching of the semi-supervised branches."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from mmengine.model import BaseDataPreprocessor
+from mmseg.models import SegDataPreProcessor
 from mmseg.registry import MODELS
 from torch import Tensor
 
@@ -14,6 +16,35 @@ from mmseg_semi.step.views import STRONG, is_strong
 
 BRANCHES = ('labeled', 'weak', 'strong')
 """Branches of most recipes; further strong views are 'strong_2' and so on."""
+
+
+@MODELS.register_module()
+class BandsDataPreprocessor(SegDataPreProcessor):
+    """MMSegmentation's data preprocessor for images of any number of bands (its own one takes one or three).
+
+    Args:
+        mean, std: A number for each band, in the levels of ``LoadAnyImage``.
+        **kwargs: Other arguments of ``SegDataPreProcessor``. Channels keep their order.
+
+    Raises:
+        SetupError: Different numbers of means and deviations.
+
+    Example:
+        >>> normalise = BandsDataPreprocessor(mean=[1.0, 2.0], std=[1.0, 4.0])
+        >>> images = torch.tensor([2.0, 6.0]).view(2, 1, 1)
+        >>> normalise(dict(inputs=[images]))['inputs'].flatten().tolist()
+        [1.0, 1.0]
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], **kwargs) -> None:
+        if len(mean) != len(std):
+            raise SetupError(
+                f'BandsDataPreprocessor: {len(mean)} means and {len(std)} deviations: give one of each for every band'
+            )
+        super().__init__(**{**kwargs, 'bgr_to_rgb': False, 'rgb_to_bgr': False})
+        self._enable_normalize = True
+        for name, values in (('mean', mean), ('std', std)):
+            self.register_buffer(name, torch.tensor(values).float().view(-1, 1, 1), False)
 
 
 @MODELS.register_module()
