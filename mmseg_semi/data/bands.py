@@ -234,6 +234,27 @@ def shown_channels(channels: int, colour: Sequence[int] | None) -> list[int]:
     return [0, 1, 2] if channels >= 3 else [0, 0, 0]
 
 
+def picture_of(results: Mapping[str, Any]) -> np.ndarray:
+    """What ``LoadAnyImage`` has loaded, as a picture.
+
+    Args:
+        results: Has ``img``, and ``colour_bands`` if it is of bands.
+
+    Returns:
+        np.ndarray: (H, W, 3) uint8 BGR.
+
+    Example:
+        >>> img = np.float32([[[0, 1, 2, 255]]])
+        >>> picture_of(dict(img=img, colour_bands=(3, 1, 0))).tolist()
+        [[[0, 1, 255]]]
+    """
+    img = results['img']
+    if 'colour_bands' not in results:
+        return img
+    chosen = shown_channels(img.shape[2], results['colour_bands'] or None)
+    return np.ascontiguousarray(np.rint(img[..., chosen[::-1]]).astype(np.uint8))
+
+
 def _indices(given: Any, key: str, count: int, source: str) -> tuple[int, ...]:
     listed = isinstance(given, list | tuple | range) and len(given) > 0
     if (

@@ -18,6 +18,7 @@ import mmengine.fileio as fileio
 import numpy as np
 from PIL import Image
 
+from mmseg_semi.data.bands import picture_of
 from mmseg_semi.data.names import read_bytes
 from mmseg_semi.data.transforms import LoadSegLabels, read_labels
 from mmseg_semi.errors import SetupError, UnreadableFileError
@@ -206,7 +207,7 @@ def _look_at_image(content: _Content, source: Source, place: Place, info: dict) 
         content.digest = hashlib.blake2b(loaded['img_bytes'], digest_size=16).digest()
         is_turned = source.load_labels is not None and _orientation(loaded['img_bytes']) != 1
     try:
-        img = source.load_image({**info, **loaded, 'seg_fields': []})['img']
+        img = picture_of(source.load_image({**info, **loaded, 'seg_fields': []}))
     except Exception as error:
         content.trouble.append(('unreadable', Case((path,), _message(error))))
         return

@@ -57,7 +57,7 @@ def fill_bands(cfg: Config) -> None:
       the deviation after normalisation that ImageNet's colours have with the config's own numbers, which
       is what pretrained weights expect: 1 with ImageNet's, 0.45 with those of EfficientNet-Lite;
     - ``model.data_preprocessor.bands``;
-    - ``bands`` of every ``LoadAnyImage`` outside of training.
+    - ``bands`` of every ``LoadAnyImage`` outside of training, and of the hook that draws predictions.
 
     Args:
         cfg: Changed in place.
@@ -86,6 +86,10 @@ def fill_bands(cfg: Config) -> None:
             f'model.data_preprocessor.bands={dict(preprocessor.bands)}, but the bands of {source} are '
             f'{own}; remove the key, which is set from the file'
         )
+    hooks = cfg.get('default_hooks') or {}
+    shown = hooks.get('visualization')
+    if isinstance(shown, Mapping) and shown.get('type') == 'SegVisualizationHook':
+        hooks['visualization'] = {**shown, 'type': 'BandsVisualizationHook', 'bands': bands.as_dict()}
     for part in ('test_pipeline', 'tta_pipeline', 'val_dataloader', 'test_dataloader'):
         for step in _steps(cfg.get(part)):
             if step.get('type') == 'LoadAnyImage':

@@ -94,7 +94,10 @@ def decode_bands(
             raise unreadable(path, 'image', content, error) from error
     if array is None:
         raise unreadable(path, 'image', content, 'no decoder reads its bands')
-    return (array[..., None] if array.ndim == 2 else array), nodata
+    array = array[..., None] if array.ndim == 2 else array
+    if layout is not None and layout.bands not in (1, array.shape[2]):
+        array = decode_tiff(content, path, layout)  # Pillow drops a fourth band that is no alpha
+    return array, nodata
 
 
 def _bits(img: Image.Image, content: bytes) -> int:

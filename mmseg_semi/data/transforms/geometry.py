@@ -181,12 +181,12 @@ class RandomScaleCrop(BaseTransform):
             return array
         top, left = (m // 2 for m in missing) if self.padding == 'centre' else (0, 0)
         bottom, right = missing[0] - top, missing[1] - left
-        if array.ndim == 3 and array.shape[2] > 4:  # OpenCV has values for four channels
+        if array.ndim == 3 and array.shape[2] != 3:  # OpenCV has values for four channels at most
             height, width = array.shape[:2]
             padded = np.full((*self.crop_size, array.shape[2]), value, array.dtype)
             padded[top : top + height, left : left + width] = array
             return padded
-        value = value if array.ndim == 2 or not np.isscalar(value) else (value,) * 4
+        value = value if array.ndim == 2 or not np.isscalar(value) else (value,) * 3
         return cv2.copyMakeBorder(array, top, bottom, left, right, cv2.BORDER_CONSTANT, value=value)
 
     def __repr__(self) -> str:
