@@ -151,7 +151,9 @@ def _place(text: str) -> tuple[int, int]:
 def _block(bands: Bands) -> str:
     lines = ['bands:']
     for key, value in bands.as_dict().items():
-        note = '  # measured by mmseg-semi band-statistics, as the next three' if key == 'low' else ''
+        note = (
+            '  # measured by mmseg-semi band-statistics, as the next three' if key == 'low' else ''
+        )
         lines.append(f'  {key}: {json.dumps(value)}{note}')
     return '\n'.join(lines) + '\n'
 

@@ -89,7 +89,11 @@ def fill_bands(cfg: Config) -> None:
     hooks = cfg.get('default_hooks') or {}
     shown = hooks.get('visualization')
     if isinstance(shown, Mapping) and shown.get('type') == 'SegVisualizationHook':
-        hooks['visualization'] = {**shown, 'type': 'BandsVisualizationHook', 'bands': bands.as_dict()}
+        hooks['visualization'] = {
+            **shown,
+            'type': 'BandsVisualizationHook',
+            'bands': bands.as_dict(),
+        }
     for part in ('test_pipeline', 'tta_pipeline', 'val_dataloader', 'test_dataloader'):
         for step in _steps(cfg.get(part)):
             if step.get('type') == 'LoadAnyImage':

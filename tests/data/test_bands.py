@@ -28,7 +28,9 @@ from mmseg_semi.errors import SetupError, UnreadableFileError
 NODATA = 42113
 
 
-def tiff(array, planar=False, photometric='minisblack', nodata=None, extra=None, **options) -> bytes:
+def tiff(
+    array, planar=False, photometric='minisblack', nodata=None, extra=None, **options
+) -> bytes:
     """(H, W, bands) as a TIFF file."""
     file = io.BytesIO()
     bands = array.shape[2]
@@ -102,7 +104,11 @@ def test_other_formats_keep_the_order_of_the_file():
 
 def test_arrays_of_numpy():
     array = pixels(5, 'float64')
-    for stored, count in ((array, 5), (np.moveaxis(array, 2, 0), 5), (np.moveaxis(array, 2, 0), None)):
+    for stored, count in (
+        (array, 5),
+        (np.moveaxis(array, 2, 0), 5),
+        (np.moveaxis(array, 2, 0), None),
+    ):
         file = io.BytesIO()
         np.save(file, stored)
         assert np.array_equal(decode_bands(file.getvalue(), 'i.npy', count)[0], array)
@@ -126,7 +132,9 @@ def test_overviews_are_no_pages():
     file = io.BytesIO()
     with tifffile.TiffWriter(file) as writer:
         writer.write(array, photometric='minisblack', planarconfig='contig')
-        writer.write(array[::2, ::2], photometric='minisblack', planarconfig='contig', subfiletype=1)
+        writer.write(
+            array[::2, ::2], photometric='minisblack', planarconfig='contig', subfiletype=1
+        )
     assert tiff_layout(io.BytesIO(file.getvalue())).pages == 1
     assert np.array_equal(decode_bands(file.getvalue(), 'i.tif', 4)[0], array)
 
@@ -233,11 +241,15 @@ def test_missing_pixels_of_plain_images(tmp_path):
 
 
 def own(bands, **keys) -> OwnData:
-    return OwnData(dict(labeled=dict(images='a', masks='b'), classes=['x', 'y'], bands=bands, **keys))
+    return OwnData(
+        dict(labeled=dict(images='a', masks='b'), classes=['x', 'y'], bands=bands, **keys)
+    )
 
 
 def test_levels_of_the_bands_in_use(tmp_path):
-    bands = full(4, use=[3, 1], colour=None, low=[0, 100], high=[51, 200], mean=[5, 150], std=[1, 10])
+    bands = full(
+        4, use=[3, 1], colour=None, low=[0, 100], high=[51, 200], mean=[5, 150], std=[1, 10]
+    )
     array = np.float64([[[7, 150, 9, 51], [7, 900, 9, 10]]])
     file = io.BytesIO()
     np.save(file, array)
@@ -248,8 +260,17 @@ def test_levels_of_the_bands_in_use(tmp_path):
 
 
 def test_colours_are_bands_of_the_file():
-    bands = Bands.of(full(5, use=[4, 2, 1, 0], colour=[2, 1, 0], low=[0] * 4, high=[1] * 4,
-                          mean=[0] * 4, std=[1] * 4))
+    bands = Bands.of(
+        full(
+            5,
+            use=[4, 2, 1, 0],
+            colour=[2, 1, 0],
+            low=[0] * 4,
+            high=[1] * 4,
+            mean=[0] * 4,
+            std=[1] * 4,
+        )
+    )
     assert bands.colour == (1, 2, 3) and Bands.of(bands.as_dict()) == bands
 
 
@@ -258,12 +279,18 @@ def test_colours_are_bands_of_the_file():
     [
         (dict(), r'bands\.count is None'),
         (dict(count=0), r'bands\.count is 0'),
-        (dict(count=4, colours=[0, 1, 2]), r"'bands' is .*, expected keys among count, use, colour"),
+        (
+            dict(count=4, colours=[0, 1, 2]),
+            r"'bands' is .*, expected keys among count, use, colour",
+        ),
         (dict(count=4, use=[0, 4]), r'bands\.use is \[0, 4\], expected .* from 0 to 3'),
         (dict(count=4, colour=[0, 1]), r'bands\.colour is \[0, 1\], expected the red'),
         (dict(count=4, use=[0, 1], colour=[0, 1, 2]), r'all of them in use \(\[0, 1\]\)'),
         (dict(count=2, low=[0]), r'bands\.low is \[0\], expected 2 numbers'),
-        (dict(count=1, low=[3], high=[3]), r'bands\.high\[0\] is 3\.0, expected a number above low'),
+        (
+            dict(count=1, low=[3], high=[3]),
+            r'bands\.high\[0\] is 3\.0, expected a number above low',
+        ),
         (dict(count=1, nodata='none'), r"bands\.nodata is 'none', expected one value"),
     ],
 )
@@ -304,7 +331,9 @@ def test_crops_of_any_number_of_bands(bands):
     results = dict(img=pixels(bands, 'float32'), seg_fields=['gt_seg_map'])
     results['gt_seg_map'] = np.zeros((9, 12), np.uint8)
     found = RandomScaleCrop(16, ratio_range=(1, 1)).transform(dict(results))
-    assert found['img'].shape == (16, 16, bands) and np.array_equal(found['img'][:9, :12], results['img'])
+    assert found['img'].shape == (16, 16, bands) and np.array_equal(
+        found['img'][:9, :12], results['img']
+    )
     assert not found['img'][9:].any() and (found['gt_seg_map'][9:] == 255).all()
     erased = RandomErasing(prob=1.0).transform(dict(found))
     assert erased['img'].shape == (16, 16, bands) and erased['img'].dtype == np.float32
