@@ -19,6 +19,7 @@ from mmengine.dist import all_gather_object, get_dist_info
 from PIL import Image
 
 from mmseg_semi.data.decoding.labels import check_mask_size, read_labels, to_class_indices
+from mmseg_semi.data.decoding.tiff import tiff_layout
 from mmseg_semi.data.mask_map import UnmappedValues
 from mmseg_semi.data.names import NameList, hash_names, hash_paths, repeated
 from mmseg_semi.data.pools import ImageList, ShardedImages, find_images
@@ -373,12 +374,19 @@ def header_size(path: str) -> tuple[int, int] | None:
         (3, 4)
     """
     try:
+        with open(path, 'rb') as file:
+            if file.read(6) == b'\x93NUMPY':
+                return None
+            file.seek(0)
+            layout = tiff_layout(file)
+        if layout is not None:
+            size = layout.height, layout.width
+            return size[::-1] if layout.orientation >= 5 else size
         with Image.open(path) as img:
             # getexif() would decode a PNG to look for a tag after the pixels
             tagged = img.format != 'PNG' or 'exif' in img.info
             turned = tagged and img.getexif().get(0x0112, 1) >= 5  # by 90 degrees
-            # some releases of Pillow swap the size of a TIFF already
-            width, height = (img.tag_v2[256], img.tag_v2[257]) if img.format == 'TIFF' else img.size
+            width, height = img.size
     except Exception:  # each format raises its own kinds
         return None
     return (width, height) if turned else (height, width)

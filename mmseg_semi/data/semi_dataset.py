@@ -170,6 +170,9 @@ class SemiDataset(ConcatDataset):
             f'images; values of {masks} masks checked ({time.perf_counter() - start:.1f} s)',
             logger='current',
         )
+        for pool in pools:
+            for text in getattr(getattr(pool, 'own', None), 'left_out', ()):
+                print_log(f'SemiDataset: {text} are left out of the unlabelled images', 'current')
         hashes = [
             f'{KINDS[kind]} SHA-256 {self.protocol[kind]["sha256"]}'
             for kind in KINDS
