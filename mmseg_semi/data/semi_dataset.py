@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os.path as osp
 import time
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import BaseDataset, ConcatDataset
+from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
@@ -23,6 +25,7 @@ from mmseg_semi.data.checks import (
 )
 from mmseg_semi.data.names import ListedPaths
 from mmseg_semi.data.pools import ImageList
+from mmseg_semi.data.remarks import remarks_on_images
 from mmseg_semi.data.randomness import derive_seed, seeded_rng
 from mmseg_semi.data.samplers import SampleKey
 from mmseg_semi.data.splits import KINDS, find_split, identify, published_protocols
@@ -164,7 +167,11 @@ class SemiDataset(ConcatDataset):
         masks = 0
         classes = labeled.metainfo.get('classes')
         if self.check_masks and classes:
-            masks = check_label_values(labeled, len(classes), self.check_masks)
+            masks = check_label_values(labeled, len(classes), self.check_masks, note=warn)
+        if hasattr(labeled, 'own') and not getattr(labeled, 'backend_args', None):
+            local = [path for pool in unlabeled_paths for path in pool]
+            for remark in remarks_on_images(labeled_paths, local) if is_main_process() else ():
+                warn(remark.text)
         print_log(
             f'SemiDataset: {len(labeled_paths)} labelled and {sum(map(len, pools))} unlabelled '
             f'images; values of {masks} masks checked ({time.perf_counter() - start:.1f} s)',
@@ -278,6 +285,11 @@ class SemiDataset(ConcatDataset):
                         f'{KEY}.unlabeled.pipeline: {type(step).__name__} loads labels, which '
                         'unlabelled images do not have; remove it'
                     )
+
+
+def warn(text: str) -> None:
+    """Log a remark on the data as a warning."""
+    print_log(f'SemiDataset: {text}', 'current', logging.WARNING)
 
 
 def note_skipped(sample: dict, skipped: Sequence[str]) -> None:

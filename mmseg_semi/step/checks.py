@@ -1,10 +1,12 @@
 """What a run is refused for before its first iteration, and which checkpoints are refused."""
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from torch import Tensor, nn
 
@@ -170,7 +172,13 @@ def check_validation(dataset: Any, segmentor: SemiSegmentor, masks: int = 100) -
         return
     check_files(dataset, 'val_dataloader.dataset')
     check_files(dataset, 'val_dataloader.dataset', 'seg_map_path')
-    check_label_values(dataset, len(dataset.metainfo['classes']), masks)
+    check_label_values(
+        dataset,
+        len(dataset.metainfo['classes']),
+        masks,
+        'validation',
+        lambda text: print_log(f'val_dataloader: {text}', 'current', logging.WARNING),
+    )
 
 
 @torch.no_grad()
