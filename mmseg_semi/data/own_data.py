@@ -88,6 +88,12 @@ class OwnData:
         self.left_out: list[str] = []
         self._exclude = self._patterns(content.get('exclude'))
         self.mask_map = MaskMap(content['classes'], content.get('ignore'), self.source)
+        if len(self.mask_map.names) == 1:
+            name = self.mask_map.names[0]
+            raise SetupError(
+                f"{self.source}: 'classes' has one name, {name}; a binary task has two classes, the background "
+                f'is one of them: classes: {{background: 0, {name}: 255}}, or 1 for 255, whatever masks hold'
+            )
         self.palette = self._palette(content.get('palette'))
         self.value_range = self._value_range(content.get('value_range'))
         bands = content.get('bands')
@@ -102,7 +108,7 @@ class OwnData:
         """Find the images of a part and their masks, sorted by path.
 
         Args:
-            part: 'labeled', 'unlabeled', 'val' or 'test'.
+            part: 'labeled', 'unlabeled', 'val' or 'test'; without a key 'test' it has the images of 'val'.
 
         Returns:
             list[dict]: ``img_path`` and, if the part has masks, ``seg_map_path``.
@@ -112,6 +118,8 @@ class OwnData:
         """
         if part == 'unlabeled':
             return self._unlabeled()
+        if part == 'test' and not self.has_test:
+            part = 'val'
         share = self.content.get('val')
         if part == 'labeled' or (part == 'val' and isinstance(share, int | float)):
             pairs = self._pairs('labeled')
@@ -120,6 +128,11 @@ class OwnData:
             held_out = self._held_out(share, len(pairs))
             return [pair for i, pair in enumerate(pairs) if (i in held_out) == (part == 'val')]
         return self._pairs(part)
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there are images for test alone."""
+        return bool(self.content.get('test'))
 
     def _folder(self, key: str, value: Any) -> Path:
         if not isinstance(value, str):

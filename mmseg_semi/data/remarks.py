@@ -9,13 +9,14 @@ import hashlib
 import io
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from mmengine.dataset import BaseDataset
 from PIL import Image
 
 from mmseg_semi.data.decoding.jpeg import jpeg_damage
@@ -264,6 +265,40 @@ def remarks_on_images(
             'decoders fill the rest with grey; replace the file'
         )
     return [Remark(False, text) for text in [*found, *_made_by_tools(labeled, pool, sample)]]
+
+
+def remarks_on_data(
+    labeled: BaseDataset,
+    pools: Sequence[BaseDataset] = (),
+    val: BaseDataset | None = None,
+    read: Callable[[BaseDataset, int], np.ndarray] | None = None,
+    limit: int = 2000,
+) -> list[Remark]:
+    """All remarks on own data, for tools that do not train.
+
+    Args:
+        labeled, pools, val: Data sets that have read their names. Images are read only of a
+            :class:`.FolderDataset`.
+        read: Reads the class indices of a mask by data set and index. None: masks are not read.
+        limit: Largest number of masks and images to read of each part.
+    """
+    found = []
+    for dataset, where in ((labeled, 'labelled'), (val, 'validation')):
+        own = getattr(dataset, 'own', None)
+        if own is None or read is None:
+            continue
+        indices = _spread(range(len(dataset)), limit)
+        masks = [
+            MaskFacts.of(dataset.get_data_info(i)['seg_map_path'], read(dataset, i))
+            for i in indices
+        ]
+        classes, by_color = dataset.metainfo['classes'], own.mask_map.by_color
+        found += remarks_on_masks(masks, classes, where, own.source, by_color)
+    if hasattr(labeled, 'own') and not getattr(labeled, 'backend_args', None):
+        paths = [labeled.get_data_info(i)['img_path'] for i in range(len(labeled))]
+        local = [p.get_data_info(i)['img_path'] for p in pools for i in range(len(p))]
+        found += remarks_on_images(paths, local, limit)
+    return found
 
 
 def _look(path: str, content: bytes, pages: list, damaged: list) -> None:

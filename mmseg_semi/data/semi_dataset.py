@@ -29,7 +29,7 @@ from mmseg_semi.data.remarks import remarks_on_images
 from mmseg_semi.data.randomness import derive_seed, seeded_rng
 from mmseg_semi.data.samplers import SampleKey
 from mmseg_semi.data.splits import KINDS, find_split, identify, published_protocols
-from mmseg_semi.data.transforms import LoadSegLabels
+from mmseg_semi.data.transforms import LoadAnyImage, LoadSegLabels
 from mmseg_semi.errors import SetupError, UnreadableFileError
 
 KEY = 'train_dataloader.dataset'
@@ -159,6 +159,9 @@ class SemiDataset(ConcatDataset):
                 if hasattr(step, 'check_paths'):
                     step.check_paths(unlabeled_paths[-1], _pool_key(i, len(pools)))
         super().full_init()
+        for source, paths in zip(self.datasets, [labeled_paths, *unlabeled_paths], strict=True):
+            if hasattr(source, 'own'):
+                try_images(source)
         check_repeated(unlabeled_paths, KEY)
         both = check_disjoint(labeled_paths, unlabeled_paths, KEY, allow=self.allow_overlap)
         for paths in unlabeled_paths:
@@ -285,6 +288,29 @@ class SemiDataset(ConcatDataset):
                         f'{KEY}.unlabeled.pipeline: {type(step).__name__} loads labels, which '
                         'unlabelled images do not have; remove it'
                     )
+
+
+def try_images(dataset: BaseDataset, count: int = 4) -> None:
+    """Load a few images of own data now, which training would refuse at some later time.
+
+    Args:
+        dataset: A :class:`.FolderDataset`.
+        count: Number of images, spread evenly.
+
+    Raises:
+        SetupError: If an image has other bands than the data file says, or needs a range or a package. A
+            file that cannot be read is left to training, which may skip it.
+    """
+    load = next((s for s in dataset.pipeline.transforms if isinstance(s, LoadAnyImage)), None)
+    if load is None:
+        return
+    count = min(count, len(dataset))
+    for place in range(count):
+        info = dataset.get_data_info(place * len(dataset) // count)
+        try:
+            load.transform(dict(info))
+        except UnreadableFileError:
+            continue
 
 
 def warn(text: str) -> None:

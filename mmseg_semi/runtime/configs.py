@@ -97,6 +97,7 @@ def load_config(
     if options:
         _check_options(cfg, options)
         cfg.merge_from_dict(dict(options))
+    _refuse_one_channel(cfg)
     fill_bands(cfg)
     borrowed = next(
         (name for name in config_types(cfg.get('model')) if name.startswith('mmpretrain.')), None
@@ -104,6 +105,20 @@ def load_config(
     if borrowed and with_model:
         _require_mmpretrain(f"config '{path}': type='{borrowed}'")
     return cfg
+
+
+def _refuse_one_channel(cfg: Config) -> None:
+    """Refuse a binary task of one channel, which pseudo-labels and losses of classes do not know."""
+    student = (cfg.get('model') or {}).get('student') or {}
+    heads = student.get('decode_head')
+    for head in heads if isinstance(heads, list | tuple) else [heads or {}]:
+        for key in ('num_classes', 'out_channels'):
+            if head.get(key) == 1:
+                raise SetupError(
+                    f'model.student.decode_head.{key}=1: a binary task has two classes here, the background is '
+                    'one of them; set num_classes=2, remove out_channels, and use a cross entropy without '
+                    'use_sigmoid (its softmax over two classes is the sigmoid of their difference)'
+                )
 
 
 def _similar_config(path: Path) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmseg_semi.data.checks import check_files, check_label_values
 from mmseg_semi.data.colour import DeferColour
+from mmseg_semi.data.pools import find_images
 from mmseg_semi.data.transforms import MultiBranch
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads.two_stage import two_stage
@@ -179,6 +180,30 @@ def check_validation(dataset: Any, segmentor: SemiSegmentor, masks: int = 100) -
         'validation',
         lambda text: print_log(f'val_dataloader: {text}', 'current', logging.WARNING),
     )
+
+
+def check_held_out(train: Any, val: Any) -> None:
+    """Warns if validation images are trained on: their score is then no measure.
+
+    Args:
+        train: A ``SemiDataset``; nothing is checked of others.
+        val: The validation data set.
+    """
+    if not isinstance(val, BaseSegDataset) or not getattr(train, 'datasets', None):
+        return
+    held_out = [val.get_data_info(i)['img_path'] for i in range(len(val))]
+    for source in train.datasets:
+        paths = getattr(source, 'paths', None)
+        if paths is None:
+            paths = [source.get_data_info(i)['img_path'] for i in range(len(source))]
+        both = find_images(paths, held_out)
+        if both:
+            print_log(
+                f'val_dataloader: {len(both)} of {len(held_out)} validation images are training images too, the first is '
+                f'{paths[both[0]]}; take them out of the lists or folders of train_dataloader',
+                'current',
+                logging.WARNING,
+            )
 
 
 @torch.no_grad()

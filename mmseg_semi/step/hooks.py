@@ -110,6 +110,7 @@ class SemiStepHook(Hook):
         checks.check_bands('train_dataloader', loader.dataset, segmentor)
         if runner.val_loop is not None:
             checks.check_validation(runner.val_loop.dataloader.dataset, segmentor)
+            checks.check_held_out(loader.dataset, runner.val_loop.dataloader.dataset)
         checks.check_networks(segmentor, self.probe_size)
         for sentence in checks.check_compiling(segmentor, self.probe_size):
             runner.logger.warning(sentence)

@@ -30,4 +30,4 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(dataset=dict(pipeline=val_pipeline))
-test_dataloader = val_dataloader
+test_dataloader = dict(dataset=dict(pipeline=val_pipeline))
