@@ -14,7 +14,7 @@ def jpeg_damage(content: bytes) -> str | None:
     """What in the compressed data of a JPEG file cannot be there.
 
     Overwritten bytes show as markers that have no place in a scan, a lost block of the disk as a run of
-    zeros, unless the file's own tables write a flat area so. Damage that leaves neither is not found.
+    zeros, unless flat areas are written so (progressive files, tables of the file's own). Damage that leaves neither is not found.
 
     Args:
         content: The file.
@@ -28,7 +28,7 @@ def jpeg_damage(content: bytes) -> str | None:
     """
     if content[:3] != b'\xff\xd8\xff':
         return None
-    place, flat_is_zeros = 2, False
+    place, tables, progressive = 2, [], False
     while place + 4 <= len(content):
         if content[place] != 0xFF:
             return f'no marker where one is due, at byte {place}'
@@ -40,13 +40,14 @@ def jpeg_damage(content: bytes) -> str | None:
             return None
         segment = content[place + 4 : place + 2 + int.from_bytes(content[place + 2 : place + 4], 'big')]
         place += 4 + len(segment)
+        progressive |= marker == 0xC2
         if marker == 0xC4:
-            flat_is_zeros |= _ends_block_by_zeros(segment)
+            tables += _blocks_end_by_zeros(segment)
         if marker != 0xDA:
             continue
         found = _MARKER.search(content, place)
         end = found.start() if found else len(content)
-        zeros = -1 if flat_is_zeros else content.find(_ZEROS, place, end)
+        zeros = -1 if progressive or all(tables) else content.find(_ZEROS, place, end)
         # what stands before the end of the file may be padding
         if zeros >= 0 and content[zeros:end].strip(b'\0'):
             return f'a run of zeros at byte {zeros}'
@@ -58,12 +59,12 @@ def jpeg_damage(content: bytes) -> str | None:
     return None
 
 
-def _ends_block_by_zeros(tables: bytes) -> bool:
-    """Whether in one of these Huffman tables the code of zeros alone is the end of a block."""
+def _blocks_end_by_zeros(tables: bytes) -> list[bool]:
+    """Of each Huffman table of coefficients, whether the code of zeros alone is the end of a block."""
+    found = []
     while len(tables) > 17:
-        count = sum(tables[1:17])
-        # the first symbol has the code of zeros; of coefficients, 0x00, 0x10, ... end one block or several
-        if tables[0] >> 4 == 1 and count and tables[17] & 0x0F == 0:
-            return True
-        tables = tables[17 + count :]
-    return False
+        if tables[0] >> 4 == 1:
+            # the first symbol has the code of zeros; 0x00, 0x10, ... end one block or several
+            found.append(tables[17] & 0x0F == 0)
+        tables = tables[17 + sum(tables[1:17]) :]
+    return found
