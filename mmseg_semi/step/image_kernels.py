@@ -1,7 +1,7 @@
 """The first convolution of pretrained weights for images of other bands than red, green and blue.
 
 A published network has three kernels in its first layer. :func:`adapt_kernels` makes as many as there are
-bands, so that a network answers to equal bands as the published one does to grey: the sum over the
+bands, so that a network gives for equal bands what the published one gives for grey: the sum over the
 input channels stays what it was, and with it the scale of all that follows. timm's ``adapt_input_conv``
 (R. Wightman, https://github.com/huggingface/pytorch-image-models) repeats the kernels and multiplies by
 3 / N, which keeps the scale on average; here the colours' own kernels go to the bands that are colours.

@@ -24,7 +24,7 @@ BACKBONES = {
     ('channels', 'colour'),
     [(1, None), (2, None), (3, None), (4, None), (7, None), (4, (2, 1, 0)), (9, (3, 7, 1))],
 )
-def test_equal_bands_are_answered_as_grey(channels, colour):
+def test_equal_bands_count_as_grey(channels, colour):
     weight = torch.randn(8, 3, 3, 3)
     grey = torch.randn(2, 1, 12, 12)
     adapted = adapt_kernels(weight, channels, colour)
@@ -35,7 +35,7 @@ def test_equal_bands_are_answered_as_grey(channels, colour):
 
 
 def test_colours_have_their_own_kernels():
-    """An image of which only the colours differ from their mean is answered as its RGB part, times 3 / 5."""
+    """An image of which only the colours differ from their mean gives what its RGB part does, times 3 / 5."""
     weight, rgb = torch.randn(4, 3, 3, 3), torch.randn(1, 3, 8, 8)
     rgb = rgb - rgb.mean(1, keepdim=True)
     image = torch.zeros(1, 5, 8, 8)
