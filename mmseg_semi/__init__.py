@@ -16,6 +16,7 @@ _moved.install()
 
 from mmseg_semi import backbones, data, heads, methods, step  # noqa: E402
 from mmseg_semi.runtime import (  # noqa: E402
+    band_pictures,
     checkpoint_hook,
     early_stopping,
     loops,
@@ -31,6 +32,7 @@ from mmseg_semi.runtime import (  # noqa: E402
 __all__ = [
     '__version__',
     'backbones',
+    'band_pictures',
     'checkpoint_hook',
     'data',
     'early_stopping',

@@ -29,6 +29,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'convert-cityscapes': ('preparing.converters.cityscapes', 'prepare Cityscapes'),
     'convert-sun-rgbd': ('preparing.converters.sun_rgbd', 'prepare SUN RGB-D'),
     'convert-voc': ('preparing.converters.voc', 'prepare PASCAL VOC 2012 with SBD'),
+    'band-statistics': (
+        'cli.band_statistics',
+        'measure the bands of own images and write them into data.yaml',
+    ),
     'check-dataset': ('cli.check_dataset', 'check all images and masks before training'),
     'browse-dataset': ('cli.browse_dataset', 'draw the first batches of a training'),
     'benchmark': ('cli.benchmark', 'measure time and memory of training and inference'),

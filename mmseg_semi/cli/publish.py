@@ -25,6 +25,7 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.files import write_whole
 from mmseg_semi.runtime import configs, stack
 from mmseg_semi.runtime.checkpoints import to_plain
+from mmseg_semi.step.image_kernels import image_channels
 from mmseg_semi.step.networks import complete_auxiliary_heads
 
 # Heads with parts for training only -> the deployed head, and the arguments that it does not have.
@@ -158,7 +159,8 @@ def check_equal(network: nn.Module, plain: nn.Module, size: tuple[int, int]) -> 
     Raises:
         RuntimeError: If their logits are not equal bit for bit.
     """
-    image = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    channels = image_channels(network) or 3
+    image = torch.randn(2, channels, *size, generator=torch.Generator().manual_seed(0))
     expected, found = network.eval()(image), plain.eval()(image)
     pairs = (
         zip(expected, found, strict=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.dist import is_main_process
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -267,6 +268,34 @@ class ClipEvaluation:
         )
 
 
+def scored_images(cfg: Config, dataset: BaseDataset) -> str:
+    """Say which images were scored: those of a test part, or those that validated the training.
+
+    Args:
+        cfg: The config.
+        dataset: The data set of the test loop.
+    """
+    count = len(dataset)
+    own = getattr(dataset, 'own', None)
+    if own is not None and dataset.part == 'test' and own.has_test:
+        return f"scored: the {count} images of 'test' in {own.source}"
+    validation = f'scored: the {count} validation images, which also chose the best checkpoint'
+    if own is not None and dataset.part in ('test', 'val'):
+        return f"{validation} ({own.source} has no 'test')" if not own.has_test else validation
+    parts = [
+        {
+            key: value
+            for key, value in cfg[f'{name}_dataloader'].dataset.items()
+            if key != 'pipeline'
+        }
+        for name in ('val', 'test')
+        if cfg.get(f'{name}_dataloader')
+    ]
+    if len(parts) == 2 and parts[0] == parts[1]:
+        return f'{validation} (test_dataloader names the same images as val_dataloader)'
+    return f'scored: the {count} images of test_dataloader'
+
+
 def find_areas(metrics: Sequence[Any]) -> dict:
     """Areas by image of the one metric that keeps them."""
     return next(m.areas for m in metrics if isinstance(m, clip_scores.AreasByImage))
@@ -302,3 +331,5 @@ def main(arguments: list[str] | None = None) -> None:
         runner.test()
     if by_clip:
         by_clip.write(runner, args.checkpoint, args.network)
+    else:
+        runner.logger.info(scored_images(cfg, runner.test_loop.dataloader.dataset))

@@ -11,6 +11,7 @@ import mmengine.fileio as fileio
 import numpy as np
 from PIL import Image
 
+from mmseg_semi.data.bands import picture_of
 from mmseg_semi.data.transforms import LoadSegLabels
 from mmseg_semi.files import write_whole
 from mmseg_semi.labels import IGNORE
@@ -156,7 +157,7 @@ def _pictures(source: Source, index: int, how: str = 'over') -> str:
     """
     info = {**source.entry(index), 'seg_fields': []}
     try:
-        img = source.load_image(dict(info))['img'][..., ::-1]
+        img = picture_of(source.load_image(dict(info)))[..., ::-1]
     except Exception:  # a finding of the report
         return ''
     plain = _embed(shrink(img, _SIDE))

@@ -18,6 +18,7 @@ from mmseg.registry import RUNNERS
 from mmseg_semi.errors import SetupError
 from mmseg_semi.packaged import PACKAGE, find_config
 from mmseg_semi.runtime import stack
+from mmseg_semi.runtime.band_configs import fill_bands
 from mmseg_semi.runtime.checkpoints import is_whole, latest_checkpoint
 
 # Top-level keys that Runner or the tools read. --cfg-options may add them to a config.
@@ -90,8 +91,9 @@ def load_config(
         The config.
 
     Raises:
-        SetupError: If the file is missing or wrong, if an option has no place in the config, or if
-            the model needs mmpretrain and mmpretrain cannot be imported.
+        SetupError: If the file is missing or wrong, if an option has no place in the config, if it does
+            not fit the bands of its data file, or if the model needs mmpretrain and mmpretrain cannot
+            be imported.
     """
     path = find_config(path)
     if not path.is_file():
@@ -113,12 +115,28 @@ def load_config(
     if options:
         _check_options(cfg, options)
         cfg.merge_from_dict(dict(options))
+    _refuse_one_channel(cfg)
+    fill_bands(cfg)
     borrowed = next(
         (name for name in config_types(cfg.get('model')) if name.startswith('mmpretrain.')), None
     )
     if borrowed and with_model:
         _require_mmpretrain(f"config '{path}': type='{borrowed}'")
     return cfg
+
+
+def _refuse_one_channel(cfg: Config) -> None:
+    """Refuse a binary task of one channel, which pseudo-labels and losses of classes do not know."""
+    student = (cfg.get('model') or {}).get('student') or {}
+    heads = student.get('decode_head')
+    for head in heads if isinstance(heads, list | tuple) else [heads or {}]:
+        for key in ('num_classes', 'out_channels'):
+            if head.get(key) == 1:
+                raise SetupError(
+                    f'model.student.decode_head.{key}=1: a binary task has two classes here, the background is '
+                    'one of them; set num_classes=2, remove out_channels, and use a cross entropy without '
+                    'use_sigmoid (its softmax over two classes is the sigmoid of their difference)'
+                )
 
 
 def _similar_config(path: Path) -> str:

@@ -109,9 +109,11 @@ class SemiStepHook(Hook):
         checks.check_hooks(runner.hooks, segmentor)
         checks.check_sources(loader.sampler, segmentor)
         checks.check_classes('train_dataloader', loader.dataset, segmentor)
+        checks.check_bands('train_dataloader', loader.dataset, segmentor)
         if runner.val_loop is not None:
             checks.check_validation(runner.val_loop.dataloader.dataset, segmentor)
             run_checks.check_validation_batch(runner.val_loop.dataloader)
+            checks.check_held_out(loader.dataset, runner.val_loop.dataloader.dataset)
         checks.check_networks(segmentor, self.probe_size)
         if hasattr(segmentor, 'plan'):  # of one domain
             run_checks.check_heads(segmentor)

@@ -18,6 +18,7 @@ from mmseg_semi.norms import statistics_kept
 from mmseg_semi.step.compiling import StepCompiler
 from mmseg_semi.step.data_preprocessor import SemiDataPreprocessor
 from mmseg_semi.step.feature_views import Levels
+from mmseg_semi.step.image_kernels import kernels_for_bands
 from mmseg_semi.step.log_values import NonFiniteLossError, check_finite, read_values
 from mmseg_semi.step.memory_format import set_memory_format, split_images
 from mmseg_semi.step.mixing import Mixing, check_mixing, mixing_keywords
@@ -296,14 +297,18 @@ class SemiSegmentor(StudentAndTeacher):
         """Initialises the student, then makes the teacher its copy."""
         # random numbers fill a tensor in the order of its memory: the weights of a seed are those of contiguous tensors
         self.to(memory_format=torch.contiguous_format)
-        with complete_pretraining(self.student):
+        with (
+            kernels_for_bands(self.student, self.data_preprocessor.colour),
+            complete_pretraining(self.student),
+        ):
             self.student.init_weights()
         for objective in self.objectives:
             objective.init_weights()
         if self.teacher is not None:
             self.teacher.load_state_dict(self.student.state_dict())
         if self.peer is not None:  # by later random numbers than the student
-            self.peer.init_weights()
+            with kernels_for_bands(self.peer, self.data_preprocessor.colour):
+                self.peer.init_weights()
         set_memory_format(self, self.memory_format)
         self._is_init = True
 
