@@ -1,12 +1,14 @@
 """Last and best validation metrics of every network, in the log and in one file."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+from torch import nn
 
 from mmseg_semi.files import write_whole
 
@@ -72,3 +74,33 @@ def _protocol(runner: Runner) -> dict | None:
         count = sum(map(len, dataset.datasets[1:]))
         protocol = {**protocol, 'unlabeled': {'count': count, 'sha256': None}}
     return protocol
+
+
+def preferred_network(segmentor: nn.Module, checkpoint: Mapping) -> tuple[str, str]:
+    """The network that the validation of a checkpoint prefers, and why.
+
+    Args:
+        segmentor: A segmentor with ``networks`` and ``predicting_network``.
+        checkpoint: The file, whose message hub holds the validations of the run so far.
+
+    Returns:
+        Its name; where the scores are equal or unknown, that of the network that predicts in the run. The reason, for a sentence.
+    """
+    default = segmentor.predicting_network
+    names = list(segmentor.networks)
+    if len(names) == 1:
+        return default, 'the only network of this run'
+    hub = checkpoint.get('message_hub') or {}
+    history = (hub.get('runtime_info') or {}).get(_KEY) or []
+    iteration = (checkpoint.get('meta') or {}).get('iter')
+    entry = next((entry for entry in history if entry['iter'] == iteration), {})
+    scores = {name: entry[f'{name}/mIoU'] for name in names if f'{name}/mIoU' in entry}
+    if len(scores) < len(names):
+        return (
+            default,
+            f'the checkpoint holds no validation of all its networks ({", ".join(names)})',
+        )
+    best = max(scores.values())
+    name = default if scores[default] == best else max(scores, key=scores.get)
+    shown = ', '.join(f'{other} {score:.2f}' for other, score in scores.items())
+    return name, f'mIoU in the validation of iteration {iteration}: {shown}'

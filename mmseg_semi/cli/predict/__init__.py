@@ -82,7 +82,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--network',
         choices=('student', 'teacher', 'peer'),
-        help="of a run's checkpoint; default: the teacher where it has weights of its own",
+        help="of a run's checkpoint; default: the one that its validation prefers",
     )
     parser.add_argument('--device', help='such as cpu or cuda:0; default a GPU if there is one')
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
@@ -23,6 +23,10 @@ from mmseg_semi.runtime.checkpoints import is_whole, latest_checkpoint
 from mmseg_semi.runtime.devices import replace_sync_bn
 from mmseg_semi.runtime.labelling import without_labels
 from mmseg_semi.runtime.pictures import default_palette
+from mmseg_semi.runtime.results import preferred_network
+
+PROJECT_CONFIG = 'config.py'
+"""The config of a project folder that ``mmseg-semi init`` makes."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,17 @@ def find_model(model: str | Path, config: str | Path | None = None) -> ModelFile
 
     Args:
         model: A published ``.pth`` with its ``.py`` beside it, a checkpoint in the folder of its run, any checkpoint
-            together with ``config``, or the folder of a run: then its newest complete checkpoint.
+            together with ``config``, or the folder of a run or of a project: then its newest complete checkpoint.
         config: The config, if it does not stand beside the checkpoint.
 
     Raises:
         SetupError: If there is no such file, it is cut short, or it is not clear which config belongs to it.
     """
     model = Path(model)
+    if model.is_dir() and (model / PROJECT_CONFIG).is_file() and latest_checkpoint(model) is None:
+        model = model / configs.default_work_dir(
+            PROJECT_CONFIG
+        )  # where a training in the project folder writes
     if model.is_dir():
         checkpoint = latest_checkpoint(model)
         if checkpoint is None:
@@ -136,7 +144,7 @@ def load_model(files: ModelFiles, network: str | None = None, device: str | None
 
     Args:
         files: Of :func:`find_model`.
-        network: 'student', 'teacher' or 'peer' of a run's checkpoint; None takes the one that the run evaluates.
+        network: 'student', 'teacher' or 'peer' of a run's checkpoint; None takes the one that its validation prefers.
         device: Such as 'cpu' or 'cuda:0'; None takes a GPU if there is one.
 
     Raises:
@@ -148,9 +156,13 @@ def load_model(files: ModelFiles, network: str | None = None, device: str | None
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     device = choose_device(device)
     replace_sync_bn(cfg.model)
-    segmentor = revert_sync_batchnorm(MODELS.build(_without_weights(cfg.model.to_dict())))
-    predicting = choose_network(segmentor, network, files)
+    segmentor = revert_sync_batchnorm(
+        MODELS.build(ConfigDict(_without_weights(cfg.model.to_dict())))
+    )
     weights = stack.safe_load(files.checkpoint, 'cpu')
+    if network is None and hasattr(segmentor, 'networks') and isinstance(weights, dict):
+        network, _ = preferred_network(segmentor, weights)
+    predicting = choose_network(segmentor, network, files)
     meta = (weights.get('meta') or {}) if isinstance(weights, dict) else {}
     check_class_count(weights, predicting, files)
     del weights
