@@ -96,9 +96,9 @@ def chart(title: str, series: Sequence[Series], low: float | None = None) -> str
         parts.append(_line(one, points, x, y))
     keys = ''.join(_key(one) for one, _ in kept) if len(kept) > 1 else ''
     return (
-        f'<figure class="chart"><h3>{escape(title)}</h3>{keys}'
+        f'<figure class="chart"><h3>{escape(title)}</h3>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
-        f'{"".join(parts)}</svg></figure>'
+        f'{"".join(parts)}</svg>{keys}</figure>'
     )
 
 
@@ -191,10 +191,11 @@ def number(value: float, span: float) -> str:
 
     Example:
         >>> number(0.25, 1.0), number(40, 60), number(2.5e-05, 1e-4)
-        ('0.25', '40', '2.5e-05')
+        ('0.25', '40', '2.5e-5')
     """
-    if value and abs(value) < 1e-3:
-        return f'{value:.2g}'
+    if value and abs(value) < 0.01:  # else as wide as the margin
+        mantissa, _, exponent = f'{value:.2e}'.partition('e')
+        return f'{float(mantissa):g}e{int(exponent)}'
     digits = max(0, 1 - math.floor(math.log10(max(span, 1e-12)) - 1e-9))
     text = f'{value:.{min(digits, 6)}f}'
     return text.rstrip('0').rstrip('.') if '.' in text else text
