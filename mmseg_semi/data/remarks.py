@@ -63,16 +63,17 @@ class MaskFacts:
     colours: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, path: str, labels: np.ndarray) -> MaskFacts:
+    def of(cls, path: str, labels: np.ndarray, palette: bool = True) -> MaskFacts:
         """Take the facts of a mask.
 
         Args:
             path: Its file, of which a palette is read.
             labels: (H, W) uint8, class indices.
+            palette: Whether to read it, which takes as long as the mask.
         """
         counts = cv2.calcHist([labels], [0], None, [256], [0, 256]).reshape(-1).astype(np.int64)
         digest = hashlib.blake2b(np.ascontiguousarray(labels), digest_size=16).digest()
-        return cls(path, counts, digest, _palette(path))
+        return cls(path, counts, digest, _palette(path) if palette else {})
 
 
 def _palette(path: str) -> dict[int, tuple[int, ...]]:
