@@ -1,5 +1,6 @@
 """A whole run on 16-bit TIFF files of four bands with pixels without data, and what the tools make of it."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,14 @@ import tifffile
 import torch
 from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
-from mmseg.registry import MODELS
+from mmseg.registry import DATASETS, MODELS
 from PIL import Image
 from whole_runs import ROOT, call_tool
 
 from mmseg_semi.cli import band_statistics
 from mmseg_semi.cli.browse_dataset import build_loader, build_preprocessor
 from mmseg_semi.cli.export_onnx import load
+from mmseg_semi.cli.test import scored_images
 from mmseg_semi.errors import SetupError
 from mmseg_semi.runtime import configs
 from mmseg_semi.runtime.pictures import undo_preprocessing
@@ -128,9 +130,25 @@ def test_inputs_are_normalised_and_without_signal_where_data_are_missing(config)
     assert picture.shape == (48, 48, 3) and picture.dtype == np.uint8
 
 
-def test_the_nonsense_under_missing_data_is_not_learned(trained, folder):
+def test_a_run_trains_and_validates_where_there_are_data(trained, config, folder):
     log = next((folder / 'wd').glob('*/*.log')).read_text()
     assert 'Iter(train) [3/3]' in log and 'teacher/mIoU' in log
+    cfg = configs.load_config(config)
+    dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    for i in range(len(dataset)):
+        labels = dataset[i]['data_samples'].gt_sem_seg.data[0]
+        assert (labels[:EMPTY] == 255).all() and (labels[EMPTY:] != 255).all()
+
+
+def test_what_was_scored_is_said(config):
+    cfg = configs.load_config(config)
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    assert re.fullmatch(
+        r"scored: the 2 validation images, which also chose the best checkpoint \(.*data\.yaml has no 'test'\)",
+        scored_images(cfg, dataset),
+    )
+    dataset.own.content['test'] = dataset.own.content['labeled']
+    assert scored_images(cfg, dataset).startswith("scored: the 2 images of 'test' in ")
 
 
 def test_tools_take_any_number_of_bands(trained, config, folder, capsys):
@@ -218,6 +236,18 @@ def test_a_config_that_contradicts_the_data_file(config, extra, sentence):
     other = config.parent / 'other.py'
     other.write_text(f"_base_ = './mine.py'\n{extra}\n")
     with pytest.raises(SetupError, match=sentence):
+        configs.load_config(other)
+
+
+@pytest.mark.parametrize('key', ['num_classes', 'out_channels'])
+def test_one_channel_for_two_classes(config, key):
+    other = config.parent / 'one.py'
+    other.write_text(
+        f"_base_ = './mine.py'\nmodel = dict(student=dict(decode_head=dict({key}=1)))\n"
+    )
+    with pytest.raises(
+        SetupError, match=rf'{key}=1: a binary task has two classes here.*num_classes=2'
+    ):
         configs.load_config(other)
 
 

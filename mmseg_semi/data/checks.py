@@ -326,7 +326,7 @@ def check_label_values(
         except UnmappedValues as error:
             return error  # one error lists the values of all masks
         info = dataset.get_data_info(index)
-        facts.append(MaskFacts.of(info['seg_map_path'], labels))
+        facts.append(MaskFacts.of(info['seg_map_path'], labels, palette='mask_map' in info))
         if 'mask_map' in info:
             _check_size(info, labels)
         elif info.get('reduce_zero_label'):

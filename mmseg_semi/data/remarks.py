@@ -38,10 +38,12 @@ class Remark(NamedTuple):
     Args:
         is_error: Whether training is refused.
         text: Names a file or a key, what was found, and what to do.
+        kind: 'absent' for classes that no mask shows, 'turned' for images turned by a tag, else 'other'.
     """
 
     is_error: bool
     text: str
+    kind: str = 'other'
 
 
 @dataclass
@@ -61,16 +63,17 @@ class MaskFacts:
     colours: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, path: str, labels: np.ndarray) -> MaskFacts:
+    def of(cls, path: str, labels: np.ndarray, palette: bool = True) -> MaskFacts:
         """Take the facts of a mask.
 
         Args:
             path: Its file, of which a palette is read.
             labels: (H, W) uint8, class indices.
+            palette: Whether to read it, which takes as long as the mask.
         """
         counts = cv2.calcHist([labels], [0], None, [256], [0, 256]).reshape(-1).astype(np.int64)
         digest = hashlib.blake2b(np.ascontiguousarray(labels), digest_size=16).digest()
-        return cls(path, counts, digest, _palette(path))
+        return cls(path, counts, digest, _palette(path) if palette else {})
 
 
 def _palette(path: str) -> dict[int, tuple[int, ...]]:
@@ -163,7 +166,8 @@ def _absent(
         text += f'; its IoU is nan, and a mean over classes is one over {shown} of {len(classes)}'
     else:
         text += '; nothing can be learned of it: label some, or take it out of classes'
-    return Remark(source is not None and where == 'labelled' and shown < 2 <= len(classes), text)
+    refused = source is not None and where == 'labelled' and shown < 2 <= len(classes)
+    return Remark(refused, text, 'absent')
 
 
 def _same(masks: Sequence[MaskFacts], single: Sequence[MaskFacts], where: str) -> list[Remark]:
@@ -246,25 +250,27 @@ def remarks_on_images(
     looked = _spread(pool, sample)
     for path in looked:
         _look(path, Path(path).read_bytes(), pages, damaged)
-    found = []
+    found, texts = [], []
     if turned:
-        found.append(
+        text = (
             f'{len(turned)} of {len(read)} labelled images are turned by an orientation tag, the first is '
             f'{turned[0]}; training shows them upright, as a viewer does, and their masks must be so: store '
             'the images upright if masks were drawn on the stored pixels'
         )
+        found.append(Remark(False, text, 'turned'))
     if pages:
-        found.append(
+        texts.append(
             f'{len(pages)} of {len(read) + len(looked)} images have several pages, the first is {pages[0]}; '
             'training reads the first page: store one image a file'
         )
     if damaged:
         path, what = damaged[0]
-        found.append(
+        texts.append(
             f'{len(damaged)} of {len(read) + len(looked)} images are damaged, the first is {path} ({what}): '
             'decoders fill the rest with grey; replace the file'
         )
-    return [Remark(False, text) for text in [*found, *_made_by_tools(labeled, pool, sample)]]
+    texts += _made_by_tools(labeled, pool, sample)
+    return found + [Remark(False, text) for text in texts]
 
 
 def remarks_on_data(

@@ -283,8 +283,10 @@ def _add_remarks(scan: _Scan) -> None:
         where = 'labelled' if source.role == 'labeled' else 'validation'
         by_color = source.own.mask_map.by_color
         for remark in remarks_on_masks(facts, source.classes, where, source.own.source, by_color):
-            kind = 'meaning' if remark.is_error else 'remark'
-            scan.report(kind, source, Case((), remark.text))
+            if remark.is_error:
+                scan.report('meaning', source, Case((), remark.text))
+            elif remark.kind != 'absent':
+                scan.report('remark', source, Case((), remark.text))
     paths: dict[str, list[str]] = {role: [] for role in ROLES}
     local = [s for s in scan.sources if s.own is not None and not s.backend_args]
     for source in local:
@@ -292,6 +294,8 @@ def _add_remarks(scan: _Scan) -> None:
     if not paths['labeled']:
         return
     for remark in remarks_on_images(paths['labeled'], paths['unlabeled'], sample=scan.total):
+        if remark.kind == 'turned':
+            continue
         labeled = next(source for source in local if source.role == 'labeled')
         scan.report('remark', labeled, Case((), remark.text))
 

@@ -193,10 +193,25 @@ def of_config(cfg: Config) -> Lists:
         masks=[lambda i=i: load_class_indices(labeled, i) for i in range(len(labeled))],
         allow_overlap=whole.get('allow_overlap', False),
         by_path=True,
-        remarks=lambda: remarks_on_data(
-            labeled, pools, sources.get('val', [None])[0], load_class_indices
-        ),
+        remarks=lambda: _remarks(labeled, pools, sources.get('val', [None])[0]),
     )
+
+
+def _remarks(
+    labeled: BaseDataset, pools: Sequence[BaseDataset], val: BaseDataset | None
+) -> list[Remark]:
+    """What training says of own data before its first iteration."""
+    refused = []
+    for dataset in (labeled, *pools):
+        try:
+            if hasattr(dataset, 'own'):
+                semi_dataset.try_images(dataset)
+        except SetupError as error:
+            refused.append(Remark(True, str(error)))
+    try:
+        return refused + remarks_on_data(labeled, pools, val, load_class_indices)
+    except SetupError as error:  # a mask that cannot be taken
+        return [*refused, Remark(True, str(error))]
 
 
 def _named_files(datasets: Sequence[BaseDataset]) -> dict[str, Path]:

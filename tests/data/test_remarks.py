@@ -1,11 +1,17 @@
 """What training would take without a word: own data whose masks, names or images are not what they seem."""
 
 import io
+import logging
 import os
+import re
 import unicodedata
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
+from mmengine.logging import MMLogger
+from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmseg_semi.data.decoding import read_mask
@@ -13,6 +19,7 @@ from mmseg_semi.data.decoding.jpeg import jpeg_damage
 from mmseg_semi.data.own_data import OwnData
 from mmseg_semi.data.remarks import MaskFacts, remarks_on_images, remarks_on_masks
 from mmseg_semi.errors import SetupError
+from mmseg_semi.step.checks import check_held_out
 
 
 def photo(seed: int, size=(40, 60)) -> np.ndarray:
@@ -67,8 +74,6 @@ def texts(remarks) -> str:
     ],
 )
 def test_masks_that_do_not_show_the_classes(tmp_path, values, classes, sentence):
-    import re
-
     masks = facts(tmp_path, [mask(*values, seed=i) for i in range(4)])
     found = texts(remarks_on_masks(masks, classes, 'labelled', 'data.yaml'))
     assert re.search(sentence, found), found
@@ -206,8 +211,6 @@ def project(tmp_path, count=3, **keys) -> OwnData:
         val=dict(images='all/val', masks='val_masks'),
         classes=['a', 'b'],
     )
-    import yaml
-
     (tmp_path / 'data.yaml').write_text(yaml.safe_dump(content | keys))
     return OwnData(tmp_path / 'data.yaml')
 
@@ -265,3 +268,26 @@ def test_one_class_is_two(tmp_path):
         SetupError, match=r'one name, cell; a binary task has two .*background: 0, cell: 255'
     ):
         OwnData(dict(labeled=dict(images='a', masks='b'), classes=dict(cell=255)))
+
+
+def test_validation_images_that_are_trained_on(tmp_path):
+    project(tmp_path)
+    file = str(tmp_path / 'data.yaml')
+    parts = {
+        part: DATASETS.build(dict(type='FolderDataset', data_file=file, part=part, pipeline=[]))
+        for part in ('labeled', 'unlabeled', 'val')
+    }
+    records = []
+    logger = MMLogger.get_current_instance()
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())
+    logger.addHandler(handler)
+    try:
+        check_held_out(
+            SimpleNamespace(datasets=[parts['labeled'], parts['unlabeled']]), parts['val']
+        )
+        assert records == []
+        check_held_out(SimpleNamespace(datasets=[parts['labeled']]), parts['labeled'])
+    finally:
+        logger.removeHandler(handler)
+    assert len(records) == 1 and '3 of 3 validation images are training images too' in records[0]

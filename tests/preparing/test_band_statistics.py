@@ -1,6 +1,7 @@
 """Statistics of bands against NumPy on all pixels, and what is written into the data file."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -123,6 +124,4 @@ def test_what_cannot_be_measured(folder, change, sentence, capsys):
         np.save(path, change(np.load(path)))
     with pytest.raises(SystemExit):
         command.main([str(folder / 'data.yaml')])
-    import re
-
     assert re.search(sentence, capsys.readouterr().err)

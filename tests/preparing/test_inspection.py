@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,11 +11,14 @@ import numpy as np
 import pytest
 from miniatures import CLASSES, Tree, write_mask
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
+from mmseg_semi.data.semi_dataset import SemiDataset
 from mmseg_semi.data.splits import summarize
 from mmseg_semi.errors import SetupError
+from mmseg_semi.preparing import split_reports
 from mmseg_semi.preparing.inspection import KINDS, folder_source, inspect, sources_of
 from mmseg_semi.preparing.inspection_page import write_page
 from mmseg_semi.preparing.shards import write_shards
@@ -370,3 +374,57 @@ def test_the_page_stands_alone_and_shows_each_finding(tree, tmp_path):
     assert (
         len(re.findall('base64', (tmp_path / 'index.html').read_text())) == len(page.sources) > 10
     )
+
+
+# ------------------------------------------------------------------------------------------ own data
+
+
+def test_own_data_are_remarked_alike_by_all_tools(tmp_path):
+    """Masks of 0 and 255 under a plain list, predictions in the pool, a turned photograph: said by each of the three."""
+    rng = np.random.default_rng(0)
+    tag = Image.Exif()
+    tag[0x0112] = 3
+    for folder in ('photos', 'masks', 'more'):
+        (tmp_path / folder).mkdir()
+    for i in range(6):
+        pixels = rng.integers(0, 256, (2, 24, 32, 3)).astype(np.uint8)
+        mask = rng.integers(0, 2, (24, 32)).astype(np.uint8)
+        Image.fromarray(pixels[0]).save(tmp_path / f'photos/{i}.png', exif=tag if i == 0 else None)
+        Image.fromarray(mask * 255).save(tmp_path / f'masks/{i}.png')
+        Image.fromarray(pixels[1]).save(tmp_path / f'more/{i}.png')
+        Image.fromarray(mask * 255).save(tmp_path / f'more/{i}_predict.png')
+    own = dict(
+        labeled=dict(images=str(tmp_path / 'photos'), masks=str(tmp_path / 'masks')),
+        unlabeled=[str(tmp_path / 'more')],
+        classes=['background', 'thing'],
+    )
+    load, labels = dict(type='LoadAnyImage'), dict(type='LoadAnyLabels')
+    parts = {
+        'labeled': dict(type='FolderDataset', data_file=own, pipeline=[load, labels]),
+        'unlabeled': dict(type='FolderDataset', data_file=own, part='unlabeled', pipeline=[load]),
+    }
+    cfg = Config(
+        dict(train_dataloader=dict(dataset=dict(type='SemiDataset', **parts))), filename=None
+    )
+    absent = "class 'thing' (index 1), and 255, which is ignored, covers 5"
+    report = inspect(sources_of(cfg))
+    found = {finding.kind: finding for finding in report.findings}
+    assert absent in found['meaning'].cases[0].text and found['turned'].count == 1
+    assert any("'*_predict.*'" in case.text for case in found['remark'].cases)
+    findings = split_reports.check(split_reports.of_config(cfg))
+    assert any(absent in text for text in findings.problems)
+    assert any("'*_predict.*'" in text for text in findings.warnings)
+    assert any('1 of 6 labelled images are turned' in text for text in findings.warnings)
+    with pytest.raises(SetupError, match=r'thing: 255'):
+        SemiDataset(**parts)
+    own['classes'] = dict(background=0, thing=255)
+    records = []
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    try:
+        SemiDataset(**parts)
+    finally:
+        logger.removeHandler(handler)
+    assert any("'*_predict.*'" in text for text in records) and any('turned' in t for t in records)
