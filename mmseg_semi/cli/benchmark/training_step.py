@@ -166,6 +166,9 @@ class SteppedLoop(IterBasedTrainLoop):
         args, kwargs: See MMEngine's ``IterBasedTrainLoop``.
     """
 
+    open_ended = True
+    """Nothing ends with its ``max_iters``."""
+
     def __init__(self, *args, start: int, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.start = start
