@@ -145,17 +145,17 @@ def truncated_validation_mask(trial):
     path.write_bytes(path.read_bytes()[:100])
 
 
-@case(r'list \S+labeled\.txt is empty; .*splits\.py', 'empty labelled list')
+@case(r'list \S+labeled\.txt is empty; .*splits make', 'empty labelled list')
 def empty_labeled(trial):
     (trial.data / 'labeled.txt').write_text('')
 
 
-@case(r'list \S+unlabeled\.txt is empty; .*splits\.py', 'empty unlabelled list')
+@case(r'list \S+unlabeled\.txt is empty; .*splits make', 'empty unlabelled list')
 def empty_unlabeled(trial):
     (trial.data / 'unlabeled.txt').write_text('\n\n')
 
 
-@case(r'list \S+unlabeled\.txt does not exist; .*splits\.py')
+@case(r'list \S+unlabeled\.txt does not exist; .*splits')
 def list_missing(trial):
     trial.cfg.train_dataloader.dataset.unlabeled.ann_file = str(trial.folder / 'unlabeled.txt')
 
@@ -484,7 +484,7 @@ def test_malicious_checkpoint(trial, key):
     if key == 'pretrained':
         trial.cfg.model.student.backbone.init_cfg = dict(type='Pretrained', checkpoint=str(path))
     error = trial.refused(*option)
-    assert re.search(r"'\S+malicious\.pth' asks for .* could run code .*to_weights_only", error), (
+    assert re.search(r"'\S+malicious\.pth' asks for .* could run code .*to-weights-only", error), (
         error
     )
     assert not mark.exists()

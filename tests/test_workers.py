@@ -59,6 +59,7 @@ def test_a_training_that_fails_while_its_workers_run(tmp_path):
         tmp_path,
         'model.objectives.0.weight=1e39',
         'train_cfg.max_iters=2',
+        'param_scheduler.0.end=2',
         'train_cfg.val_interval=2',
     )
     assert status == 2 and 'not finite' in errors

@@ -289,7 +289,7 @@ def scored_images(cfg: Config, dataset: BaseDataset) -> str:
             if key != 'pipeline'
         }
         for name in ('val', 'test')
-        if cfg.get(f'{name}_dataloader')
+        if 'dataset' in (cfg.get(f'{name}_dataloader') or {})  # several domains have a loader each
     ]
     if len(parts) == 2 and parts[0] == parts[1]:
         return f'{validation} (test_dataloader names the same images as val_dataloader)'

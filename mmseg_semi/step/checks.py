@@ -145,7 +145,7 @@ def check_bands(key: str, dataset: Any, segmentor: SemiSegmentor) -> None:
     Raises:
         SetupError: The numbers differ.
     """
-    channels = segmentor.data_preprocessor.channels
+    channels = getattr(segmentor.data_preprocessor, 'channels', 3)
     for source in getattr(dataset, 'datasets', None) or [dataset]:
         own = getattr(source, 'own', None)
         if own is None:
@@ -218,7 +218,7 @@ def check_networks(segmentor: SemiSegmentor, size: int = 128) -> None:
             serve, or has not one channel a class.
     """
     device = next(segmentor.student.parameters()).device
-    channels = segmentor.data_preprocessor.channels
+    channels = getattr(segmentor.data_preprocessor, 'channels', 3)
     for name, network in segmentor.networks.items():
         taken = image_channels(network)
         if taken not in (None, channels):

@@ -198,6 +198,8 @@ def check_batch(segmentor: SemiSegmentor, sampler: Any, size: int) -> None:
         SetupError: A norm in training mode gets one value.
     """
     counts = getattr(sampler, 'num_per_source', None)
+    if counts is not None and len(counts) > 2:  # unlabelled images of several sources pass together
+        counts = [counts[0], sum(counts[1:])]
     synced = any(isinstance(module, nn.SyncBatchNorm) for module in segmentor.modules())
     if counts is None or min(counts) > 1 or (synced and get_world_size() > 1):
         return
@@ -205,7 +207,8 @@ def check_batch(segmentor: SemiSegmentor, sampler: Any, size: int) -> None:
         return
     student, training = segmentor.student, segmentor.training
     device = next(student.parameters()).device
-    image = torch.zeros(1, 3, size, size, device=device)
+    channels = getattr(segmentor.data_preprocessor, 'channels', 3)
+    image = torch.zeros(1, channels, size, size, device=device)
     segmentor.train()
     try:
         with statistics_kept(student):

@@ -208,7 +208,7 @@ def test_missing_images_are_listed_and_counted(here, capsys):
 MISTAKES = [
     (['init'], 'there is no EXPORT; give the file or folder that the annotation tool wrote'),
     (['init', 'gone.json'], 'the export gone.json does not exist'),
-    (['init', 'photos'], 'photos is no export that is known, looked for were: COCO'),
+    (['init', 'photos'], 'photos is no export that is known, looked for were: Datumaro'),
     (
         ['init', 'export.json', '--out', 'photos'],
         'the project folder photos exists and is not empty',

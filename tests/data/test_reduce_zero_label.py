@@ -111,7 +111,9 @@ def on_two_ranks(dataset: BaseDataset, monkeypatch) -> list[str]:
     def gather(part):
         parts[rank.number] = part
         both.wait(60)
-        return list(parts)
+        found = list(parts)
+        both.wait(60)  # a next gathering must not begin before both have read this one
+        return found
 
     def check(number):
         rank.number = number
