@@ -2,13 +2,16 @@
 
 import doctest
 import re
+import sys
 import types
 from pathlib import Path
 
 import pytest
 import torch
 from mmseg.registry import MODELS
-from tiny_semi import TinyLoop, tiny_batch, tiny_losses, tiny_model, tiny_recipe
+from tiny_semi import TinyLoop, tiny_batch, tiny_data, tiny_losses, tiny_model, tiny_recipe
+
+from mmseg_semi.cli import train
 
 TEXT = (Path(__file__).resolve().parents[1] / 'docs/own_method.md').read_text()
 CODE, CONFIG = re.findall(r'```python\n(.*?)```', TEXT, re.DOTALL)
@@ -48,3 +51,24 @@ def test_a_recipe_trains_with_it(example):
     for _ in range(3):
         loop.step()
     assert torch.isfinite(tiny_losses(model, 3, tiny_batch())['entropy.loss'])
+
+
+def test_a_run_finds_the_module_beside_its_config(tmp_path, monkeypatch):
+    """The page's two files in a folder that is not the working directory; a tiny run in place of CamVid's."""
+    base = tiny_data(tmp_path / 'base', 'fixmatch', iterations=2)
+    folder = tmp_path / 'mine'
+    folder.mkdir()
+    (folder / 'my_objective.py').write_text(CODE)
+    assert "_base_ = 'mmseg_semi::fixmatch/camvid_46_small.py'" in CONFIG
+    text = CONFIG.replace('mmseg_semi::fixmatch/camvid_46_small.py', base.filename)
+    (folder / 'my_config.py').write_text(text)
+    monkeypatch.chdir(tmp_path)
+    MODELS.module_dict.pop('EntropyObjective', None)
+    try:
+        train.main([str(folder / 'my_config.py'), '--work-dir', str(tmp_path / 'run')])
+    finally:
+        MODELS.module_dict.pop('EntropyObjective', None)
+        sys.modules.pop('my_objective', None)
+    state = torch.load(tmp_path / 'run/iter_2.pth', weights_only=True)
+    values = state['message_hub']['log_scalars']['train/entropy.loss']['__history__']['values']
+    assert (values['__ndarray__'] > 0).all()
