@@ -22,7 +22,7 @@ def example():
     module = types.ModuleType('entropy_example')
     exec(compile(CODE, 'docs/own_method.md', 'exec'), vars(module))
     yield module
-    MODELS.module_dict.pop('EntropyObjective')
+    MODELS.module_dict.pop('EntropyObjective', None)
 
 
 def test_its_docstring_is_right(example):
