@@ -212,7 +212,9 @@ def classes_of_the_labels(trial):
     trial.cfg.train_dataloader.dataset.labeled.pipeline[1].num_classes = 7
 
 
-@case(r"EpochBasedTrainLoop'.*IterBasedTrainLoop', max_iters=4, val_interval=2\), which is 2 passes")
+@case(
+    r"EpochBasedTrainLoop'.*IterBasedTrainLoop', max_iters=4, val_interval=2\), which is 2 passes"
+)
 def loop_of_epochs(trial):
     trial.cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=2)
 
@@ -252,7 +254,9 @@ def one_image_of_each_source(trial):
     trial.configure('ddfp', batch_size=1)
 
 
-@case(r'val_dataloader\.batch_size=2: .*val00\.png: 48 x 36 pixels, \S+val01\.png: 40 x 36\).*batch_size=1')
+@case(
+    r'val_dataloader\.batch_size=2: .*val00\.png: 48 x 36 pixels, \S+val01\.png: 40 x 36\).*batch_size=1'
+)
 def validation_batch_of_two_sizes(trial):
     trial.cfg.val_dataloader.batch_size = 2
     for kind in ('images', 'labels'):

@@ -76,9 +76,7 @@ def after_training(runner: Runner, args: argparse.Namespace) -> None:
     predicting = getattr(_model(runner), 'predicting_network', None)
     option = ['--network', network] if network not in (None, predicting) else []
     if option:
-        lines.append(
-            f'the {network} is ahead of the {predicting}, so the commands name it'
-        )
+        lines.append(f'the {network} is ahead of the {predicting}, so the commands name it')
     out = Path(runner.work_dir, 'published')
     lines += [
         'what to do next:',

@@ -114,15 +114,11 @@ def add_early_stopping(cfg: Config, patience: int) -> None:
         SetupError: The number is below 1, or the config has such a hook already.
     """
     if patience < 1:
-        raise SetupError(
-            f'--early-stop {patience}: expected a number of validations of 1 or more'
-        )
+        raise SetupError(f'--early-stop {patience}: expected a number of validations of 1 or more')
     hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
     if any('EarlyStoppingHook' in str(hook and hook.get('type')) for hook in hooks):
         raise SetupError(
-            "--early-stop: the config has an EarlyStoppingHook of its own; give one of the two"
+            '--early-stop: the config has an EarlyStoppingHook of its own; give one of the two'
         )
     hook = dict(type='SemiEarlyStoppingHook', monitor='mIoU', rule='greater', patience=patience)
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
-
-

@@ -157,7 +157,9 @@ class AtomicCheckpointHook(CheckpointHook):
         surplus, self._surplus = self._surplus, []
         if not is_main_process():
             return
-        write_whole(Path(runner.work_dir, 'last_checkpoint'), os.path.relpath(path, runner.work_dir))
+        write_whole(
+            Path(runner.work_dir, 'last_checkpoint'), os.path.relpath(path, runner.work_dir)
+        )
         for other in surplus:
             if other != path:
                 other.unlink(missing_ok=True)

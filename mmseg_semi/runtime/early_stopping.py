@@ -103,6 +103,4 @@ class SemiEarlyStoppingHook(EarlyStoppingHook):
             hook._save_checkpoint_with_step(runner, runner.iter, meta)
 
     def _said(self) -> str:
-        return (
-            f'{self.monitor} has not improved on {self.best_score:.2f} in {self.wait_count} validations'
-        )
+        return f'{self.monitor} has not improved on {self.best_score:.2f} in {self.wait_count} validations'

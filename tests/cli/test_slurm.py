@@ -20,7 +20,14 @@ def srun(tmp_path):
         kept = {key: value for key, value in os.environ.items() if 'PORT' not in key}
         kept = {key: value for key, value in kept.items() if not key.startswith('GPUS')}
         done = subprocess.run(
-            ['bash', ROOT / 'tools' / f'slurm_{name}.sh', 'part', 'job', *POSITIONS[name], *options],
+            [
+                'bash',
+                ROOT / 'tools' / f'slurm_{name}.sh',
+                'part',
+                'job',
+                *POSITIONS[name],
+                *options,
+            ],
             env=kept | {'PATH': f'{tmp_path}:{os.environ["PATH"]}'} | environment,
             capture_output=True,
             text=True,

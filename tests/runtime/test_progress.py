@@ -48,7 +48,9 @@ def test_the_summary_counts_what_is_there(run):
     assert rows['data'] == '4 labelled and 6 unlabelled images'
     assert rows['validation'] == '2 images, every 6 iterations'
     # 12 iterations of 2 of 4 images
-    expected = '12 iterations of 2 labelled and 2 unlabelled images (6.0 passes over the labelled ones)'
+    expected = (
+        '12 iterations of 2 labelled and 2 unlabelled images (6.0 passes over the labelled ones)'
+    )
     assert rows['training'] == expected
     assert '11 classes: ' in rows['network'] and 'DeepLabV3PlusHead' in rows['network']
     assert rows['method'] == 'sup, selftrain; an EMA teacher labels; the teacher predicts'

@@ -11,7 +11,15 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from tiny_semi import tiny_data
-from whole_runs import assert_same, assert_same_checkpoint, call_tool, forkserver, make_light, on_ranks, train
+from whole_runs import (
+    assert_same,
+    assert_same_checkpoint,
+    call_tool,
+    forkserver,
+    make_light,
+    on_ranks,
+    train,
+)
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.runtime import devices
@@ -78,7 +86,12 @@ def files(folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     ('number', 'iteration', 'place', 'left'),
     [
-        (signal.SIGINT, 5, 'train', {'iter_3.pth', 'iter_4.pth', 'iter_5.pth'}),  # between two checkpoints
+        (
+            signal.SIGINT,
+            5,
+            'train',
+            {'iter_3.pth', 'iter_4.pth', 'iter_5.pth'},
+        ),  # between two checkpoints
         (signal.SIGTERM, 3, 'train', {'iter_3.pth'}),  # where there is a checkpoint
         (signal.SIGINT, 4, 'val', {'iter_3.pth', 'iter_4.pth'}),  # in its validation
         (signal.SIGINT, 8, 'val', {'iter_6.pth', 'iter_8.pth'}),  # in the last validation
@@ -181,7 +194,9 @@ def run_command(config: str, work_dir: Path) -> None:
 
 def test_ctrl_c_on_a_command_with_workers(tmp_path, server):
     """The terminal sends SIGINT to all processes of the command, its workers among them."""
-    cfg = tiny_data(tmp_path, 'supervised', iterations=4000, num_workers=2, checkpoint_interval=4000)
+    cfg = tiny_data(
+        tmp_path, 'supervised', iterations=4000, num_workers=2, checkpoint_interval=4000
+    )
     cfg.default_hooks.logger = dict(type='ProgressHook', interval=1)
     cfg.log_level = 'INFO'
     cfg.dump(cfg.filename)

@@ -35,7 +35,9 @@ def test_schedules_that_fit(optimizer):
 
 def test_schedules_that_do_not(optimizer):
     common = dict(optimizer=optimizer, by_epoch=False)
-    with pytest.raises(SetupError, match=r'PolyLR brings lr to 0 at iteration 60.*last 40; .*end=100'):
+    with pytest.raises(
+        SetupError, match=r'PolyLR brings lr to 0 at iteration 60.*last 40; .*end=100'
+    ):
         said_of([PolyLR(eta_min=0.0, end=60, **common)])
     assert said_of([PolyLR(eta_min=1e-4, end=60, **common)]) == [
         'param_scheduler: PolyLR ends at iteration 60 of 100; lr stays as it is then'
