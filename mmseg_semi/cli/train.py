@@ -12,8 +12,8 @@ from mmseg_semi.runtime import configs, devices, stack
 from mmseg_semi.runtime.progress import ProgressHook
 from mmseg_semi.runtime.stopping import (
     Interrupted,
-    Stopped,
     StopHook,
+    Stopped,
     StopRequests,
     parse_time,
     stop_requests,

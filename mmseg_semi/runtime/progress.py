@@ -26,7 +26,7 @@ _WINDOW = 10
 
 @HOOKS.register_module()
 class ProgressHook(LoggerHook):
-    """MMEngine's ``LoggerHook`` for people: a summary first, then a line that says how it goes.
+    """MMEngine's ``LoggerHook``: a summary first, then a line that says how it goes.
 
     On a terminal, the line is a progress bar that is redrawn. Elsewhere it is a line per interval. It has the number of
     the iteration, the loss and its parts, the share of confident pixels, the last validation and the time left. All

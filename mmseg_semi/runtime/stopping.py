@@ -1,7 +1,7 @@
 """Ending a training between two iterations: by Ctrl-C, by SIGTERM, or when its time is up.
 
 A command that trains receives signals by :func:`stop_requests` and registers a :class:`StopHook`, which
-ends the run after the iteration in which a request came, with a whole checkpoint.
+ends the run after the iteration in which a request came, with a complete checkpoint.
 """
 
 import contextlib
@@ -155,7 +155,7 @@ def stop_requests(seconds: float | None = None) -> Iterator[StopRequests]:
 
 
 class StopHook(Hook):
-    """Ends the run after an iteration, or within a validation, when that is asked for, with a whole checkpoint.
+    """Ends the run after an iteration, or within a validation, when that is asked for, with a complete checkpoint.
 
     All ranks end after the same iteration, also if only one got the signal or their clocks differ. They agree by a
     number that is reduced between the *hosts* (gloo) while the next iteration runs, and read after it. A GPU is not
@@ -235,7 +235,7 @@ def _device(runner: Runner) -> torch.device:
 
 
 def save_now(runner: Runner, iteration: int) -> str | None:
-    """Save a whole checkpoint beside those that the config asks for, unless this iteration has one.
+    """Save a complete checkpoint beside those that the config asks for, unless this iteration has one.
 
     Args:
         runner: In the hooks after an iteration, or in a validation.

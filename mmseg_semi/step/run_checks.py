@@ -16,7 +16,6 @@ from mmseg_semi.labels import IGNORE
 from mmseg_semi.norms import statistics_kept
 from mmseg_semi.step.segmentor import SemiSegmentor
 
-
 # -- length ----------------------------------------------------------------------------------------
 
 

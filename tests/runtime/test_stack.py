@@ -308,6 +308,7 @@ def test_warnings_that_no_user_can_act_on():
             if silenced:
                 stack.silence_warnings()
             MODELS.build(head)
+            Visualizer.get_instance('warned')  # which the hook asks for
             SegVisualizationHook(draw=False)
             resize(wide, narrow, mode='bilinear', align_corners=True)
             warnings.warn('the data are odd', stacklevel=1)

@@ -26,8 +26,8 @@ from mmseg_semi.runtime import devices
 from mmseg_semi.runtime.checkpoints import is_whole
 from mmseg_semi.runtime.stopping import (
     Interrupted,
-    Stopped,
     StopHook,
+    Stopped,
     StopRequests,
     parse_time,
     stop_requests,
