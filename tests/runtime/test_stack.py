@@ -17,6 +17,7 @@ from mmengine.config import Config
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.model import PretrainedInit
 from mmengine.runner import CheckpointLoader, load_checkpoint
+from mmengine.visualization import Visualizer
 from mmseg.engine.hooks import SegVisualizationHook
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
