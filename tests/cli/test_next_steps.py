@@ -33,6 +33,8 @@ def test_the_command_that_goes_on(monkeypatch, given, expected):
         monkeypatch.setattr(sys, 'argv', [called])
         assert next_steps.resume_command(parse_args(given)) == start + expected
 
+    assert 'with --resume' in next_steps.resume_command(parse_args(['a.py', '--launcher', 'slurm']))
+
 
 def fake_runner(scores: dict, folder) -> SimpleNamespace:
     history = [{'iter': 4, **{f'{name}/mIoU': value for name, value in scores.items()}}]
