@@ -99,6 +99,7 @@ def test_stopped_and_continued_with_full_banks(tmp_path, workers, dtype, amp):
     changes = dict(bank_size=6, rows_per_step=5, density_after=4, bank_dtype=dtype)
     cfg.model.objectives[2].update(changes)
     cfg.train_cfg.update(max_iters=8, val_interval=5)
+    cfg.param_scheduler[0].end = 8
     cfg.default_hooks.checkpoint.interval = 5
     devices.set_precision(cfg, amp)
     cfg.dump(cfg.filename)

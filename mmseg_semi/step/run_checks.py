@@ -93,6 +93,8 @@ def check_schedules(runner: Runner) -> list[str]:
     Raises:
         SetupError: A schedule counts epochs, or ends at 0 before the run does.
     """
+    if getattr(runner.train_loop, 'endless', False):
+        return []
     groups = runner.param_schedulers or []
     groups = groups.values() if isinstance(groups, dict) else [groups]
     last, said = runner.max_iters, []

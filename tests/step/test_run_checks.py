@@ -13,7 +13,7 @@ from mmseg_semi.step import run_checks
 
 def said_of(schedules, iterations=100) -> list[str]:
     return run_checks.check_schedules(
-        SimpleNamespace(param_schedulers=schedules, max_iters=iterations)
+        SimpleNamespace(param_schedulers=schedules, max_iters=iterations, train_loop=None)
     )
 
 

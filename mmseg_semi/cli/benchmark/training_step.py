@@ -166,6 +166,9 @@ class SteppedLoop(IterBasedTrainLoop):
         args, kwargs: See MMEngine's ``IterBasedTrainLoop``.
     """
 
+    endless = True
+    """Its ``max_iters`` is no length, which schedules would be compared with."""
+
     def __init__(self, *args, start: int, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.start = start
