@@ -199,7 +199,7 @@ def check_batch(segmentor: SemiSegmentor, sampler: Any, size: int) -> None:
     """
     counts = getattr(sampler, 'num_per_source', None)
     synced = any(isinstance(module, nn.SyncBatchNorm) for module in segmentor.modules())
-    if counts is None or min(counts) > 1 or (synced and get_world_size() > 1):
+    if counts is None or (synced and get_world_size() > 1):
         return
     if smallest_pass(segmentor, counts) > 1:
         return
@@ -217,8 +217,9 @@ def check_batch(segmentor: SemiSegmentor, sampler: Any, size: int) -> None:
     except ValueError as error:
         if 'more than 1 value per channel' not in str(error):
             raise
-        kinds = ('labelled', 'unlabelled')[: len(counts)]
-        found = ' and '.join(f'{n} {kind}' for n, kind in zip(counts, kinds, strict=False))
+        found = f'{counts[0]} labelled'
+        if len(counts) > 1:
+            found += f' and {sum(counts[1:])} unlabelled'
         ratio = [2 * count for count in counts]
         raise SetupError(
             f'train_dataloader: a batch has {found} image(s) on each device, and a batch norm of the network cannot be trained '
@@ -233,9 +234,9 @@ def smallest_pass(segmentor: SemiSegmentor, counts: list[int]) -> int:
     """Images of the smallest pass that the norms of student or teacher see together.
 
     Args:
-        counts: Labelled and unlabelled images of a batch.
+        counts: Images of each source in a batch, labelled ones first; all others are unlabelled.
     """
-    unlabeled = counts[1] if len(counts) > 1 else 0
+    unlabeled = sum(counts[1:])
     views = ['labeled']
     for objective in segmentor.objectives:
         needs = objective.all_needs

@@ -62,6 +62,7 @@ def test_a_phase_beyond_the_run():
         ('supervised', {}, [1], 1),
         ('cct', {}, [3, 1], 1),  # each view passes alone
         ('cct', {}, [3, 2], 2),
+        ('cct', {}, [2, 1, 1], 2),  # two sources of unlabelled images
     ],
 )
 def test_the_smallest_pass(method, changes, counts, expected):
