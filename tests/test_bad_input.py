@@ -212,6 +212,70 @@ def classes_of_the_labels(trial):
     trial.cfg.train_dataloader.dataset.labeled.pipeline[1].num_classes = 7
 
 
+@case(
+    r"EpochBasedTrainLoop'.*IterBasedTrainLoop', max_iters=4, val_interval=2\), which is 2 passes"
+)
+def loop_of_epochs(trial):
+    trial.cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=2)
+
+
+@case(r'PolyLR counts epochs \(by_epoch=True\).*by_epoch=False')
+def schedule_of_epochs(trial):
+    trial.cfg.param_scheduler = [dict(type='PolyLR', power=0.9, end=2, by_epoch=True)]
+
+
+@case(r'PolyLR brings lr to 0 at iteration 3, but the run has max_iters=6: .*end=6')
+def schedule_that_ends_before_the_run(trial):
+    trial.cfg.param_scheduler[0].end = 3
+
+
+@case(r'AtomicCheckpointHook has by_epoch=True.*by_epoch=False')
+def checkpoints_by_epoch(trial):
+    trial.cfg.default_hooks.checkpoint.by_epoch = True
+
+
+@case(r'log_processor\.by_epoch=True.*log_processor=dict\(by_epoch=False\)')
+def log_by_epoch(trial):
+    trial.cfg.log_processor = dict(by_epoch=True)
+
+
+@case(r'val_begin=9 is beyond the run of max_iters=6')
+def validation_beyond_the_run(trial):
+    trial.cfg.train_cfg.val_begin = 9
+
+
+@case(r'interval=9 is beyond the run of max_iters=6 and save_last is False')
+def checkpoints_beyond_the_run(trial):
+    trial.cfg.default_hooks.checkpoint.update(interval=9, save_last=False)
+
+
+@case(r'a batch has 1 labelled and 1 unlabelled.* batch_size=4 .*source_ratio=\[2, 2\]')
+def one_image_of_each_source(trial):
+    trial.configure('ddfp', batch_size=1)
+
+
+@case(
+    r'val_dataloader\.batch_size=2: .*val00\.png: 48 x 36 pixels, \S+val01\.png: 40 x 36\).*batch_size=1'
+)
+def validation_batch_of_two_sizes(trial):
+    trial.cfg.val_dataloader.batch_size = 2
+    for kind in ('images', 'labels'):
+        path = trial.data / kind / 'val' / 'val01.png'
+        image = Image.open(path)
+        image.crop((0, 0, 40, 36)).save(path)
+
+
+@case(r"decode_head\.ignore_index=0, but .* label 255 .*'ignore' of the data file")
+def another_ignored_label(trial):
+    trial.head.ignore_index = 0
+
+
+@case(r'auxiliary_head\.num_classes=7, but model\.student\.decode_head\.num_classes=11')
+def classes_of_an_auxiliary_head(trial):
+    head = tiny_head('FCNHead', 7, in_channels=32, in_index=2, num_convs=1)
+    trial.configure('supervised').model.student.auxiliary_head = head
+
+
 @case(r'model\.student: .* in_channels and in_index of the heads match the backbone')
 def channels_of_the_head(trial):
     trial.head.in_channels = (8, 32)

@@ -30,6 +30,8 @@ def command(name: str, *arguments: object) -> str:
 
 def resume_command(args: argparse.Namespace) -> str:
     """The command that goes on with a run: the one that ends, with ``--resume`` alone."""
+    if args.launcher != 'none':
+        return 'the command by which this run was started, with --resume'
     given: list[str] = []
     words = iter(args.words)
     for word in words:
@@ -37,8 +39,7 @@ def resume_command(args: argparse.Namespace) -> str:
             next(words)  # the checkpoint
         elif word.partition('=')[0] != '--resume':
             given.append(word)
-    said = command('train', *given, '--resume')
-    return said if args.launcher == 'none' else f'{said}   (by the launcher, as before)'
+    return command('train', *given, '--resume')
 
 
 def after_interruption(interruption: Interrupted, args: argparse.Namespace) -> None:

@@ -49,6 +49,7 @@ from mmseg_semi.runtime import configs, devices, stack
 from mmseg_semi.runtime.checkpoints import latest_checkpoint
 from mmseg_semi.runtime.configs import print_once
 from mmseg_semi.runtime.labelling import ImagesToLabel, Labeller
+from mmseg_semi.runtime.stopping import StopHook, stop_requests
 from mmseg_semi.runtime.training_stages import (
     STAGES,
     TRAININGS,
@@ -332,7 +333,8 @@ class SelectiveRetraining:
         if cfg.get('visualizer'):
             cfg.visualizer.name = cfg.work_dir
         runner = configs.build_runner(cfg)
-        with stack.complete_weights(cfg.get('resume', False)):
+        with stop_requests() as requests, stack.complete_weights(cfg.get('resume', False)):
+            runner.register_hook(StopHook(requests))
             runner.train()
         iterations = runner.iter
         devices.end_workers()

@@ -12,6 +12,7 @@ import torch.distributed as dist
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.runtime.devices import end_workers
+from mmseg_semi.runtime.stopping import Interrupted, Stopped
 
 
 def tool(main: Callable[..., Any]) -> Callable[..., Any]:
@@ -19,13 +20,17 @@ def tool(main: Callable[..., Any]) -> Callable[..., Any]:
 
     Such mistakes are :class:`SetupError`, a loss that is not finite, a missing file, and what the
     registries refuse: a type that is not registered, an argument that a type does not have. Any
-    other exception passes. The workers of data loaders end with the command. ``MMSEG_SEMI_TRACEBACK=1`` shows the traceback of these, too.
+    other exception passes. A run that a signal has ended is told in one line, with the signal's exit status. The workers
+    of data loaders end with the command. ``MMSEG_SEMI_TRACEBACK=1`` shows the traceback of these, too.
     """
 
     @functools.wraps(main)
     def run(*args, **kwargs):
         try:
             return main(*args, **kwargs)
+        except (Stopped, Interrupted) as ended:
+            print(f'{ended}; the same command goes on from here', file=sys.stderr)
+            sys.exit(ended.status)
         except Exception as error:
             sentence = describe_error(error)
             if sentence is None or os.environ.get('MMSEG_SEMI_TRACEBACK') == '1':

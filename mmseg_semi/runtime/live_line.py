@@ -41,10 +41,11 @@ class LiveLine:
             TextColumn(
                 '{task.fields[values]}',
                 markup=False,
-                table_column=Column(no_wrap=True, overflow='ellipsis'),
+                table_column=Column(no_wrap=True, overflow='ellipsis', ratio=1),  # what is left
             ),
             console=Console(file=handler.stream, highlight=False),
             auto_refresh=False,
+            expand=True,
         )
         self._task = self._progress.add_task('training', total=total, completed=done, values='')
         self._progress.start()

@@ -89,10 +89,10 @@ class ProgressHook(LoggerHook):
             tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')
             runner.logger.info(line, extra=_FILE)
             runner.visualizer.add_scalars(tag, step=done, file_path=self.json_log_path)
-        left = self._left(runner, done)
         if self._bar is not None:
-            self._bar.show(done, f'{self._last}  {left}')
+            self._bar.show(done, f'{self._last}  {self._left(runner, done)}')
         elif due:
+            left = self._left(runner, done)
             number = str(done).rjust(len(str(runner.max_iters)))
             runner.logger.info(
                 f'iteration {number}/{runner.max_iters}  {self._last}  {left}', extra=_CONSOLE

@@ -93,7 +93,7 @@ def check_schedules(runner: Runner) -> list[str]:
     Raises:
         SetupError: A schedule counts epochs, or ends at 0 before the run does.
     """
-    if getattr(runner.train_loop, 'open_ended', False):  # a benchmark runs single steps
+    if getattr(runner.train_loop, 'endless', False):
         return []
     groups = runner.param_schedulers or []
     groups = groups.values() if isinstance(groups, dict) else [groups]
@@ -198,10 +198,8 @@ def check_batch(segmentor: SemiSegmentor, sampler: Any, size: int) -> None:
         SetupError: A norm in training mode gets one value.
     """
     counts = getattr(sampler, 'num_per_source', None)
-    if counts is not None and len(counts) > 2:  # unlabelled images of several sources pass together
-        counts = [counts[0], sum(counts[1:])]
     synced = any(isinstance(module, nn.SyncBatchNorm) for module in segmentor.modules())
-    if counts is None or min(counts) > 1 or (synced and get_world_size() > 1):
+    if counts is None or (synced and get_world_size() > 1):
         return
     if smallest_pass(segmentor, counts) > 1:
         return
@@ -220,8 +218,9 @@ def check_batch(segmentor: SemiSegmentor, sampler: Any, size: int) -> None:
     except ValueError as error:
         if 'more than 1 value per channel' not in str(error):
             raise
-        kinds = ('labelled', 'unlabelled')[: len(counts)]
-        found = ' and '.join(f'{n} {kind}' for n, kind in zip(counts, kinds, strict=False))
+        found = f'{counts[0]} labelled'
+        if len(counts) > 1:
+            found += f' and {sum(counts[1:])} unlabelled'
         ratio = [2 * count for count in counts]
         raise SetupError(
             f'train_dataloader: a batch has {found} image(s) on each device, and a batch norm of the network cannot be trained '
@@ -236,9 +235,9 @@ def smallest_pass(segmentor: SemiSegmentor, counts: list[int]) -> int:
     """Images of the smallest pass that the norms of student or teacher see together.
 
     Args:
-        counts: Labelled and unlabelled images of a batch.
+        counts: Images of each source in a batch, labelled ones first; all others are unlabelled.
     """
-    unlabeled = counts[1] if len(counts) > 1 else 0
+    unlabeled = sum(counts[1:])
     views = ['labeled']
     for objective in segmentor.objectives:
         needs = objective.all_needs

@@ -417,3 +417,19 @@ def test_a_config_of_a_project_may_import_its_project(tmp_path, monkeypatch):
     config.write_text("custom_imports = dict(imports=['projects.made_up'])\nvalue = 1\n")
     assert configs.load_config('elsewhere/projects/made_up/configs/run.py').value == 1
     assert sys.modules.pop('projects.made_up').NUMBER == 3
+
+
+def test_a_config_may_import_a_module_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    folder = tmp_path / 'mine'
+    folder.mkdir()
+    (folder / 'objective_beside.py').write_text('from helper_beside import NUMBER\n')
+    (folder / 'helper_beside.py').write_text('NUMBER = 5\n')
+    (folder / 'json.py').write_text('raise RuntimeError\n')  # hides no installed module
+    config = folder / 'run.py'
+    config.write_text("custom_imports = dict(imports=['objective_beside', 'json'])\nvalue = 1\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, 'json')
+    assert configs.load_config('mine/run.py').value == 1
+    assert sys.modules.pop('objective_beside').NUMBER == 5
+    del sys.modules['helper_beside']

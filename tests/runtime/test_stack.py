@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,10 @@ from mmengine.config import Config
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.model import PretrainedInit
 from mmengine.runner import CheckpointLoader, load_checkpoint
+from mmengine.visualization import Visualizer
+from mmseg.engine.hooks import SegVisualizationHook
+from mmseg.models.utils import resize
+from mmseg.registry import MODELS
 from torch import nn
 from whole_runs import on_ranks
 
@@ -338,3 +343,28 @@ def import_yapf_anew(rank: int) -> tuple[bool, str]:
 def test_yapf_is_whole_after_a_failed_import():
     """Another attempt starts over: a part that an earlier one has left would hang on no package."""
     assert on_ranks(import_yapf_anew, 1) == [(True, 'a = 1\n')]
+
+
+def test_warnings_that_no_user_can_act_on():
+    """The stack's own calls, not texts of ours: a release that words them anew is noticed."""
+    loss = dict(type='CrossEntropyLoss', avg_non_ignore=True)
+    head = dict(type='FCNHead', in_channels=4, channels=4, num_classes=2, loss_decode=loss)
+    wide, narrow = torch.zeros(1, 1, 9, 12), (36, 48)
+
+    def provoke() -> list[str]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.resetwarnings()
+            warnings.simplefilter('always')
+            if silenced:
+                stack.silence_warnings()
+            MODELS.build(head)
+            Visualizer.get_instance('warned')  # which the hook asks for
+            SegVisualizationHook(draw=False)
+            resize(wide, narrow, mode='bilinear', align_corners=True)
+            warnings.warn('the data are odd', stacklevel=1)
+        return [str(warning.message) for warning in caught]
+
+    silenced = False
+    assert len(provoke()) >= 4
+    silenced = True
+    assert provoke() == ['the data are odd']

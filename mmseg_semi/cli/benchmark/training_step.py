@@ -166,8 +166,8 @@ class SteppedLoop(IterBasedTrainLoop):
         args, kwargs: See MMEngine's ``IterBasedTrainLoop``.
     """
 
-    open_ended = True
-    """Nothing ends with its ``max_iters``."""
+    endless = True
+    """Its ``max_iters`` is no length, which schedules would be compared with."""
 
     def __init__(self, *args, start: int, **kwargs) -> None:
         super().__init__(*args, **kwargs)
