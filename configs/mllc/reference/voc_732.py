@@ -1,11 +1,12 @@
 # What the authors' script computes, its crashes repaired (the shipped VOC config mixes nothing, and cannot run): the student in
-# train mode labels its own weak views, one bank for the features of all levels, no contrast within an image, padding takes
-# part in graphs, counts and losses, labels at the nodes by plain nearest. Evaluated on images padded to 505 x 505 pixels. The
-# script starts from COCO weights: --cfg-options
+# train mode labels its own weak views, one bank for the features of all levels, a class-level graph gated by the permuted class
+# map, no contrast within an image, padding takes part in graphs, counts and losses, labels at the nodes by plain nearest.
+# Evaluated on images padded to 505 x 505 pixels. The script starts from COCO weights: --cfg-options
 # model.student.backbone.init_cfg.checkpoint=<tools/model_converters/deeplab_coco_resnet.py>.
 _base_ = '../voc_732.py'
 model = dict(
     data_preprocessor=dict(data_preprocessor=dict(test_cfg=dict(size=(505, 505)))),
+    student=dict(decode_head=dict(graph=dict(clg_gate='permuted'))),
     teacher=dict(weights='student', mode='train', rows='weak'),
     pseudo_label=dict(pad_mask=False, label_grid='nearest'),
     objectives=[

@@ -27,7 +27,8 @@ of a propagation is a propagation of the gradient, and the backward pass needs n
 
 Departs from the released code in: ties at the cut of the largest similarities are broken, the node
 itself first, then by position; the clause "or max softmax >= 0.95" is left out, because eta never
-exceeds 0.95; invalid nodes have no edges and keep their logits and features.
+exceeds 0.95; invalid nodes have no edges and keep their logits and features; the class y_i of a node
+gates its edges, where the released code permutes the axes of the class map before (``clg_gate='permuted'``).
 
 Shapes: B images, N = h w nodes of an image, K classes, D channels of the features.
 """
@@ -50,7 +51,7 @@ SCORES = 1 << 22
 """Number of similarities that are computed at one time (16 MiB)."""
 COLUMNS = 1024
 """Width of the block matrix of classes that is computed at one time."""
-GATES = ('input', 'refined')
+GATES = ('input', 'refined', 'permuted')
 
 
 def to_nodes(maps: Tensor) -> Tensor:
@@ -344,6 +345,75 @@ class ClassGraph:
         return _Propagation.apply(rows, self._normalized)
 
 
+def permuted_classes(classes: Tensor, num_classes: int) -> Tensor:
+    """The class map as the released code's class-level graph reads it: one-hot, its axes permuted, cut into rows.
+
+    The one-hot map is (B, h, w, K). The code permutes it by (0, 2, 3, 1), as if it were (B, K, h, w), to
+    (B, w, K, h), and reads this memory as (B, h w, K). So a row is not the class of its node: it collects K
+    neighbouring values of a column of the map, with none, one or several classes marked.
+
+    Args:
+        classes: (B, h, w) int64 in [0, K).
+        num_classes: K.
+
+    Returns:
+        (B, h w, K) bool.
+
+    Example:
+        >>> permuted_classes(torch.tensor([[[0, 1], [1, 1]]]), num_classes=2)[0].int().tolist()
+        [[1, 0], [0, 1], [0, 0], [1, 1]]
+    """
+    one_hot = F.one_hot(classes, num_classes).bool()
+    return one_hot.permute(0, 2, 3, 1).reshape(len(classes), -1, num_classes)
+
+
+class PermutedClassGraph:
+    """Class-level graph whose nodes are joined if their rows of a table share a mark; a call multiplies by W^.
+
+    W_ij = cos(softmax(P'_i), softmax(P'_j)) [rows i and j share a mark]. A node may have several marks, so this
+    is no partition into classes as in :class:`ClassGraph`, and similarities are computed in chunks of rows. A
+    node without a mark has no edge, not even to itself, and gets 0.
+
+    Args:
+        logits: (B, N, K) corrected logits; no gradient flows into them.
+        marks: (B, N, K) bool, from :func:`permuted_classes`.
+        valid: (B, N) bool, or None if all nodes are valid.
+
+    Example:
+        >>> logits, features = torch.randn(2, 35, 3), torch.randn(2, 35, 8)
+        >>> marks = permuted_classes(logits.argmax(dim=2).view(2, 5, 7), num_classes=3)
+        >>> PermutedClassGraph(logits, marks)(features).shape
+        torch.Size([2, 35, 8])
+    """
+
+    @torch.no_grad()
+    def __init__(self, logits: Tensor, marks: Tensor, valid: Tensor | None = None) -> None:
+        self.rows = unit_rows(logits.softmax(dim=2), valid)
+        self.marks = marks.to(self.rows.dtype)
+        ones = torch.ones_like(self.rows[..., :1])
+        self._scale = (self._adjacency(ones) + EPS_DEGREE).rsqrt()
+
+    def _adjacency(self, rows: Tensor) -> Tensor:
+        """Compute W rows."""
+        images, nodes, _ = rows.shape
+        chunk = max(1, min(nodes, SCORES // nodes))
+        out = torch.empty_like(rows)
+        for image in range(images):
+            unit, marks = self.rows[image], self.marks[image]
+            for start in range(0, nodes, chunk):
+                part = slice(start, start + chunk)
+                similarity = unit[part] @ unit.T
+                out[image, part] = similarity * (marks[part] @ marks.T > 0) @ rows[image]
+        return out
+
+    def _normalized(self, rows: Tensor) -> Tensor:
+        return self._scale * self._adjacency(self._scale * rows)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Compute W^ rows for (B, N, D) rows."""
+        return _Propagation.apply(rows, self._normalized)
+
+
 # -- rounds ----------------------------------------------------------------------------------------
 
 
@@ -385,8 +455,9 @@ class GraphRound(nn.Module):
         top_k: Number of neighbours of a node besides itself (20).
         blend_reliable: Share of the neighbours' logits at confident nodes (0.2).
         blend_unreliable: Share of the neighbours' logits at the other nodes (0.8).
-        clg_gate: Classes that gate the class-level graph: 'input', those of the round's input (the
-            released code), or 'refined', those of the corrected logits.
+        clg_gate: Classes that gate the class-level graph: 'input', those of the round's input;
+            'refined', those of the corrected logits; or 'permuted', those of the round's input in the
+            released code's order, which scrambles them (:func:`permuted_classes`).
 
     Raises:
         SetupError: If a value is out of range.
@@ -451,10 +522,19 @@ class GraphRound(nn.Module):
         if not features:
             return Level(refined, None)
         with exact(level.logits.device):
-            corrected = to_nodes(refined.detach())
-            gate = classes if self.clg_gate == 'input' else corrected.argmax(dim=2)
-            smooth = keep_invalid(ClassGraph(corrected, gate, valid)(old), old, valid)
+            graph = self._class_graph(to_nodes(refined.detach()), classes, size, valid)
+            smooth = keep_invalid(graph(old), old, valid)
         return Level(refined, self.feature_layer(to_maps(smooth, size)))
+
+    def _class_graph(
+        self, corrected: Tensor, classes: Tensor, size: Sequence[int], valid: Tensor | None
+    ) -> ClassGraph | PermutedClassGraph:
+        """The class-level graph of corrected logits, (B, N, K), gated by ``clg_gate``."""
+        if self.clg_gate == 'permuted':
+            marks = permuted_classes(classes.unflatten(1, tuple(size)), corrected.shape[2])
+            return PermutedClassGraph(corrected, marks, valid)
+        gate = classes if self.clg_gate == 'input' else corrected.argmax(dim=2)
+        return ClassGraph(corrected, gate, valid)
 
 
 def keep_invalid(new: Tensor, old: Tensor, valid: Tensor | None) -> Tensor:

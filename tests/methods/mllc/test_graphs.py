@@ -237,7 +237,7 @@ def test_class_graph_joins_no_two_classes_and_is_positive():
 
 def test_the_gate_is_the_rounds_own_class_or_the_refined_one():
     level = maps(images=1)
-    outs = [GraphRound(clg_gate=g)(level, HALF[:5]) for g in graphs.GATES]
+    outs = [GraphRound(clg_gate=g)(level, HALF[:5]) for g in ('input', 'refined')]
     refined = nodes(outs[0].logits)
     for out, gate in zip(
         outs, (nodes(level.logits).argmax(2), nodes(outs[1].logits).argmax(2)), strict=True
@@ -245,6 +245,59 @@ def test_the_gate_is_the_rounds_own_class_or_the_refined_one():
         expected = dense_class(refined[0], gate[0])[1] @ nodes(level.features)[0]
         assert (nodes(out.features)[0] - expected).abs().max() < 1e-10
     assert (outs[0].features - outs[1].features).abs().max() > 1e-3
+    default = GraphRound()(level, HALF[:5])
+    assert torch.equal(default.features, outs[0].features)
+
+
+def scrambled(classes, num_classes):
+    """The released code's view of one image's class map (h, w), number by number: rows (h w, K)."""
+    height, width = classes.shape
+    rows = torch.zeros(height * width, num_classes, dtype=torch.bool)
+    for y in range(height):
+        for x in range(width):
+            # the one-hot map (h, w, K), laid out as (w, K, h), then read K numbers a node
+            place = x * num_classes * height + int(classes[y, x]) * height + y
+            rows[place // num_classes, place % num_classes] = True
+    return rows
+
+
+def dense_permuted(logits, rows):
+    """W and W^ of one image, entry by entry: an edge where two rows share a mark."""
+    q = logits.softmax(dim=1)
+    q = q / (q.norm(dim=1, keepdim=True) + 1e-9)
+    w = torch.zeros(len(q), len(q), dtype=q.dtype)
+    for i in range(len(q)):
+        for j in range(len(q)):
+            if (rows[i] & rows[j]).any():
+                w[i, j] = q[i] @ q[j]
+    root = torch.diag((w.sum(dim=1) + 1e-10) ** -0.5)
+    return w, root @ w @ root
+
+
+@pytest.mark.parametrize('scores', [50, 10_000])
+def test_the_permuted_gate_is_the_released_codes_view_of_the_class_map(scores, monkeypatch):
+    monkeypatch.setattr(graphs, 'SCORES', scores)  # one row at a time, or all
+    level = maps(nodes=(5, 8))
+    classes = level.logits.argmax(dim=1)
+    marks = graphs.permuted_classes(classes, 5)
+    weights = torch.randn(40, 12, dtype=torch.float64, generator=torch.manual_seed(7))
+    features = level.features.clone().requires_grad_()
+    out = GraphRound(clg_gate='permuted')(Level(level.logits, features), HALF[:5])
+    (nodes(out.features) * weights).sum().backward()
+    plain = GraphRound()(level, HALF[:5])
+    assert torch.equal(out.logits, plain.logits)  # the labels of this round do not pass this graph
+    assert (out.features - plain.features).abs().max() > 0.1
+    for image in range(2):
+        rows = scrambled(classes[image], 5)
+        assert torch.equal(marks[image], rows)
+        # none, one and several marks a node
+        assert {0, 1, 2} <= set(rows.sum(dim=1).tolist())
+        w, normalised = dense_permuted(nodes(out.logits)[image], rows)
+        assert (w[~rows.any(dim=1)] == 0).all()
+        expected = normalised @ nodes(level.features)[image]
+        assert (nodes(out.features)[image] - expected).abs().max() < 1e-10
+        gradient = nodes(features.grad)[image]
+        assert (gradient - normalised.T @ weights).abs().max() < 1e-10
 
 
 # -- rounds ----------------------------------------------------------------------------------------

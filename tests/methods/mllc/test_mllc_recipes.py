@@ -67,6 +67,8 @@ def test_profiles():
         assert (reference.teacher.weights, reference.teacher.mode) == ('student', 'train')
         assert reference.pseudo_label.pad_mask is False
         assert reference.pseudo_label.label_grid == 'nearest'
+        assert reference.student.decode_head.graph == dict(clg_gate='permuted')
+        assert 'graph' not in plain.student.decode_head
         ours, theirs = plain.objectives[1], reference.objectives[1]
         assert (ours.w_inter, ours.w_intra, ours.inter_start) == (0.1, 0.1, 2000)
         assert (theirs.w_intra, theirs.banks) == (0.0, 'shared')
