@@ -138,8 +138,7 @@ class Bands:
         """Mean and standard deviation of each band in levels, where ``low`` is 0 and ``high`` 255."""
         spans = [high - low for low, high in zip(self.low, self.high, strict=True)]
         mean = [
-            (m - low) / span * TOP
-            for m, low, span in zip(self.mean, self.low, spans, strict=True)
+            (m - low) / span * TOP for m, low, span in zip(self.mean, self.low, spans, strict=True)
         ]
         return mean, [s / span * TOP for s, span in zip(self.std, spans, strict=True)]
 

@@ -205,7 +205,7 @@ class OwnData:
                     known[osp.realpath(pair['img_path'])] = f'images of {part}'
                     known[osp.realpath(pair['seg_map_path'])] = f'masks of {part}'
         found, without = [], Counter()
-        for folder, key in folders.items():
+        for key in folders.values():
             place = self._folder(key[0], key[1])
             for path in self._find(place, key[0]).values():
                 role = known.get(osp.realpath(path)) if known else None

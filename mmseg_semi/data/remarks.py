@@ -126,7 +126,9 @@ def remarks_on_masks(
                 'if it is a class, map it in classes',
             )
         )
-    single = [mask for mask in masks if (mask.counts[:IGNORE] > 0).sum() == 1 and not mask.counts[IGNORE]]
+    single = [
+        mask for mask in masks if (mask.counts[:IGNORE] > 0).sum() == 1 and not mask.counts[IGNORE]
+    ]
     if len(masks) > 2 and len(single) == len(masks) and len(classes) - len(absent) > 1:
         found.append(
             Remark(

@@ -25,8 +25,8 @@ from mmseg_semi.data.checks import (
 )
 from mmseg_semi.data.names import ListedPaths
 from mmseg_semi.data.pools import ImageList
-from mmseg_semi.data.remarks import remarks_on_images
 from mmseg_semi.data.randomness import derive_seed, seeded_rng
+from mmseg_semi.data.remarks import remarks_on_images
 from mmseg_semi.data.samplers import SampleKey
 from mmseg_semi.data.splits import KINDS, find_split, identify, published_protocols
 from mmseg_semi.data.transforms import LoadAnyImage, LoadSegLabels
@@ -159,7 +159,7 @@ class SemiDataset(ConcatDataset):
                 if hasattr(step, 'check_paths'):
                     step.check_paths(unlabeled_paths[-1], _pool_key(i, len(pools)))
         super().full_init()
-        for source, paths in zip(self.datasets, [labeled_paths, *unlabeled_paths], strict=True):
+        for source in self.datasets:
             if hasattr(source, 'own'):
                 try_images(source)
         check_repeated(unlabeled_paths, KEY)

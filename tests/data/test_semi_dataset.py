@@ -334,7 +334,9 @@ def test_missing_folder_of_camvid_names_its_converter(tree):
 def test_missing_list_names_the_command_that_makes_it(tree):
     cfg = tree.source('labeled', ann_file='nowhere.txt')
     refused(
-        tree, r'nowhere.txt \(nor .*data/nowhere.txt\) does not .*mmseg-semi splits make', labeled=cfg
+        tree,
+        r'nowhere.txt \(nor .*data/nowhere.txt\) does not .*mmseg-semi splits make',
+        labeled=cfg,
     )
     cfg = tree.source('labeled', ann_file='data/splits/u2pl/voc/732/labeled.txt')
     command = 'mmseg-semi splits import --family u2pl --dataset voc'

@@ -38,7 +38,9 @@ def jpeg_damage(content: bytes) -> str | None:
             continue
         if marker == 0xD9:
             return None
-        segment = content[place + 4 : place + 2 + int.from_bytes(content[place + 2 : place + 4], 'big')]
+        segment = content[
+            place + 4 : place + 2 + int.from_bytes(content[place + 2 : place + 4], 'big')
+        ]
         place += 4 + len(segment)
         progressive |= marker == 0xC2
         if marker == 0xC4:
