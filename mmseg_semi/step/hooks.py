@@ -106,6 +106,7 @@ class SemiStepHook(Hook):
         loader = runner.train_dataloader
         run_checks.check_loop(runner)
         said = [*run_checks.check_schedules(runner), *run_checks.check_intervals(runner)]
+        said += run_checks.check_metrics(runner)
         checks.check_hooks(runner.hooks, segmentor)
         checks.check_sources(loader.sampler, segmentor)
         checks.check_classes('train_dataloader', loader.dataset, segmentor)

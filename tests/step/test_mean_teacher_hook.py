@@ -153,6 +153,22 @@ def test_a_student_that_teaches_itself_needs_no_update():
     assert hook.average is None
 
 
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_an_average_in_half_precision_is_refused(dtype):
+    student = nn.Linear(2, 1).to(dtype)
+    teacher = build_teacher(student, TeacherRecipe())
+    with pytest.raises(
+        SetupError, match=f'its weights are {dtype}, in which an average of momentum'
+    ):
+        MovingAverage(teacher, student, momentum=0.0004)
+    # why: the steps round away
+    value, target = torch.ones(1, dtype=torch.bfloat16), torch.full((1,), 2, dtype=torch.bfloat16)
+    for _ in range(1000):
+        value.lerp_(target, 0.0004)
+    assert value.item() == 1.0 and 1 + (1 - 0.9996**1000) > 1.3
+    MovingAverage(teacher, student, momentum=1)  # copies
+
+
 def test_a_window_follows_the_length_of_the_run():
     hook = MeanTeacherHook(window=0.25)
     assert hook.momentum_of(400) == 0.01 and hook.momentum_of(4000) == 0.001
