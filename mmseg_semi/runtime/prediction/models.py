@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
@@ -148,7 +148,7 @@ def load_model(files: ModelFiles, network: str | None = None, device: str | None
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     device = choose_device(device)
     replace_sync_bn(cfg.model)
-    segmentor = revert_sync_batchnorm(MODELS.build(_without_weights(cfg.model.to_dict())))
+    segmentor = revert_sync_batchnorm(MODELS.build(ConfigDict(_without_weights(cfg.model.to_dict()))))
     predicting = choose_network(segmentor, network, files)
     weights = stack.safe_load(files.checkpoint, 'cpu')
     meta = (weights.get('meta') or {}) if isinstance(weights, dict) else {}
