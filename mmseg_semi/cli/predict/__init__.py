@@ -87,8 +87,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', help='such as cpu or cuda:0; default a GPU if there is one')
 
 
-def add_size_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--tile``, ``--overlap`` and ``--batch``."""
+def add_tile_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--tile``."""
     parser.add_argument(
         '--tile',
         type=int,
@@ -96,6 +96,11 @@ def add_size_arguments(parser: argparse.ArgumentParser) -> None:
         help='long side of a tile, in pixels of the image; 0 takes every image whole; default by '
         'the size of the image',
     )
+
+
+def add_size_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--tile``, ``--overlap`` and ``--batch``."""
+    add_tile_argument(parser)
     parser.add_argument(
         '--overlap',
         type=float,
@@ -114,11 +119,11 @@ def check_sizes(args: argparse.Namespace) -> None:
     Raises:
         SetupError: With the option.
     """
-    if args.tile is not None and args.tile < 0 or args.tile in range(1, 32):
+    if args.tile is not None and args.tile != 0 and args.tile < 32:
         raise SetupError(f'--tile is {args.tile}, expected 0 or at least 32 pixels')
-    if not 0 <= args.overlap <= 0.5:
+    if not 0 <= getattr(args, 'overlap', 0) <= 0.5:
         raise SetupError(f'--overlap is {args.overlap:g}, expected a share of 0 to 0.5')
-    if args.batch < 1:
+    if getattr(args, 'batch', 1) < 1:
         raise SetupError(f'--batch is {args.batch}, expected at least 1')
 
 
@@ -162,6 +167,8 @@ def large_images() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+            # MMSegmentation's advice about sizes and binary heads, which training has heeded or not
+            warnings.filterwarnings('ignore', module=r'mmseg\.models\.')
             yield
     finally:
         Image.MAX_IMAGE_PIXELS = before

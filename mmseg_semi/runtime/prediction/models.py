@@ -148,7 +148,9 @@ def load_model(files: ModelFiles, network: str | None = None, device: str | None
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     device = choose_device(device)
     replace_sync_bn(cfg.model)
-    segmentor = revert_sync_batchnorm(MODELS.build(ConfigDict(_without_weights(cfg.model.to_dict()))))
+    segmentor = revert_sync_batchnorm(
+        MODELS.build(ConfigDict(_without_weights(cfg.model.to_dict())))
+    )
     predicting = choose_network(segmentor, network, files)
     weights = stack.safe_load(files.checkpoint, 'cpu')
     meta = (weights.get('meta') or {}) if isinstance(weights, dict) else {}
