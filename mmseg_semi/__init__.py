@@ -16,25 +16,35 @@ _moved.install()
 
 from mmseg_semi import backbones, data, heads, methods, step  # noqa: E402
 from mmseg_semi.runtime import (  # noqa: E402
+    band_pictures,
     checkpoint_hook,
+    early_stopping,
     loops,
     optimisers,
     package_weights,
+    progress,
     pseudo_label_hook,
+    report,
     results,
+    run_record,
 )
 
 __all__ = [
     '__version__',
     'backbones',
+    'band_pictures',
     'checkpoint_hook',
     'data',
+    'early_stopping',
     'heads',
     'loops',
     'methods',
     'optimisers',
     'package_weights',
+    'progress',
     'pseudo_label_hook',
+    'report',
     'results',
+    'run_record',
     'step',
 ]

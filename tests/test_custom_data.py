@@ -14,6 +14,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 from whole_runs import ROOT, call_tool
 
+from mmseg_semi import cli
 from mmseg_semi.runtime import devices
 
 PAGE = ROOT / 'docs/custom_data.md'
@@ -42,12 +43,24 @@ def draw(path: Path, seed: int, mask: Path | None = None, deep: bool = False) ->
         Image.fromarray(COLORS[labels]).save(mask)
 
 
+def make_bands(folder: Path) -> None:
+    """The folders of the page's second YAML file."""
+    for place in ('scenes', 'masks', 'archive'):
+        (folder / place).mkdir()
+    for i in range(4):
+        values = np.random.default_rng(i).integers(0, 4000, (20, 30, 4)).astype(np.uint16)
+        np.save(folder / f'scenes/{i}.npy', values)
+        np.save(folder / f'archive/{i}.npy', values[::-1])
+        Image.fromarray((values[..., 3] > 2000).astype(np.uint8)).save(folder / f'masks/{i}.png')
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch) -> Path:
     """The repository's configs and the folders that the page speaks of."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / 'configs', tmp_path / 'configs', ignore=shutil.ignore_patterns('splits'))
     own = tmp_path / 'data/own'
+    (tmp_path / 'data/bands').mkdir(parents=True)
     for i in range(8):
         draw(own / f'photos/{i}.jpg', i, own / f'annotations/{i}.png')
     for i in range(4):
@@ -63,17 +76,25 @@ def code_blocks() -> list[tuple[str, str]]:
 
 def test_the_page_as_written(project, capsys):
     blocks = code_blocks()
-    assert ' '.join(kind for kind, _ in blocks) == ('yaml bash python bash bash python bash python')
+    assert ' '.join(kind for kind, _ in blocks) == (
+        'yaml bash python bash bash python bash python yaml bash'
+    )
     said = []
     for kind, text in blocks:
         file = re.match(r'# (\S+\.\w+)\n', text)
         if file:
             Path(file[1]).write_text(text)
+            if 'bands:' in text:
+                make_bands(Path(file[1]).parent)
         elif kind == 'python':
             exec(compile(text, PAGE.name, 'exec'), {})
         else:
             for line in text.splitlines():
                 program, tool, *arguments = shlex.split(line.replace('iter_600', 'iter_8'))
+                if program == 'mmseg-semi':
+                    cli.main([tool, *arguments])
+                    said.append(capsys.readouterr().out)
+                    continue
                 assert program == 'python'
                 if arguments == ['configs/mine.py'] and 'train' in tool:
                     arguments += SHORT
@@ -85,6 +106,7 @@ def test_the_page_as_written(project, capsys):
                     devices.end_workers()
                 said.append(capsys.readouterr().out)
     described, checked = said[:2]
+    assert 'data/bands/data.yaml: bands of 4,200 pixels of 7 images' in said[-1]
     assert 'labelled          6 images' in described and 'unlabelled        8 images' in described
     assert 'validation        2 images' in described
     assert [line.split()[0] for line in described.splitlines()[-4:]] == [

@@ -12,6 +12,7 @@ six steps pass through all phases of DDFP; sums of two gradients may round diffe
 import contextlib
 import copy
 import itertools
+import json
 import multiprocessing
 import os
 import subprocess
@@ -19,6 +20,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -424,11 +426,17 @@ def left_by_the_command(rank: int, path: str, work_dir: Path) -> tuple[set[str],
 def test_the_command_leaves_no_thread_of_the_group_and_no_worker(tmp_path):
     """A thread that frees a tensor while Python shuts down aborts its rank, and with it the others."""
     cfg = run_config(tmp_path, 'supervised', num_workers=1)
+    cfg.default_hooks.report = dict(type='ReportHook')
+    cfg.dump(cfg.filename)
     for threads, workers in on_ranks(left_by_the_command, WORLD, cfg.filename, tmp_path / 'run'):
         assert not any('gloo' in name for name in threads), threads
         assert not workers
     # the shipped configs have SyncBN, which processes on CPUs train with, too
     assert (tmp_path / 'run/last_checkpoint').read_text() == f'iter_{STEPS}.pth'
+    # each rank has validated one of two images, whose void corners have 3 x 3 pixels
+    report = json.loads((tmp_path / 'run/report_data.json').read_text())
+    assert np.sum(report['matrix']['student']) == 2 * (48 * 36 - 9)
+    assert [len(report[kind]) for kind in ('best', 'worst')] == [1, 1]
 
 
 @pytest.mark.parametrize('ranks', ['ddfp'], indirect=True)

@@ -86,7 +86,9 @@ def room_of(module: str) -> str | None:
     parts = module.split('.')[1:]
     if not parts:
         return None
-    if 'benchmarks' in parts:  # commands that belong to a method
+    if 'benchmarks' in parts or parts == [
+        '__main__'
+    ]:  # commands that belong to a method; the command itself
         return 'cli'
     return parts[0] if (PACKAGE / parts[0]).is_dir() else FOUNDATION
 

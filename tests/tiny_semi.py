@@ -560,6 +560,7 @@ def tiny_data(
         sampler_seed=dict(type='DistSamplerSeedHook'),
         step=dict(type='SemiStepHook', probe_size=64),
         teacher=dict(type='MeanTeacherHook', momentum=0.1),
+        record=dict(type='RunRecordHook'),
         results=dict(type='ResultsHook'),
     )
     if method in _SPLIT_METHODS:

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # tools/slurm_train.sh PARTITION JOB_NAME CONFIG [options of tools/train.py]
-# GPUS, GPUS_PER_NODE, CPUS_PER_TASK and SRUN_ARGS come from the environment.
+# GPUS (4), GPUS_PER_NODE (GPUS, at most 4), CPUS_PER_TASK (5), PORT (29500) and SRUN_ARGS come from the environment.
 set -eu
 [ $# -ge 3 ] || { echo "usage: $0 PARTITION JOB_NAME CONFIG [options of tools/train.py]" >&2; exit 2; }
 PARTITION=$1
 JOB_NAME=$2
 CONFIG=$3
 GPUS=${GPUS:-4}
-GPUS_PER_NODE=${GPUS_PER_NODE:-4}
+GPUS_PER_NODE=${GPUS_PER_NODE:-$((GPUS < 4 ? GPUS : 4))}
+export MASTER_PORT=${PORT:-${MASTER_PORT:-29500}}
 
 TOOLS=$(cd "$(dirname "$0")" && pwd)
 export PYTHONPATH="$TOOLS/..:${PYTHONPATH:-}"

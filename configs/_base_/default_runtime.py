@@ -9,7 +9,7 @@ env_cfg = dict(
 )
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
+    logger=dict(type='ProgressHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
         type='AtomicCheckpointHook',
@@ -24,7 +24,9 @@ default_hooks = dict(
     step=dict(type='SemiStepHook'),  # checks, time and randomness, objectives' updates
     teacher=dict(type='MeanTeacherHook', momentum=0.001),
     class_shares=dict(type='ClassShareHook'),  # names classes that the pseudo-labels lose
+    record=dict(type='RunRecordHook'),  # refuses to resume as another experiment
     results=dict(type='ResultsHook'),  # last and best of student and teacher
+    report=dict(type='ReportHook'),  # report.html at every validation; None switches it off
 )
 val_cfg = dict(type='TeacherStudentValLoop')
 test_cfg = dict(type='TeacherStudentTestLoop')

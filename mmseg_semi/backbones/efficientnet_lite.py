@@ -231,6 +231,7 @@ class EfficientNetLite(BaseModule):
             less memory, more time. Running statistics count every pass once.
         init_cfg: Weights, see the module. None draws them as TensorFlow does: normal with variance
             2 / (kernel^2 * output channels of a group).
+        in_channels: Channels of the images. Defaults to 3.
 
     Attributes:
         out_channels: Channels of the returned maps.
@@ -255,6 +256,7 @@ class EfficientNetLite(BaseModule):
         norm_cfg: dict | None = None,
         with_cp: bool = False,
         init_cfg: dict | list | None = None,
+        in_channels: int = 3,
     ) -> None:
         super().__init__(init_cfg)
         _check_arguments(arch, output_stride, out_indices, frozen_stages)
@@ -266,7 +268,7 @@ class EfficientNetLite(BaseModule):
         self.with_cp = with_cp
         norm_cfg = _with_eps_and_momentum(norm_cfg or dict(type='BN'))
 
-        self._conv_stem = SameConv2d(3, STEM_CHANNELS, 3, stride=2)
+        self._conv_stem = SameConv2d(in_channels, STEM_CHANNELS, 3, stride=2)
         self._bn0 = build_norm_layer(norm_cfg, STEM_CHANNELS)[1]
         self._blocks = nn.ModuleList()
         self._ends: list[int] = []  # of every stage: number of blocks up to its end
@@ -314,7 +316,7 @@ class EfficientNetLite(BaseModule):
         """Normalised images to the maps of ``out_indices``.
 
         Args:
-            x: (N, 3, H, W), red, green, blue as ``(x - 127) / 128`` for the published weights.
+            x: (N, in_channels, H, W), red, green, blue as ``(x - 127) / 128`` for the published weights.
 
         Returns:
             A map for each of ``out_indices``: (N, its channels, ceil(H / s), ceil(W / s)) with s

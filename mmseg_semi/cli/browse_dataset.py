@@ -5,7 +5,7 @@ unlabelled images, for each strong view that the config has. The batches are tho
 needs no GPU, builds no network and opens no mask of an unlabelled image.
 
 Example:
-    python tools/browse_dataset.py configs/fixmatch/camvid_46_small.py --count 2
+    mmseg-semi browse-dataset mmseg_semi::fixmatch/camvid_46_small.py --count 2
 """
 
 import argparse
@@ -24,7 +24,7 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from mmseg_semi.cli.common import add_options_argument, tool
+from mmseg_semi.cli.common import add_config_argument, add_options_argument, tool
 from mmseg_semi.data.randomness import derive_seed
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
@@ -43,7 +43,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='a config file')
+    add_config_argument(parser)
     parser.add_argument(
         '--out', type=Path, help="default work_dirs/<the config's path below configs/>/browse"
     )

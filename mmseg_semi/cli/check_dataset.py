@@ -4,8 +4,8 @@ Prints tables and writes report.json and index.html (with pictures) into --out. 
 if there are errors, and 0 if there are only warnings. Masks of unlabelled images are not opened.
 
 Examples:
-    python tools/check_dataset.py configs/fixmatch/camvid_46_small.py
-    python tools/check_dataset.py --labeled my/images my/masks --unlabeled my/more --num-classes 5
+    mmseg-semi check-dataset mmseg_semi::fixmatch/camvid_46_small.py
+    mmseg-semi check-dataset --labeled my/images my/masks --unlabeled my/more --num-classes 5
 """
 
 import argparse
@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from mmseg_semi.cli.common import add_options_argument, tool
+from mmseg_semi.cli.common import PROJECT_CONFIG, add_options_argument, tool
 from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.inspection import (
     ERROR,
@@ -32,15 +32,20 @@ from mmseg_semi.preparing.inspection import (
     inspect,
     sources_of,
 )
-from mmseg_semi.preparing.inspection_page import share_words, size_words, write_page
+from mmseg_semi.preparing.inspection_page import size_words, write_page
 from mmseg_semi.runtime import configs
+from mmseg_semi.runtime.pages import share_words
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', nargs='?', help='a config file; its train, val and test data')
+    parser.add_argument(
+        'config',
+        nargs='?',
+        help=f'a config file; its train, val and test data; default {PROJECT_CONFIG} of this folder',
+    )
     parser.add_argument(
         '--labeled', nargs=2, type=Path, metavar=('IMAGES', 'MASKS'), help='two folders'
     )
@@ -69,6 +74,9 @@ def find_sources(args: argparse.Namespace) -> tuple[list[Source], bool, Path]:
         SetupError: If neither a config nor a folder is given.
     """
     sources, overlap, out = [], False, Path('work_dirs/check')
+    folders = args.labeled or args.unlabeled or args.val
+    if not args.config and not folders and Path(PROJECT_CONFIG).is_file():
+        args.config = PROJECT_CONFIG
     if args.config:
         cfg = configs.load_config(args.config, args.cfg_options, with_model=False)
         configs.set_work_dir(cfg, None, args.config)

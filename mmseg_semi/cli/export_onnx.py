@@ -1,7 +1,7 @@
-"""Write a network as ONNX: python tools/export_onnx.py CONFIG CHECKPOINT OUT.onnx ...
+"""Write a network as ONNX: mmseg-semi export CONFIG CHECKPOINT OUT.onnx ...
 
 CONFIG and CHECKPOINT are those of tools/publish.py, of a run, or of any EncoderDecoder. The graph
-normalises `image`, (N, 3, H, W) float32 colours in 0..255, and returns `logits`, (N, K, H, W) at
+normalises `image`, (N, 3, H, W) float32 colours in 0..255 (with bands, (N, bands, H, W) levels), and returns `logits`, (N, K, H, W) at
 the size of the image. The file is written only if onnxruntime agrees with PyTorch to 1e-4.
 """
 
@@ -18,18 +18,19 @@ from mmengine.runner import load_checkpoint
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_semi.cli.common import tool
+from mmseg_semi.cli.common import CONFIG_HELP, tool
 from mmseg_semi.errors import SetupError
 from mmseg_semi.files import whole_file
 from mmseg_semi.runtime import configs, devices, stack
 from mmseg_semi.runtime.pictures import swaps_channels
+from mmseg_semi.step.image_kernels import image_channels
 
 TOLERANCE = 1e-4
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Write a network as ONNX.')
-    parser.add_argument('config', help='a config file')
+    parser.add_argument('config', help=CONFIG_HELP)
     parser.add_argument('checkpoint', help='a checkpoint file')
     parser.add_argument('target', type=Path, metavar='OUT.onnx')
     parser.add_argument(
@@ -63,11 +64,12 @@ class Deployed(nn.Module):
         super().__init__()
         self.network = network
         mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
-        self.register_buffer('mean', torch.zeros(3, 1, 1) if mean is None else mean.view(3, 1, 1))
-        self.register_buffer('std', torch.ones(3, 1, 1) if std is None else std.view(3, 1, 1))
+        self.register_buffer('mean', torch.zeros(1, 1, 1) if mean is None else mean.view(-1, 1, 1))
+        self.register_buffer('std', torch.ones(1, 1, 1) if std is None else std.view(-1, 1, 1))
+        self.channels = image_channels(network) or 3
 
     def forward(self, image: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, K, H, W)."""
+        """(N, C, H, W) -> (N, K, H, W)."""
         logits = self.network((image - self.mean) / self.std, mode='tensor')
         # whole images, as EncoderDecoder does; the caller cuts windows
         if hasattr(self.network.decode_head, 'fit'):
@@ -172,10 +174,12 @@ def main(arguments: list[str] | None = None) -> None:
     generator = torch.Generator().manual_seed(0)
     # two images: the exporter takes a size of one for a constant
     count = 2 if args.dynamic else 1
-    image = torch.rand(count, 3, height, width, generator=generator) * 255
+    image = torch.rand(count, module.channels, height, width, generator=generator) * 255
     checks = [image]
     if args.dynamic:
-        checks.append(torch.rand(1, 3, height + 37, width + 18, generator=generator) * 255)
+        checks.append(
+            torch.rand(1, module.channels, height + 37, width + 18, generator=generator) * 255
+        )
     with whole_file(args.target) as draft:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter('ignore')  # about PyTorch's own code
@@ -188,6 +192,8 @@ def main(arguments: list[str] | None = None) -> None:
                 f'{TOLERANCE:.0e}; nothing was written, please report this network'
             )
     order = 'red, green, blue' if swapped else 'blue, green, red'
+    if module.channels != 3:
+        order = f"{module.channels} bands in the data file's order"
     size = 'any size' if args.dynamic else f'{height} x {width} pixels'
     print(
         f'{args.target}: images of {size}, channels {order}, values 0..255; differs by {worst:.1e}'

@@ -1,4 +1,4 @@
-"""Turn a semi-supervised checkpoint into a plain one: python tools/publish.py CONFIG CHECKPOINT.
+"""Turn a semi-supervised checkpoint into a plain one: mmseg-semi publish CONFIG CHECKPOINT.
 
 Writes <name>_<network>-<sha256>.pth with the weights of one network and the class names, and beside
 it a config of a plain EncoderDecoder for mmseg's init_model, inference_model and test runner. For a
@@ -20,11 +20,12 @@ from mmengine.runner import load_checkpoint
 from mmseg import registry
 from torch import nn
 
-from mmseg_semi.cli.common import tool
+from mmseg_semi.cli.common import add_run_arguments, complete_run, tool
 from mmseg_semi.errors import SetupError
 from mmseg_semi.files import write_whole
 from mmseg_semi.runtime import configs, stack
 from mmseg_semi.runtime.checkpoints import to_plain
+from mmseg_semi.step.image_kernels import image_channels
 from mmseg_semi.step.networks import complete_auxiliary_heads
 
 # Heads with parts for training only -> the deployed head, and the arguments that it does not have.
@@ -54,12 +55,12 @@ KEPT_KEYS = (
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Write a plain checkpoint and config.')
-    parser.add_argument('config', help='the config of the run')
-    parser.add_argument('checkpoint', help='a checkpoint of the run')
+    add_run_arguments(parser, 'the config of the run', 'a checkpoint of the run')
     parser.add_argument(
         '--network',
         choices=('teacher', 'student', 'peer'),
-        help='default: the teacher if it has its own weights, else the student',
+        help="default: the one with the higher mIoU in the checkpoint's validation; without one, the teacher if it has "
+        'its own weights, else the student',
     )
     parser.add_argument(
         '--domain', help='for a model of several domains, the one to write; default all of them'
@@ -67,7 +68,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--out', type=Path, help="folder for the two files; default the checkpoint's"
     )
-    return parser.parse_args(arguments)
+    return complete_run(parser.parse_args(arguments))
 
 
 def without_pretraining(node: Any) -> Any:
@@ -158,7 +159,8 @@ def check_equal(network: nn.Module, plain: nn.Module, size: tuple[int, int]) -> 
     Raises:
         RuntimeError: If their logits are not equal bit for bit.
     """
-    image = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    channels = image_channels(network) or 3
+    image = torch.randn(2, channels, *size, generator=torch.Generator().manual_seed(0))
     expected, found = network.eval()(image), plain.eval()(image)
     pairs = (
         zip(expected, found, strict=True)
@@ -197,6 +199,38 @@ def config_of(cfg: Config, domain: str) -> Config:
     return Config(rest | own | {'model': cfg.model.domains[domain]}, filename=cfg.filename)
 
 
+def choose_network(segmentor: nn.Module, checkpoint: dict) -> tuple[str, str]:
+    """The network that validation prefers, and one sentence that says why.
+
+    Args:
+        segmentor: A segmentor with ``networks`` and ``predicting_network``.
+        checkpoint: The file, whose message hub holds the validations of the run so far.
+
+    Returns:
+        The name; where the scores are equal or unknown, that of the network that predicts in the run.
+    """
+    default = segmentor.predicting_network
+    names = list(segmentor.networks)
+    if len(names) == 1:
+        return default, f'The {default} is written, the only network of this run.'
+    hub = checkpoint.get('message_hub') or {}
+    history = (hub.get('runtime_info') or {}).get('results') or []
+    iteration = (checkpoint.get('meta') or {}).get('iter')
+    entry = next((entry for entry in history if entry['iter'] == iteration), {})
+    scores = {name: entry[f'{name}/mIoU'] for name in names if f'{name}/mIoU' in entry}
+    if len(scores) < len(names):
+        return default, (
+            f'The {default} is written: the checkpoint holds no validation of all its networks '
+            f'({", ".join(names)}); --network chooses another one.'
+        )
+    best = max(scores.values())
+    name = default if scores[default] == best else max(scores, key=scores.get)
+    shown = ', '.join(f'{other} {score:.2f}' for other, score in scores.items())
+    return name, (
+        f'The {name} is written: mIoU in the validation of iteration {iteration}: {shown}; --network chooses another one.'
+    )
+
+
 def publish(cfg: Config, segmentor: nn.Module, checkpoint: dict, args: argparse.Namespace) -> None:
     """Write checkpoint and config of one network.
 
@@ -210,7 +244,10 @@ def publish(cfg: Config, segmentor: nn.Module, checkpoint: dict, args: argparse.
         SetupError: If ``--network teacher`` or ``peer`` is given for a plain segmentor.
     """
     if hasattr(segmentor, 'network'):
-        name = args.network or segmentor.predicting_network
+        name = args.network
+        if name is None:
+            name, reason = choose_network(segmentor, checkpoint)
+            print(reason)
         network = segmentor.network(name)
     else:
         name, network = 'student', segmentor

@@ -1,6 +1,6 @@
 """The demo (`make demo`): generate scenes, train supervised-only and DDFP, compare and draw them.
 
-python tools/quickstart.py [--seed 0] [--work-dir work_dirs/quickstart] [--methods supervised ddfp]
+mmseg-semi demo [--seed 0] [--work-dir work_dirs/quickstart] [--methods supervised ddfp]
 """
 
 import argparse
@@ -25,7 +25,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmseg_semi.cli.common import CHECKOUT, TRAIN, tool
+from mmseg_semi.cli.common import TRAIN, tool
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads import two_stage
 from mmseg_semi.labels import IGNORE
@@ -53,6 +53,11 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         '--data-only', action='store_true', help='generate data/quickstart and stop'
     )
     return parser.parse_args(arguments)
+
+
+def config_of(method: str) -> str:
+    """The demo's config of a method."""
+    return f'mmseg_semi::quickstart/{method}.py'
 
 
 # -- training ------------------------------------------------------------------------------------
@@ -84,7 +89,7 @@ def train(methods: list[str], work_dir: Path, seed: int) -> None:
         folder = work_dir / method
         folder.mkdir(parents=True, exist_ok=True)
         logs[method] = folder / 'train.log'
-        command = [*TRAIN, f'configs/quickstart/{method}.py']
+        command = [*TRAIN, config_of(method)]
         command += ['--work-dir', str(folder), '--cfg-options', f'randomness.seed={seed}']
         with logs[method].open('w') as log:
             runs[method] = subprocess.Popen(
@@ -101,7 +106,7 @@ def train(methods: list[str], work_dir: Path, seed: int) -> None:
         tasks = {
             method: progress.add_task(
                 method,
-                total=Config.fromfile(f'configs/quickstart/{method}.py').train_cfg.max_iters,
+                total=configs.load_config(config_of(method)).train_cfg.max_iters,
                 note='',
             )
             for method in methods
@@ -142,7 +147,7 @@ def show(progress: Progress, task: int, scalars: list[dict]) -> None:
 
 def load(method: str, work_dir: Path) -> tuple[Config, nn.Module]:
     """Config and model of a finished run, from its last checkpoint."""
-    cfg = configs.load_config(f'configs/quickstart/{method}.py')
+    cfg = configs.load_config(config_of(method))
     checkpoint = latest_checkpoint(str(work_dir / method))
     if checkpoint is None:
         raise SetupError(f'{work_dir / method} has no complete checkpoint; see train.log there')
@@ -295,7 +300,6 @@ def curves(methods: list[str], work_dir: Path, path: Path) -> None:
 @tool
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
-    os.chdir(CHECKOUT)
     torch.set_num_threads(2)
     start = time.time()
     init_default_scope('mmseg')

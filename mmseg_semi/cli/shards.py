@@ -1,7 +1,7 @@
 """Pack unlabelled images into tar shards, for pools too large for a folder or a disk.
 
-    python tools/shards.py make --images FOLDER --out FOLDER [--list FILE] [--per-shard 5000]
-    [--seed 0] python tools/shards.py index FOLDER_OR_TAR ... [--suffixes .jpg .png]
+    mmseg-semi shards make --images FOLDER --out FOLDER [--list FILE] [--per-shard 5000] [--seed 0]
+    mmseg-semi shards index FOLDER_OR_TAR ... [--suffixes .jpg .png]
 
 ``make`` copies images unchanged; after an interruption the same command continues. ``index`` writes
 the indexes of shards from other sources, such as the webdataset library. In a config:

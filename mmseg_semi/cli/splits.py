@@ -1,13 +1,15 @@
 """Lists of labelled and unlabelled images: import published ones, draw, check, describe, export.
 
 Examples:
-    python tools/splits.py import --family u2pl --dataset voc --source ~/DDFP
-    python tools/splits.py import --family cps --dataset cityscapes
-    python tools/splits.py make --images data/mine/images --n 46 --seed 0 --out data/splits/mine/46
-    python tools/splits.py make --images data/mine/videos --group '^([^/]+)/' --n 200 --out
-    data/splits/mine/200 python tools/splits.py check data/splits/cps/voc/732 python tools/splits.py
-    check configs/ddfp/voc_732.py python tools/splits.py describe configs/ddfp/voc_732.py
-    python tools/splits.py export configs/fixmatch/camvid_clips_12_lite0.py --out data/own
+    mmseg-semi splits import --family u2pl --dataset voc --source ~/DDFP
+    mmseg-semi splits import --family cps --dataset cityscapes
+    mmseg-semi splits make --images data/mine/images --n 46 --seed 0 --out data/splits/mine/46
+    mmseg-semi splits make --images data/mine/videos --group '^([^/]+)/' --n 200 \\
+        --out data/splits/mine/200
+    mmseg-semi splits check data/splits/cps/voc/732
+    mmseg-semi splits check mmseg_semi::ddfp/voc_732.py
+    mmseg-semi splits describe mmseg_semi::ddfp/voc_732.py
+    mmseg-semi splits export mmseg_semi::fixmatch/camvid_clips_12_lite0.py --out data/own
 """
 
 import argparse
@@ -117,6 +119,11 @@ def add_export(commands: argparse._SubParsersAction) -> None:
     )
     export.add_argument('config', help='a config with lists')
     export.add_argument('--out', required=True, type=Path, help='a new folder')
+    export.add_argument(
+        '--coco',
+        action='store_true',
+        help='as an annotation tool exports COCO, without masks of the unlabelled images',
+    )
 
 
 def add_suffixes(parser: argparse.ArgumentParser) -> None:
@@ -199,6 +206,15 @@ def describe_split(args: argparse.Namespace) -> int:
 
 def export_config(args: argparse.Namespace) -> int:
     """Copy the images of a config into folders."""
+    if args.coco:
+        for kind, count in plain_folders.export_coco(
+            configs.load_config(args.config), args.out
+        ).items():
+            print(f'{count} {kind} images')
+        print(
+            f'mmseg-semi init {args.out} reads them; pixels outside of all annotations are ignored: --unlabelled-pixels ignore'
+        )
+        return 0
     counts = plain_folders.export_folders(configs.load_config(args.config), args.out)
     for folder, count in counts.items():
         print(f'{args.out / folder}: {count} files')

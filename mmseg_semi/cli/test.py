@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT [--pool] [--out DIR] [--tta] ...
+"""Evaluate a checkpoint: mmseg-semi test CONFIG CHECKPOINT [--pool] [--out DIR] [--tta] ...
 
 The test set of the config is evaluated, or, with --pool, the unlabelled training images that have a
 mask. Masks of unlabelled images are opened here, after training, and never in training. With --pool
@@ -15,31 +15,37 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.dist import is_main_process
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 from torch import nn
 
-from mmseg_semi.cli.common import add_config_arguments, tool
+from mmseg_semi.cli.common import (
+    add_config_arguments,
+    add_run_arguments,
+    complete_run,
+    tool,
+)
 from mmseg_semi.data.masked_pool import MaskedPool, find_clips
 from mmseg_semi.data.semi_dataset import image_names
 from mmseg_semi.errors import SetupError
 from mmseg_semi.files import write_whole
 from mmseg_semi.runtime import clip_scores, configs, devices, stack
+from mmseg_semi.runtime.painted_predictions import PaintedPredictionsHook
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='a config file')
-    parser.add_argument('checkpoint', help='a checkpoint file')
+    add_run_arguments(parser)
     parser.add_argument('--work-dir', help='folder for the log and the metrics as json')
     parser.add_argument('--out', help='folder for the predicted label maps, one PNG per image')
     parser.add_argument('--show', action='store_true', help='show the predictions in windows')
     parser.add_argument(
-        '--show-dir', help='folder for painted predictions, below the folder of this run'
+        '--show-dir', help='new folder for pictures: image, truth and prediction of every image'
     )
     parser.add_argument(
         '--wait-time', type=float, default=2, help='seconds a window stays; default 2'
@@ -66,17 +72,40 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         'teacher if it has its own weights, else the student',
     )
     add_config_arguments(parser)
-    return parser.parse_args(arguments)
+    return complete_run(parser.parse_args(arguments))
 
 
 def paint(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
-    """Let the visualisation hook draw predictions."""
-    hook = cfg.default_hooks.get('visualization') or dict(type='SegVisualizationHook')
-    shown = dict(show=True, wait_time=wait_time) if show else {}
-    # mmsegmentation draws each interval-th batch, onedl-mmsegmentation all of a test
-    cfg.default_hooks.visualization = dict(hook, draw=True, interval=1, **shown)
+    """Show predictions in windows, by MMSegmentation's hook, or write them as pictures."""
+    if show:
+        hook = cfg.default_hooks.get('visualization') or dict(type='SegVisualizationHook')
+        # mmsegmentation draws each interval-th batch, onedl-mmsegmentation all of a test
+        cfg.default_hooks.visualization = dict(
+            hook, draw=True, interval=1, show=True, wait_time=wait_time
+        )
     if show_dir:
-        cfg.visualizer.save_dir = show_dir
+        hooks = cfg.get('custom_hooks') or []
+        cfg.custom_hooks = [*hooks, dict(type=PaintedPredictionsHook.__name__, folder=show_dir)]
+
+
+def check_masks(dataset: Any) -> None:
+    """Refuse to score images without masks.
+
+    Raises:
+        SetupError: The first image of the test set has none.
+    """
+    if not len(dataset) or 'seg_map_path' in dataset.get_data_info(0):
+        return
+    part = getattr(dataset, 'part', None)
+    named = (
+        f"test_dataloader.dataset.part='{part}' has"
+        if part
+        else 'the images of test_dataloader have'
+    )
+    raise SetupError(
+        f'{named} no masks, so there is nothing to score; to predict a folder: mmseg-semi predict CHECKPOINT FOLDER '
+        '--out DIR'
+    )
 
 
 def augment(cfg: Config, config: str) -> None:
@@ -239,6 +268,34 @@ class ClipEvaluation:
         )
 
 
+def scored_images(cfg: Config, dataset: BaseDataset) -> str:
+    """Say which images were scored: those of a test part, or those that validated the training.
+
+    Args:
+        cfg: The config.
+        dataset: The data set of the test loop.
+    """
+    count = len(dataset)
+    own = getattr(dataset, 'own', None)
+    if own is not None and dataset.part == 'test' and own.has_test:
+        return f"scored: the {count} images of 'test' in {own.source}"
+    validation = f'scored: the {count} validation images, which also chose the best checkpoint'
+    if own is not None and dataset.part in ('test', 'val'):
+        return f"{validation} ({own.source} has no 'test')" if not own.has_test else validation
+    parts = [
+        {
+            key: value
+            for key, value in cfg[f'{name}_dataloader'].dataset.items()
+            if key != 'pipeline'
+        }
+        for name in ('val', 'test')
+        if cfg.get(f'{name}_dataloader')
+    ]
+    if len(parts) == 2 and parts[0] == parts[1]:
+        return f'{validation} (test_dataloader names the same images as val_dataloader)'
+    return f'scored: the {count} images of test_dataloader'
+
+
 def find_areas(metrics: Sequence[Any]) -> dict:
     """Areas by image of the one metric that keeps them."""
     return next(m.areas for m in metrics if isinstance(m, clip_scores.AreasByImage))
@@ -268,8 +325,11 @@ def main(arguments: list[str] | None = None) -> None:
     runner = configs.build_runner(cfg)
     if by_clip:
         by_clip.prepare(runner, cfg)
+    check_masks(runner.test_loop.dataloader.dataset)
     single = bool(args.out or args.tta)
     with choose_network(runner, args.network, single), stack.complete_weights():
         runner.test()
     if by_clip:
         by_clip.write(runner, args.checkpoint, args.network)
+    else:
+        runner.logger.info(scored_images(cfg, runner.test_loop.dataloader.dataset))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import os.path as osp
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePath
 
@@ -19,19 +19,21 @@ from mmengine.dist import all_gather_object, get_dist_info
 from PIL import Image
 
 from mmseg_semi.data.decoding.labels import check_mask_size, read_labels, to_class_indices
+from mmseg_semi.data.decoding.tiff import tiff_layout
 from mmseg_semi.data.mask_map import UnmappedValues
 from mmseg_semi.data.names import NameList, hash_names, hash_paths, repeated
 from mmseg_semi.data.pools import ImageList, ShardedImages, find_images
+from mmseg_semi.data.remarks import MaskFacts, remarks_on_masks
 from mmseg_semi.data.splits import FAMILIES
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 
 _FOLDER_HINTS = {
-    'CamVidDataset': 'python tools/dataset_converters/camvid.py SOURCE',
-    'PascalVOCDataset': 'python tools/dataset_converters/voc.py --download',
-    'QuickstartDataset': 'python tools/quickstart.py --data-only',
-    'CityscapesDataset': 'python tools/dataset_converters/cityscapes.py SOURCES',
-    'SUNRGBDDataset': 'python tools/dataset_converters/sun_rgbd.py SOURCES',
+    'CamVidDataset': 'mmseg-semi convert-camvid SOURCE',
+    'PascalVOCDataset': 'mmseg-semi convert-voc --download',
+    'QuickstartDataset': 'mmseg-semi demo --data-only',
+    'CityscapesDataset': 'mmseg-semi convert-cityscapes SOURCES',
+    'SUNRGBDDataset': 'mmseg-semi convert-sun-rgbd SOURCES',
     'ADE20KDataset': 'see docs/data.md',
     'COCOObjectsDataset': 'see docs/data.md',
 }
@@ -212,7 +214,7 @@ def _missing_files(
     return SetupError(
         f'{where} names {PurePath(first).stem}, but its {kind} {first} {what} '
         f'({missing} of {count} {kind}s are missing); add the files, check data_root, '
-        'data_prefix and the suffixes, or convert the list (python tools/splits.py import)'
+        'data_prefix and the suffixes, or convert the list (mmseg-semi splits import)'
     )
 
 
@@ -256,7 +258,7 @@ def check_disjoint(
         raise SetupError(
             f'{key}.unlabeled names {pool[index]}, which {key}.labeled names too ({len(both)} of '
             f'{sum(map(len, pools))} unlabelled images); remove it from the unlabelled list '
-            '(python tools/splits.py make writes disjoint lists), or set allow_overlap=True to '
+            '(mmseg-semi splits make writes disjoint lists), or set allow_overlap=True to '
             'train on lists that were published so'
         )
     return len(both)
@@ -287,7 +289,13 @@ def check_repeated(pools: Sequence[Sequence[str]], key: str) -> None:
         )
 
 
-def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000) -> int:
+def check_label_values(
+    dataset: BaseDataset,
+    num_classes: int,
+    limit: int = 2000,
+    where: str = 'labelled',
+    note: Callable[[str], None] | None = None,
+) -> int:
     """Read label files and refuse values that are no class.
 
     The ranks share the files, and an error on any rank stops the run. Masks that begin at class 0 pass
@@ -298,13 +306,15 @@ def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000
         dataset: Labelled data set (training or validation).
         num_classes: Number of classes.
         limit: Highest number of files to read, spread evenly over the data set. Defaults to 2000.
+        where: Part of the data, for :func:`.remarks_on_masks`.
+        note: Gets remarks that are no errors.
 
     Returns:
         int: Number of files that this rank read.
 
     Raises:
         SetupError: If a file is unreadable, in colour, or holds a value that is neither a class nor
-            255 (ignored), or the masks need ``reduce_zero_label=False``.
+            255 (ignored), the masks need ``reduce_zero_label=False``, or a remark on them is an error.
     """
     rank, world_size = get_dist_info()
     count = min(limit, len(dataset))
@@ -316,6 +326,7 @@ def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000
         except UnmappedValues as error:
             return error  # one error lists the values of all masks
         info = dataset.get_data_info(index)
+        facts.append(MaskFacts.of(info['seg_map_path'], labels))
         if 'mask_map' in info:
             _check_size(info, labels)
         elif info.get('reduce_zero_label'):
@@ -323,6 +334,7 @@ def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000
             ends[index] = bool((labels == IGNORE).any()), bool((labels == last_label).any())
         return None
 
+    facts: list[MaskFacts] = []
     # of the masks of a data set with reduce_zero_label: whether they hold 255, and the last class
     ends: dict[int, tuple[bool, bool]] = {}
     # label_map has the classes before a choice of some
@@ -337,6 +349,7 @@ def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000
         # also where this rank refuses a mask: the others wait for its part
         if getattr(dataset, 'reduce_zero_label', False):
             ends = {index: of for part in all_gather_object(ends) for index, of in part.items()}
+        facts = [fact for part in all_gather_object(facts) for fact in part]
     if errors:
         total = sum((error.found for error in errors), Counter())
         raise errors[0].of_all(len(errors), len(chosen), total)
@@ -349,6 +362,19 @@ def check_label_values(dataset: BaseDataset, num_classes: int, limit: int = 2000
             f'{last_label}, and 0 for pixels to ignore; if label 0 is a class in these masks, set '
             'reduce_zero_label=False in the data sets of training and validation, else write 0 for 255'
         )
+    own = getattr(dataset, 'own', None)
+    facts.sort(key=lambda fact: fact.path)
+    for remark in remarks_on_masks(
+        facts,
+        dataset.metainfo.get('classes') or [],
+        where,
+        own and own.source,
+        bool(own and own.mask_map.by_color),
+    ):
+        if remark.is_error:
+            raise SetupError(f'{own.source}: {remark.text}')
+        if note is not None:
+            note(remark.text)
     return len(chosen)
 
 
@@ -373,12 +399,19 @@ def header_size(path: str) -> tuple[int, int] | None:
         (3, 4)
     """
     try:
+        with open(path, 'rb') as file:
+            if file.read(6) == b'\x93NUMPY':
+                return None
+            file.seek(0)
+            layout = tiff_layout(file)
+        if layout is not None:
+            size = layout.height, layout.width
+            return size[::-1] if layout.orientation >= 5 else size
         with Image.open(path) as img:
             # getexif() would decode a PNG to look for a tag after the pixels
             tagged = img.format != 'PNG' or 'exif' in img.info
             turned = tagged and img.getexif().get(0x0112, 1) >= 5  # by 90 degrees
-            # some releases of Pillow swap the size of a TIFF already
-            width, height = (img.tag_v2[256], img.tag_v2[257]) if img.format == 'TIFF' else img.size
+            width, height = img.size
     except Exception:  # each format raises its own kinds
         return None
     return (width, height) if turned else (height, width)
@@ -418,7 +451,7 @@ def _list_command(path: str) -> str:
     for i, (family, dataset) in enumerate(zip(parts, parts[1:], strict=False)):
         if i and parts[i - 1] == 'splits' and family in FAMILIES:
             return (
-                f'import it: python tools/splits.py import --family {family} --dataset {dataset} '
+                f'import it: mmseg-semi splits import --family {family} --dataset {dataset} '
                 '--source FOLDER_OR_CHECKOUT'
             )
-    return 'make one: python tools/splits.py make --images FOLDER --n LABELLED --out FOLDER'
+    return 'make one: mmseg-semi splits make --images FOLDER --n LABELLED --out FOLDER'

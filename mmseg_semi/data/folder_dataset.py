@@ -18,8 +18,8 @@ class FolderDataset(BaseSegDataset):
     Its pipelines start with ``LoadAnyImage`` and, if there are masks, ``LoadAnyLabels``.
 
     Writes for the pipeline: ``img_path``, ``seg_map_path`` (if the part has masks), ``mask_map`` (a
-    :class:`.MaskMap`), ``value_range``, (low, high) or None, ``seg_fields`` and the keys of
-    BaseSegDataset.
+    :class:`.MaskMap`), ``value_range``, (low, high) or None, ``bands``, a :class:`.Bands`, if the file
+    describes some, ``seg_fields`` and the keys of BaseSegDataset.
 
     Args:
         data_file: YAML or JSON file, or its content as a dict (:class:`.OwnData`).
@@ -36,6 +36,8 @@ class FolderDataset(BaseSegDataset):
             raise SetupError(f'FolderDataset: part={part!r}, expected one of {", ".join(PARTS)}')
         self.own = OwnData(data_file)
         self.part = part
+        if self.own.bands is not None:
+            self.own.bands.need_statistics(self.own.source)
         if kwargs.get('ann_file'):
             raise SetupError(
                 f'FolderDataset: ann_file={kwargs["ann_file"]!r}, but its images are all those of '
@@ -60,7 +62,9 @@ class FolderDataset(BaseSegDataset):
         return [dict(entry, seg_fields=[]) for entry in self.own.files(self.part)]
 
     def get_data_info(self, idx: int) -> dict:
-        """Entry of an image, with the mask map and the value range for its loaders."""
+        """Entry of an image, with what its loaders need: mask map, value range and bands."""
         info = super().get_data_info(idx)
         info['mask_map'], info['value_range'] = self.own.mask_map, self.own.value_range
+        if self.own.bands is not None:
+            info['bands'] = self.own.bands
         return info

@@ -20,13 +20,16 @@ import difflib
 import json
 import os
 import os.path as osp
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from mmseg_semi.data.bands import Bands
 from mmseg_semi.data.decoding.files import ANY_IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from mmseg_semi.data.mask_map import MaskMap
 from mmseg_semi.data.palette import parse_color, voc_color
@@ -34,7 +37,7 @@ from mmseg_semi.data.randomness import seeded_permutation
 from mmseg_semi.errors import SetupError
 
 PARTS = ('labeled', 'unlabeled', 'val', 'test')
-_KEYS = (*PARTS, 'classes', 'ignore', 'palette', 'value_range')
+_KEYS = (*PARTS, 'classes', 'ignore', 'palette', 'value_range', 'bands', 'exclude')
 
 
 class OwnData:
@@ -49,6 +52,8 @@ class OwnData:
         mask_map: Maps the values of masks to class indices.
         palette: A colour [r, g, b] of each class.
         value_range: (low, high) of images with more than 8 bits, or None.
+        bands: What the bands of images are, or None: images are grey or in colour.
+        left_out: What :meth:`files` has left out of the unlabelled images, in words.
 
     Raises:
         SetupError: If the file cannot be read, or has a key or an entry that it must not have. Only
@@ -80,15 +85,30 @@ class OwnData:
                 )[key]
                 raise SetupError(f'{self.source} has no {key!r}; add {example}')
         self.content = content
+        self.left_out: list[str] = []
+        self._exclude = self._patterns(content.get('exclude'))
         self.mask_map = MaskMap(content['classes'], content.get('ignore'), self.source)
+        if len(self.mask_map.names) == 1:
+            name = self.mask_map.names[0]
+            raise SetupError(
+                f"{self.source}: 'classes' has one name, {name}; a binary task has two classes, the background "
+                f'is one of them: classes: {{background: 0, {name}: 255}}, or 1 for 255, whatever masks hold'
+            )
         self.palette = self._palette(content.get('palette'))
         self.value_range = self._value_range(content.get('value_range'))
+        bands = content.get('bands')
+        self.bands = None if bands is None else Bands.of(bands, self.source)
+        if self.bands is not None and self.value_range is not None:
+            raise SetupError(
+                f"{self.source} has 'value_range' and 'bands'; remove value_range, bands.low and "
+                'bands.high are the ranges of the bands'
+            )
 
     def files(self, part: str) -> list[dict]:
         """Find the images of a part and their masks, sorted by path.
 
         Args:
-            part: 'labeled', 'unlabeled', 'val' or 'test'.
+            part: 'labeled', 'unlabeled', 'val' or 'test'; without a key 'test' it has the images of 'val'.
 
         Returns:
             list[dict]: ``img_path`` and, if the part has masks, ``seg_map_path``.
@@ -98,6 +118,8 @@ class OwnData:
         """
         if part == 'unlabeled':
             return self._unlabeled()
+        if part == 'test' and not self.has_test:
+            part = 'val'
         share = self.content.get('val')
         if part == 'labeled' or (part == 'val' and isinstance(share, int | float)):
             pairs = self._pairs('labeled')
@@ -106,6 +128,11 @@ class OwnData:
             held_out = self._held_out(share, len(pairs))
             return [pair for i, pair in enumerate(pairs) if (i in held_out) == (part == 'val')]
         return self._pairs(part)
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there are images for test alone."""
+        return bool(self.content.get('test'))
 
     def _folder(self, key: str, value: Any) -> Path:
         if not isinstance(value, str):
@@ -170,26 +197,49 @@ class OwnData:
                 f"{self.source} has no 'unlabeled'; add the folders of images without masks, or "
                 'set train_dataloader.dataset.unlabeled=None to train on labelled images alone'
             )
-        known = set()
-        for part in ('labeled', 'val', 'test'):
+        known: dict[str, str] = {}
+        for part in ('test', 'val', 'labeled'):
             entry = self.content.get(part)
-            if isinstance(entry, Mapping) and self._path(entry.get('images')) in folders:
-                known |= {pair['img_path'] for pair in self._pairs(part)}
-                if self._path(entry.get('masks')) in folders:
-                    known |= {pair['seg_map_path'] for pair in self._pairs(part)}
-        known = {osp.realpath(path) for path in known}
-        found = [
-            dict(img_path=str(path))
-            for folder, key in folders.items()
-            for path in self._find(self._folder(key[0], key[1]), key[0]).values()
-            if not known or osp.realpath(path) not in known
-        ]
+            if isinstance(entry, Mapping) and self._overlaps(entry, folders):
+                for pair in self._pairs(part):
+                    known[osp.realpath(pair['img_path'])] = f'images of {part}'
+                    known[osp.realpath(pair['seg_map_path'])] = f'masks of {part}'
+        found, without = [], Counter()
+        for folder, key in folders.items():
+            place = self._folder(key[0], key[1])
+            for path in self._find(place, key[0]).values():
+                role = known.get(osp.realpath(path)) if known else None
+                name = Path(osp.relpath(path, place)).as_posix()
+                if role is None and any(
+                    fnmatch(name, pattern) or fnmatch(path.name, pattern)
+                    for pattern in self._exclude
+                ):
+                    role = f"files that 'exclude' names ({', '.join(self._exclude)})"
+                if role is None:
+                    found.append(dict(img_path=str(path)))
+                else:
+                    without[role] += 1
+        self.left_out = [f'{count} {role}' for role, count in without.items()]
         if not found:
             raise SetupError(
-                f"{self.source}: every image in 'unlabeled' has a mask; name a folder with images "
+                f"{self.source}: every image in 'unlabeled' has a mask or is excluded; name a folder with images "
                 'without masks, or set train_dataloader.dataset.unlabeled=None'
             )
         return found
+
+    def _overlaps(self, entry: Mapping, folders: Mapping[Path, Any]) -> bool:
+        """Whether a part's images or masks lie in, or below, a folder of unlabelled images."""
+        own = [self._path(entry.get(key)) for key in ('images', 'masks')]
+        return any(path and path.is_relative_to(folder) for path in own for folder in folders)
+
+    def _patterns(self, given: Any) -> list[str]:
+        patterns = [given] if isinstance(given, str) else given or []
+        if not isinstance(patterns, list) or not all(isinstance(p, str) for p in patterns):
+            raise SetupError(
+                f"{self.source}: 'exclude' is {given!r}, expected patterns of unlabelled files to leave "
+                "out, such as ['*_predict.png']"
+            )
+        return patterns
 
     def _pools(self) -> dict[Path, tuple[str, str]]:
         """Folders of unlabelled images -> (key, text as the file has it)."""
@@ -219,6 +269,16 @@ class OwnData:
                 others[suffix or osp.basename(path)] += 1
                 continue
             name = Path(osp.relpath(stem, folder)).as_posix()
+            # archives made on a Mac have decomposed letters
+            name = unicodedata.normalize('NFC', name)
+            try:
+                name.encode()
+            except UnicodeEncodeError as error:
+                shown = os.fsencode(path).decode('utf-8', 'backslashreplace')
+                raise SetupError(
+                    f'{self.source}: {key} holds {shown}, a name whose bytes are not UTF-8; rename such '
+                    'files, for instance by convmv'
+                ) from error
             if name in found:
                 raise SetupError(
                     f'{self.source}: {key} holds {found[name].name} and {osp.basename(path)}; keep '

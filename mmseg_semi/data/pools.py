@@ -137,7 +137,7 @@ def find_shards(shards: str | Sequence[str], key: str = 'shards') -> list[str]:
             tars = [pattern]
         if not tars:
             raise SetupError(
-                f'{key}: {name} gives no tar file; write shards (python tools/shards.py make '
+                f'{key}: {name} gives no tar file; write shards (mmseg-semi shards make '
                 '--images FOLDER --out FOLDER), or fix the path'
             )
         found += tars
@@ -153,7 +153,7 @@ def find_shards(shards: str | Sequence[str], key: str = 'shards') -> list[str]:
 class ShardedImages(BaseDataset):
     """Unlabelled images in tar shards, local or remote, each with its index beside it.
 
-    ``python tools/shards.py make`` packs images, ``... index`` indexes shards from elsewhere.
+    ``mmseg-semi shards make`` packs images, ``... index`` indexes shards from elsewhere.
     Access to any image costs one read. To read from few shards at a time, set ``shuffle='shards'``
     in :class:`.MultiSourceSampler`.
 
@@ -270,7 +270,7 @@ class ShardPaths(Sequence[str]):
             except FileNotFoundError as error:
                 raise SetupError(
                     f'shard {self.shards[number]} has no index {osp.basename(path)} beside it; '
-                    f'write it: python tools/shards.py index {osp.dirname(self.shards[number])}'
+                    f'write it: mmseg-semi shards index {osp.dirname(self.shards[number])}'
                 ) from error
             if len(self._indexes) > _OPEN_INDEXES:
                 self._indexes.popitem(last=False)

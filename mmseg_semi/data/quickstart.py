@@ -20,7 +20,7 @@ PALETTE = (
 class QuickstartDataset(BaseSegDataset):
     """Generated outdoor scenes in six classes, without ignored pixels.
 
-    ``python tools/quickstart.py --data-only`` generates them.
+    ``mmseg-semi demo --data-only`` generates them.
 
     Writes for the pipeline: the keys of BaseSegDataset: ``img_path``, ``seg_map_path``,
     ``label_map``, ``reduce_zero_label``, ``seg_fields``.

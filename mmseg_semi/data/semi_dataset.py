@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os.path as osp
 import time
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import BaseDataset, ConcatDataset
+from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
@@ -23,10 +25,11 @@ from mmseg_semi.data.checks import (
 )
 from mmseg_semi.data.names import ListedPaths
 from mmseg_semi.data.pools import ImageList
+from mmseg_semi.data.remarks import remarks_on_images
 from mmseg_semi.data.randomness import derive_seed, seeded_rng
 from mmseg_semi.data.samplers import SampleKey
 from mmseg_semi.data.splits import KINDS, find_split, identify, published_protocols
-from mmseg_semi.data.transforms import LoadSegLabels
+from mmseg_semi.data.transforms import LoadAnyImage, LoadSegLabels
 from mmseg_semi.errors import SetupError, UnreadableFileError
 
 KEY = 'train_dataloader.dataset'
@@ -156,6 +159,9 @@ class SemiDataset(ConcatDataset):
                 if hasattr(step, 'check_paths'):
                     step.check_paths(unlabeled_paths[-1], _pool_key(i, len(pools)))
         super().full_init()
+        for source, paths in zip(self.datasets, [labeled_paths, *unlabeled_paths], strict=True):
+            if hasattr(source, 'own'):
+                try_images(source)
         check_repeated(unlabeled_paths, KEY)
         both = check_disjoint(labeled_paths, unlabeled_paths, KEY, allow=self.allow_overlap)
         for paths in unlabeled_paths:
@@ -164,12 +170,19 @@ class SemiDataset(ConcatDataset):
         masks = 0
         classes = labeled.metainfo.get('classes')
         if self.check_masks and classes:
-            masks = check_label_values(labeled, len(classes), self.check_masks)
+            masks = check_label_values(labeled, len(classes), self.check_masks, note=warn)
+        if hasattr(labeled, 'own') and not getattr(labeled, 'backend_args', None):
+            local = [path for pool in unlabeled_paths for path in pool]
+            for remark in remarks_on_images(labeled_paths, local) if is_main_process() else ():
+                warn(remark.text)
         print_log(
             f'SemiDataset: {len(labeled_paths)} labelled and {sum(map(len, pools))} unlabelled '
             f'images; values of {masks} masks checked ({time.perf_counter() - start:.1f} s)',
             logger='current',
         )
+        for pool in pools:
+            for text in getattr(getattr(pool, 'own', None), 'left_out', ()):
+                print_log(f'SemiDataset: {text} are left out of the unlabelled images', 'current')
         hashes = [
             f'{KINDS[kind]} SHA-256 {self.protocol[kind]["sha256"]}'
             for kind in KINDS
@@ -275,6 +288,34 @@ class SemiDataset(ConcatDataset):
                         f'{KEY}.unlabeled.pipeline: {type(step).__name__} loads labels, which '
                         'unlabelled images do not have; remove it'
                     )
+
+
+def try_images(dataset: BaseDataset, count: int = 4) -> None:
+    """Load a few images of own data now, which training would refuse at some later time.
+
+    Args:
+        dataset: A :class:`.FolderDataset`.
+        count: Number of images, spread evenly.
+
+    Raises:
+        SetupError: If an image has other bands than the data file says, or needs a range or a package. A
+            file that cannot be read is left to training, which may skip it.
+    """
+    load = next((s for s in dataset.pipeline.transforms if isinstance(s, LoadAnyImage)), None)
+    if load is None:
+        return
+    count = min(count, len(dataset))
+    for place in range(count):
+        info = dataset.get_data_info(place * len(dataset) // count)
+        try:
+            load.transform(dict(info))
+        except UnreadableFileError:
+            continue
+
+
+def warn(text: str) -> None:
+    """Log a remark on the data as a warning."""
+    print_log(f'SemiDataset: {text}', 'current', logging.WARNING)
 
 
 def note_skipped(sample: dict, skipped: Sequence[str]) -> None:

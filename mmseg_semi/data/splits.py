@@ -33,14 +33,17 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.packaged import CONFIGS
 
 FAMILIES = ('u2pl', 'cps', 'cct', 'unimatch')
 DATASETS = ('voc', 'cityscapes', 'ade20k', 'coco')
 PROTOCOLS = Path(__file__).with_name('protocols.json')
 MANIFEST = 'manifest.json'
 KINDS = dict(labeled='labelled', unlabeled='unlabelled')
-SPLIT_FOLDERS = (Path('data/splits'), Path('configs/splits'))
-"""Where named splits stand, relative to the working directory: imported and drawn ones, committed ones."""
+COMMITTED = (Path('configs/splits'), CONFIGS / 'splits')
+"""Where committed lists stand: in a checkout that is the working directory, and in the package."""
+SPLIT_FOLDERS = (Path('data/splits'), *COMMITTED)
+"""Where named splits stand: imported and drawn ones in the working directory, committed ones."""
 
 # ------------------------------------------------------------------------------- reading and hashes
 
@@ -132,7 +135,7 @@ def read_manifest(folder: Path) -> dict | None:
     except (ValueError, KeyError, TypeError) as error:
         raise SetupError(
             f'{path} is no manifest of a split (protocol, labeled, unlabeled); write lists and manifest '
-            'again (python tools/splits.py make|import), or remove it'
+            'again (mmseg-semi splits make|import), or remove it'
         ) from error
 
 
@@ -184,7 +187,7 @@ def identify(
         )
     elif manifest:
         expected = manifest
-        remedy = 'restore it, or write both anew: python tools/splits.py make|import'
+        remedy = 'restore it, or write both anew: mmseg-semi splits make|import'
     else:
         return found
     name = found['protocol'] = protocol or manifest['protocol']
@@ -232,7 +235,7 @@ def _compare(
 
 def _import_command(published: dict) -> str:
     return (
-        f'python tools/splits.py import --family {published["family"]} --dataset '
+        f'mmseg-semi splits import --family {published["family"]} --dataset '
         f'{published["dataset"]} writes it'
     )
 
@@ -245,7 +248,7 @@ def split_folder(split: str) -> Path:
 
     Args:
         split: A published protocol ('voc classic 732'), the folder of a pair of lists, or that folder
-            below ``data/splits`` or ``configs/splits`` with blanks for slashes ('camvid 46 seed0').
+            below ``data/splits`` or the package's ``configs/splits`` with blanks for slashes ('camvid 46 seed0').
 
     Example:
         >>> split_folder('cityscapes cps 372').as_posix()
@@ -262,6 +265,28 @@ def split_folder(split: str) -> Path:
         if (folder / 'labeled.txt').is_file():
             return folder
     return Path(split) if '/' in split else candidates[1]
+
+
+def committed_list(name: str) -> str:
+    """Path of a list of images that comes with the package.
+
+    Args:
+        name: Its path below ``configs/splits``.
+
+    Returns:
+        str: Relative to the working directory if that is a checkout, so that the configs of all checkouts are equal.
+
+    Raises:
+        SetupError: If there is no such list.
+
+    Example:
+        >>> Path(committed_list('camvid_clips/eval.txt')).name
+        'eval.txt'
+    """
+    found = next((folder / name for folder in COMMITTED if (folder / name).is_file()), None)
+    if found is None:
+        raise SetupError(f"the package has no list '{name}' in {COMMITTED[-1]}; fix its name")
+    return found.as_posix()
 
 
 def find_split(split: str, key: str = 'dataset', unlabeled: bool = True) -> tuple[Path, Path]:
@@ -295,7 +320,7 @@ def find_split(split: str, key: str = 'dataset', unlabeled: bool = True) -> tupl
         remedy = (
             f'did you mean {near[0]!r}?'
             if near
-            else 'name a published protocol or a folder (python tools/splits.py make writes one)'
+            else 'name a published protocol or a folder (mmseg-semi splits make writes one)'
         )
     raise SetupError(f'{key}.split is {split!r}, but list {missing} does not exist; {remedy}')
 

@@ -7,7 +7,6 @@ loaders of training, and returns a :class:`Report`. Masks of unlabelled images a
 from __future__ import annotations
 
 import hashlib
-import io
 import os.path as osp
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,9 +15,10 @@ from dataclasses import dataclass, field
 
 import mmengine.fileio as fileio
 import numpy as np
-from PIL import Image
 
+from mmseg_semi.data.bands import picture_of
 from mmseg_semi.data.names import read_bytes
+from mmseg_semi.data.remarks import MaskFacts, orientation, remarks_on_images, remarks_on_masks
 from mmseg_semi.data.transforms import LoadSegLabels, read_labels
 from mmseg_semi.errors import SetupError, UnreadableFileError
 from mmseg_semi.labels import IGNORE
@@ -86,6 +86,7 @@ def inspect(
         for number, content in enumerate(progress(contents, scan.total)):
             scan.add(number, content)
     _find_absent_classes(scan)
+    _add_remarks(scan)
     _find_duplicates(scan, allow_overlap)
     order = list(KINDS)
     return Report(scan.surveys, sorted(scan.findings.values(), key=lambda f: order.index(f.kind)))
@@ -100,7 +101,8 @@ class _Content:
         digest: Hash of the image file, 16 bytes; None if the file could not be read.
         print: Fingerprint of the image, see :func:`fingerprint`; None if it has none.
         size: (width, height) in pixels; None if the image could not be decoded.
-        counts: (256,) number of pixels of each label; None without a readable mask.
+        facts: Of the mask, whose ``counts`` are the number of pixels of each label; None without a
+            readable mask.
         trouble: Kind and case of each finding.
     """
 
@@ -108,7 +110,7 @@ class _Content:
     digest: bytes | None = None
     print: np.ndarray | None = None
     size: tuple[int, int] | None = None
-    counts: np.ndarray | None = None
+    facts: MaskFacts | None = None
     trouble: list[tuple[str, Case]] = field(default_factory=list)
 
 
@@ -123,6 +125,7 @@ class _Scan:
         self.has_digest, self.has_print = np.zeros(total, bool), np.zeros(total, bool)
         self.surveys = [Survey(source) for source in sources]
         self.findings: dict[tuple[str, str], Finding] = {}
+        self.facts: list[list[MaskFacts]] = [[] for _ in sources]
 
     def add(self, number: int, content: _Content) -> None:
         """Add an image, by its number through all sources."""
@@ -134,10 +137,12 @@ class _Scan:
             self.prints[number], self.has_print[number] = content.print, True
         if content.size is not None:
             survey.sizes[content.size] += 1
-        if content.counts is not None:
+        if content.facts is not None:
             survey.masks += 1
-            survey.pixels += content.counts
-            survey.images += content.counts > 0
+            survey.pixels += content.facts.counts
+            survey.images += content.facts.counts > 0
+            if survey.source.own is not None:
+                self.facts[content.source].append(content.facts)
         for kind, case in content.trouble:
             self.report(kind, survey.source, case)
 
@@ -204,9 +209,9 @@ def _look_at_image(content: _Content, source: Source, place: Place, info: dict) 
         pass
     else:
         content.digest = hashlib.blake2b(loaded['img_bytes'], digest_size=16).digest()
-        is_turned = source.load_labels is not None and _orientation(loaded['img_bytes']) != 1
+        is_turned = source.load_labels is not None and orientation(loaded['img_bytes']) != 1
     try:
-        img = source.load_image({**info, **loaded, 'seg_fields': []})['img']
+        img = picture_of(source.load_image({**info, **loaded, 'seg_fields': []}))
     except Exception as error:
         content.trouble.append(('unreadable', Case((path,), _message(error))))
         return
@@ -230,31 +235,20 @@ def _look_at_mask(content: _Content, source: Source, place: Place, info: dict) -
         kind = 'labels' if is_wrong else 'unreadable'
         content.trouble.append((kind, Case((mask,), text, (place,))))
         return
-    content.counts = np.bincount(labels.ravel(), minlength=256)
+    content.facts = MaskFacts.of(mask, labels)
     height, width = labels.shape
     if content.size is not None and (width, height) != content.size:
         text = 'mask {} x {}, image {} x {} pixels (width x height)'.format(
             width, height, *content.size
         )
         content.trouble.append(('size', Case((path, mask), text, (place,))))
-    if content.counts[IGNORE] == content.counts.sum():
+    if content.facts.counts[IGNORE] == content.facts.counts.sum():
         content.trouble.append(('void', Case((mask,), 'all 255', (place,))))
 
 
 def _message(error: Exception) -> str:
     text = ' '.join(str(error).split())
     return text if isinstance(error, SetupError) else f'{type(error).__name__}: {text}'
-
-
-def _orientation(content: bytes) -> int:
-    """EXIF orientation of a JPEG file, 1 for upright."""
-    try:
-        picture = Image.open(io.BytesIO(content))
-        if picture.format in ('JPEG', 'MPO'):
-            return picture.getexif().get(0x0112, 1)
-    except Exception:  # the loader reports damaged files
-        pass
-    return 1
 
 
 def _describe_values(mask: str, backend_args: dict | None) -> str:
@@ -279,6 +273,27 @@ def _find_absent_classes(scan: _Scan) -> None:
             if not row['masks']:
                 case = Case((), f'{row["name"]} (label {row["label"]})')
                 scan.report('absent', survey.source, case)
+
+
+def _add_remarks(scan: _Scan) -> None:
+    """Report what training remarks about own data, but for absent and turned ones, which are reported."""
+    for source, facts in zip(scan.sources, scan.facts, strict=True):
+        if source.own is None or source.load_labels is None:
+            continue
+        where = 'labelled' if source.role == 'labeled' else 'validation'
+        by_color = source.own.mask_map.by_color
+        for remark in remarks_on_masks(facts, source.classes, where, source.own.source, by_color):
+            kind = 'meaning' if remark.is_error else 'remark'
+            scan.report(kind, source, Case((), remark.text))
+    paths: dict[str, list[str]] = {role: [] for role in ROLES}
+    local = [s for s in scan.sources if s.own is not None and not s.backend_args]
+    for source in local:
+        paths[source.role] += [source.entry(i)['img_path'] for i in range(source.size)]
+    if not paths['labeled']:
+        return
+    for remark in remarks_on_images(paths['labeled'], paths['unlabeled'], sample=scan.total):
+        labeled = next(source for source in local if source.role == 'labeled')
+        scan.report('remark', labeled, Case((), remark.text))
 
 
 def _find_duplicates(scan: _Scan, allow_overlap: bool) -> None:

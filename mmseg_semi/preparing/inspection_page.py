@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Sequence
 from html import escape
@@ -12,10 +11,12 @@ import mmengine.fileio as fileio
 import numpy as np
 from PIL import Image
 
+from mmseg_semi.data.bands import picture_of
 from mmseg_semi.data.transforms import LoadSegLabels
 from mmseg_semi.files import write_whole
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.preparing.inspection import Finding, Report, Source, Survey
+from mmseg_semi.runtime.pages import document, encode, image, share_words, swatch
 from mmseg_semi.runtime.pictures import default_palette, overlay_labels, paint_labels, shrink
 
 _SIDE = 240
@@ -24,18 +25,8 @@ _WRONG = (255, 0, 255)
 _WITH_MASK = ('labels', 'size', 'void', 'turned')  # findings that are shown with their masks
 
 _STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1100px; padding: 0 1em;
-       color: #222; background: #fff; }
-h1 { font-size: 1.5em; } h2 { margin-top: 2em; border-bottom: 1px solid #ccc; }
-table { border-collapse: collapse; } th { text-align: left; }
-td, th { padding: 2px 14px 2px 0; vertical-align: top; } td.n { text-align: right; }
-.error, .warning { color: #fff; border-radius: 3px; padding: 1px 7px; font-size: .85em; }
-.error { background: #b3261e; } .warning { background: #8a6100; }
-.cases { display: flex; flex-wrap: wrap; gap: 14px; }
-figure { margin: 0; max-width: 496px; } figure img { margin-right: 4px; }
-figcaption { font-size: .8em; color: #444; overflow-wrap: anywhere; }
-.swatch { display: inline-block; width: 1em; height: 1em; margin-right: 6px; vertical-align: -2px; }
-.bar { display: inline-block; height: .8em; background: #5b7fa6; margin-right: 6px; }
+td, th { padding-top: 2px; padding-bottom: 2px; }
+.cases figure { max-width: 496px; } figure img { margin-right: 4px; }
 """
 
 
@@ -49,8 +40,7 @@ def write_page(report: Report, path: Path, title: str) -> None:
     """
     sources = [survey.source for survey in report.surveys]
     parts = [
-        f'<!doctype html><meta charset="utf-8"><title>{escape(title)}</title>',
-        f'<style>{_STYLE}</style><h1>Data of {escape(title)}</h1>',
+        f'<h1>Data of {escape(title)}</h1>',
         f'<p>{_verdict(report)}</p><h2>Sources</h2>{_source_table(report.surveys)}',
     ]
     parts += [_finding(finding, sources) for finding in report.findings]
@@ -58,7 +48,7 @@ def write_page(report: Report, path: Path, title: str) -> None:
     if labelled:
         parts.append(f'<h2>Classes</h2>{_class_table(labelled)}')
     parts += [_samples(source) for source in sources]
-    write_whole(path, '\n'.join(parts), sync=False)
+    write_whole(path, document(title, parts, _STYLE), sync=False)
 
 
 def _verdict(report: Report) -> str:
@@ -89,7 +79,7 @@ def _source_table(surveys: Sequence[Survey]) -> str:
             f'<td class="n">{masks}<td class="n">{void}<td>{escape(size_words(survey))}'
             f'<td>{escape(survey.source.note)}'
         )
-    return f'<table>{"".join(rows)}</table>'
+    return f'<div class="scroll"><table>{"".join(rows)}</table></div>'
 
 
 def size_words(survey: Survey) -> str:
@@ -115,11 +105,7 @@ def _class_table(surveys: Sequence[Survey]) -> str:
     lines = [f'<tr><th>label<th>class{head}']
     for label in sorted(set().union(*tables)):
         name = next(rows[label]['name'] for rows in tables if label in rows)
-        colour = 'rgb({},{},{})'.format(*palette[label])
-        line = (
-            f'<tr><td class="n">{label}<td><span class="swatch" style="background:{colour}"></span>'
-            f'{escape(name)}'
-        )
+        line = f'<tr><td class="n">{label}<td>{swatch(palette[label])}{escape(name)}'
         for rows in tables:
             row = rows.get(label, dict(share=0, masks=0))
             line += (
@@ -128,12 +114,7 @@ def _class_table(surveys: Sequence[Survey]) -> str:
             )
         lines.append(line)
     note = 'Shares of the labelled pixels; ignored pixels (255) do not count.'
-    return f'<table>{"".join(lines)}</table><p>{note}'
-
-
-def share_words(share: float) -> str:
-    """A share as a percentage, in which a small share differs from none."""
-    return '0' if share == 0 else '< 0.01 %' if share < 1e-4 else f'{100 * share:.2f} %'
+    return f'<div class="scroll"><table>{"".join(lines)}</table></div><p>{note}</p>'
 
 
 def _finding(finding: Finding, sources: Sequence[Source]) -> str:
@@ -176,7 +157,7 @@ def _pictures(source: Source, index: int, how: str = 'over') -> str:
     """
     info = {**source.entry(index), 'seg_fields': []}
     try:
-        img = source.load_image(dict(info))['img'][..., ::-1]
+        img = picture_of(source.load_image(dict(info)))[..., ::-1]
     except Exception:  # a finding of the report
         return ''
     plain = _embed(shrink(img, _SIDE))
@@ -215,7 +196,4 @@ def _palette(source: Source) -> list[tuple[int, int, int]]:
 
 
 def _embed(picture: np.ndarray) -> str:
-    file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(file, 'JPEG', quality=80)
-    text = base64.b64encode(file.getvalue()).decode()
-    return f'<img alt="" src="data:image/jpeg;base64,{text}">'
+    return image(encode(picture))

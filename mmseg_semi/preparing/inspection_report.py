@@ -30,10 +30,12 @@ KINDS = {
         WARNING,
         'unlabelled images with the content of a labelled image (allow_overlap)',
     ),
+    'meaning': (ERROR, 'masks that cannot mean what the classes say'),
     'void': (WARNING, 'masks without a labelled pixel (all 255)'),
     'turned': (WARNING, 'images with an EXIF orientation, which their masks do not follow'),
     'absent': (WARNING, 'classes that no mask shows'),
     'copy': (WARNING, 'images with the content of another image of the same role'),
+    'remark': (WARNING, 'what training takes, and what is likely not meant'),
     'near_val': (WARNING, 'validation images that nearly equal a training image'),
     'near': (WARNING, 'unlabelled images that nearly equal a labelled image'),
 }

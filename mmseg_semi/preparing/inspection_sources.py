@@ -16,6 +16,7 @@ from mmseg.registry import DATASETS
 
 from mmseg_semi.data.checks import read_names, resolve_source
 from mmseg_semi.data.decoding import IMAGE_SUFFIXES
+from mmseg_semi.data.own_data import OwnData
 from mmseg_semi.data.semi_dataset import KEY, SemiDataset
 from mmseg_semi.data.transforms import LoadImage, LoadSegLabels
 from mmseg_semi.errors import SetupError
@@ -40,6 +41,7 @@ class Source:
         palette: Colours of the classes. Defaults to None.
         backend_args: File backend of the data set. Defaults to None.
         note: Protocol of the lists, for reports.
+        own: The description of own data, of which more is known than of lists.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Source:
     palette: Sequence[Sequence[int]] | None = None
     backend_args: dict | None = None
     note: str = ''
+    own: OwnData | None = None
 
 
 def sources_of(cfg: Config) -> list[Source]:
@@ -87,6 +90,8 @@ def sources_of(cfg: Config) -> list[Source]:
             seen.append(files)
             key = f'{name}_dataloader.dataset'
             dataset = DATASETS.build({**resolve_source(dataset_cfg, key), 'lazy_init': True})
+            if name == 'test' and hasattr(dataset, 'own') and not dataset.own.has_test:
+                continue  # the images of val again
             sources.append(dataset_source(dataset, name, 'val', key))
     return sources
 
@@ -131,6 +136,7 @@ def dataset_source(dataset: BaseDataset, name: str, role: str, key: str) -> Sour
         classes,
         dataset.metainfo.get('palette'),
         getattr(dataset, 'backend_args', None),
+        own=getattr(dataset, 'own', None),
     )
 
 

@@ -88,7 +88,7 @@ def _claim(out: Path, plan: dict) -> None:
     elif any(out.glob('*.tar')):
         raise SetupError(
             f'{out} holds tar files but no {MANIFEST}; name an empty folder (--out), or index '
-            f'these files: python tools/shards.py index {out}'
+            f'these files: mmseg-semi shards index {out}'
         )
     else:
         write_whole(manifest, json.dumps(plan, indent=1) + '\n')

@@ -21,6 +21,7 @@ from rich.progress import track
 
 from mmseg_semi.data import semi_dataset
 from mmseg_semi.data.checks import load_class_indices, read_names, resolve_source
+from mmseg_semi.data.remarks import Remark, remarks_on_data
 from mmseg_semi.data.splits import (
     KINDS,
     MANIFEST,
@@ -53,6 +54,7 @@ class Lists:
         allow_overlap: Whether an image may be labelled and unlabelled.
         by_path: Whether images are compared by their paths in ``files``, not by their names: two
             folders may use the same names.
+        remarks: Makes the remarks on own data that training makes.
     """
 
     title: str
@@ -67,6 +69,7 @@ class Lists:
     masks: Sequence[Callable[[], np.ndarray]] = ()
     allow_overlap: bool = False
     by_path: bool = False
+    remarks: Callable[[], list[Remark]] = list
 
     def ids(self, kind: str) -> list[str]:
         """Names of the images of a kind, or their paths if ``by_path`` is set."""
@@ -110,7 +113,7 @@ def of_folder(
     folder = Path(folder)
     if not (folder / 'labeled.txt').is_file():
         raise SetupError(
-            f'{folder} holds no labeled.txt; name the folder of a split (python tools/splits.py '
+            f'{folder} holds no labeled.txt; name the folder of a split (mmseg-semi splits '
             'make|import writes them) or a config (.py)'
         )
     labeled = read_list(folder / 'labeled.txt')
@@ -190,6 +193,9 @@ def of_config(cfg: Config) -> Lists:
         masks=[lambda i=i: load_class_indices(labeled, i) for i in range(len(labeled))],
         allow_overlap=whole.get('allow_overlap', False),
         by_path=True,
+        remarks=lambda: remarks_on_data(
+            labeled, pools, sources.get('val', [None])[0], load_class_indices
+        ),
     )
 
 
@@ -260,6 +266,8 @@ def check(lists: Lists) -> Findings:
         found.skipped.append('validation images, which are not known (set --val)')
     _check_complete(lists, found)
     _check_contents(lists, found)
+    for remark in lists.remarks():
+        (found.problems if remark.is_error else found.warnings).append(remark.text)
     return found
 
 

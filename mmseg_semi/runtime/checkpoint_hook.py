@@ -21,6 +21,8 @@ _DRAFTS = re.compile(
     rf'\.(.+\.pth|last_checkpoint)\.\d+{re.escape(DRAFT)}|(.+\.pth|last_checkpoint)\.tmp'
 )
 
+_BETWEEN = 'checkpoint_between'
+
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
@@ -49,8 +51,9 @@ class AtomicCheckpointHook(CheckpointHook):
             cannot be saved; at the first validation, if ``save_best`` is none of its metrics.
 
     State:
-        In the message hub: ``last_ckpt``, ``best_ckpt*``, ``keep_ckpt_ids`` (MMEngine's own), and
-        ``checkpoint_validated``, the iteration of the last validation.
+        In the message hub: ``last_ckpt``, ``best_ckpt*``, ``keep_ckpt_ids`` (MMEngine's own),
+        ``checkpoint_validated``, the iteration of the last validation, and in a checkpoint of
+        :meth:`save_between`, ``checkpoint_between``, its iteration.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -119,6 +122,48 @@ class AtomicCheckpointHook(CheckpointHook):
 
     # -- writing -------------------------------------------------------------------------------
 
+    def save_between(self, runner: Runner, step: int) -> str:
+        """Saves a checkpoint that the interval does not ask for, when a run is ended early.
+
+        It does not count among ``max_keep_ckpts``. The run that resumes from it removes it after its next
+        checkpoint, so that the two runs leave behind what an uninterrupted one does.
+
+        Args:
+            runner: The runner.
+            step: Iterations that are trained.
+
+        Returns:
+            Path of the checkpoint.
+        """
+        name = self.filename_tmpl.format(step)
+        runner.message_hub.update_info(_BETWEEN, step)
+        self._write(runner, name, dict(epoch=runner.epoch, iter=step))
+        return str(Path(self.out_dir, name))
+
+    def _write(self, runner: Runner, name: str, meta: dict) -> None:
+        """Writes a checkpoint, then its name to ``last_checkpoint``, then removes surplus ones."""
+        if not isinstance(runner, _AtomicRunner):  # after a validation it is one already
+            runner = _AtomicRunner(runner)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            **self.args,
+        )
+        path = Path(self.out_dir, name)
+        surplus, self._surplus = self._surplus, []
+        if not is_main_process():
+            return
+        write_whole(
+            Path(runner.work_dir, 'last_checkpoint'), os.path.relpath(path, runner.work_dir)
+        )
+        for other in surplus:
+            if other != path:
+                other.unlink(missing_ok=True)
+
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         drop = []
         if self.max_keep_ckpts > 0:
@@ -131,25 +176,8 @@ class AtomicCheckpointHook(CheckpointHook):
         name = self.filename_tmpl.format(step)
         self.last_ckpt = str(Path(self.out_dir, name))
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        if not isinstance(runner, _AtomicRunner):  # after a validation it is one already
-            runner = _AtomicRunner(runner)
-        runner.save_checkpoint(
-            self.out_dir,
-            name,
-            save_optimizer=self.save_optimizer,
-            save_param_scheduler=self.save_param_scheduler,
-            meta=meta,
-            by_epoch=self.by_epoch,
-            **self.args,
-        )
-        if not is_main_process():
-            return
-        name = os.path.relpath(self.last_ckpt, runner.work_dir)
-        write_whole(Path(runner.work_dir, 'last_checkpoint'), name)
-        files = [Path(self.out_dir, self.filename_tmpl.format(other)) for other in drop]
-        for path in files + self._surplus:
-            path.unlink(missing_ok=True)
-        self._surplus = []
+        self._surplus += [Path(self.out_dir, self.filename_tmpl.format(other)) for other in drop]
+        self._write(runner, name, meta)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         if not self.save_best:
@@ -209,6 +237,8 @@ class AtomicCheckpointHook(CheckpointHook):
             if info[key]:
                 path = str(Path(self.out_dir, os.path.basename(info[key])))
                 runner.message_hub.update_info(key, path)
+        # MMEngine does not take it back, so a resumed run would not save its first validation's metrics
+        self.last_ckpt = info.get('last_ckpt')
         if self.save_best:
             names = self._best_names()
             self._set_best_names(
@@ -220,13 +250,18 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _find_files(self, runner: Runner) -> None:
         """Finds the files of the resumed run, also those that it did not come to remove."""
-        steps = sorted(step for step in self._steps('') if step <= self._now(runner))
+        between = runner.message_hub.runtime_info.pop(_BETWEEN, None)
+        steps = sorted(
+            step for step in self._steps('') if step <= self._now(runner) and step != between
+        )
         if self.max_keep_ckpts > 0 and steps:
             self.keep_ckpt_ids.clear()
             self.keep_ckpt_ids.extend(steps[-self.max_keep_ckpts :])
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
             dropped = steps[: -self.max_keep_ckpts]
             self._surplus = [Path(self.out_dir, self.filename_tmpl.format(s)) for s in dropped]
+        if between is not None:
+            self._surplus.append(Path(self.out_dir, self.filename_tmpl.format(between)))
         best = self._best_names() if self.save_best else {}
         for key, name in best.items():
             prefix = f'best_{key}_'.replace('/', '_')

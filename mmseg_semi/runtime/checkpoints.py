@@ -93,6 +93,60 @@ def from_plain(value: Any) -> Any:
     return value
 
 
+def kind_of_file(path: str | Path) -> str | None:
+    """What a file is that torch cannot load, by its first bytes: 'empty', 'a text file', 'a Python pickle'; None if they do
+    not tell, as for an archive that was cut short.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), 'x.pth')
+        >>> path.write_text('version https://git-lfs.github.com/spec/v1') and kind_of_file(path)
+        'a text file'
+    """
+    if not Path(path).is_file():
+        return None
+    with open(path, 'rb') as file:
+        start = file.read(512)
+    if not start:
+        return 'empty'
+    if start[:1] == b'\x80':  # the protocol's mark; torch.save writes an archive around it
+        return 'a Python pickle'
+    try:
+        text = start[:500].decode('utf-8', errors='strict' if len(start) <= 500 else 'ignore')
+    except UnicodeDecodeError:
+        return None
+    return 'a text file' if all(char.isprintable() or char.isspace() for char in text) else None
+
+
+def check_content(content: Any, name: str) -> Any:
+    """Check that a loaded file holds weights: a dict with 'state_dict', or of tensors.
+
+    Returns:
+        The content.
+
+    Raises:
+        SetupError: It holds something else.
+
+    Example:
+        >>> check_content({'state_dict': {}}, 'x.pth')
+        {'state_dict': {}}
+    """
+    expected = (
+        "expected a dict with 'state_dict', or of tensors by name; give a checkpoint of a segmentor"
+    )
+    if not isinstance(content, Mapping):
+        raise SetupError(f"checkpoint '{name}' holds a {type(content).__name__}, {expected}")
+    if not isinstance(content.get('state_dict', {}), Mapping):
+        kind = type(content['state_dict']).__name__
+        raise SetupError(f"checkpoint '{name}' has a {kind} as 'state_dict', {expected}")
+    known = ('state_dict', 'model', 'backbone', 'state', 'teacher', 'model_state')
+    tensors = any(isinstance(value, torch.Tensor) for value in content.values())
+    if not tensors and not any(isinstance(content.get(key), Mapping) for key in known):
+        keys = ', '.join(map(str, list(content)[:5])) or 'nothing'
+        raise SetupError(f"checkpoint '{name}' holds {keys}, {expected}")
+    return content
+
+
 def is_whole(path: Path) -> bool:
     """Whether ``path`` is a complete checkpoint.
 
@@ -137,3 +191,10 @@ def latest_checkpoint(work_dir: str | Path) -> Path | None:
         remains = 'no other one is left' if found is None else f'using {found.name} instead'
         print_log(f'The last checkpoint {named} is {state}; {remains}.', 'current', 30)
     return found
+
+
+def best_checkpoint(work_dir: str | Path) -> Path | None:
+    """The complete checkpoint of a run that validated best, else its newest one; None if there is none."""
+    best = sorted(Path(work_dir).glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
+    whole = [path for path in best if is_whole(path)]
+    return whole[-1] if whole else latest_checkpoint(work_dir)

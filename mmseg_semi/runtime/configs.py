@@ -11,11 +11,14 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.hooks import EarlyStoppingHook
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.packaged import PACKAGE, find_config
 from mmseg_semi.runtime import stack
+from mmseg_semi.runtime.band_configs import fill_bands
 from mmseg_semi.runtime.checkpoints import is_whole, latest_checkpoint
 
 # Top-level keys that Runner or the tools read. --cfg-options may add them to a config.
@@ -51,12 +54,27 @@ def find_projects(config: Path | None = None) -> None:
         config: A config file. If it stands below a folder ``projects``, that folder can be imported
             too, also where the package is installed elsewhere.
     """
-    folders = [Path(__file__).resolve().parents[2] / 'projects']
+    folders = [PACKAGE.parent / 'projects']
     if config is not None:
         folders += [folder for folder in config.resolve().parents if folder.name == 'projects'][:1]
     for folder in folders:
         if folder.is_dir() and str(folder.parent) not in sys.path:
             sys.path.append(str(folder.parent))
+
+
+def find_neighbours(config: Path) -> None:
+    """Make ``custom_imports = dict(imports=['my_objective'])`` find ``my_objective.py`` beside the config.
+
+    The folder stays on the path: classes of such a module are unpickled in workers that are started anew, and
+    functions of it may import a second module beside it. It is the last entry, so that no file in it hides an
+    installed module.
+
+    Args:
+        config: A config file.
+    """
+    folder = str(config.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
 
 
 def load_config(
@@ -65,7 +83,7 @@ def load_config(
     """Read a config and override keys of it.
 
     Args:
-        path: A config file.
+        path: A config file, or the name of one of the package, such as ``mmseg_semi::ddfp/voc_732.py``.
         options: Values by dotted key, as ``--cfg-options`` gives them.
         with_model: Whether the caller will build the model; the check for mmpretrain needs it.
 
@@ -73,14 +91,16 @@ def load_config(
         The config.
 
     Raises:
-        SetupError: If the file is missing or wrong, if an option has no place in the config, or if
-            the model needs mmpretrain and mmpretrain cannot be imported.
+        SetupError: If the file is missing or wrong, if an option has no place in the config, if it does
+            not fit the bands of its data file, or if the model needs mmpretrain and mmpretrain cannot
+            be imported.
     """
-    path = Path(path)
+    path = find_config(path)
     if not path.is_file():
         raise SetupError(f"config '{path}' does not exist; {_similar_config(path)}")
     stack.import_yapf()
     find_projects(path)
+    find_neighbours(path)
     try:
         cfg = Config.fromfile(path)
     except SetupError:
@@ -95,12 +115,28 @@ def load_config(
     if options:
         _check_options(cfg, options)
         cfg.merge_from_dict(dict(options))
+    _refuse_one_channel(cfg)
+    fill_bands(cfg)
     borrowed = next(
         (name for name in config_types(cfg.get('model')) if name.startswith('mmpretrain.')), None
     )
     if borrowed and with_model:
         _require_mmpretrain(f"config '{path}': type='{borrowed}'")
     return cfg
+
+
+def _refuse_one_channel(cfg: Config) -> None:
+    """Refuse a binary task of one channel, which pseudo-labels and losses of classes do not know."""
+    student = (cfg.get('model') or {}).get('student') or {}
+    heads = student.get('decode_head')
+    for head in heads if isinstance(heads, list | tuple) else [heads or {}]:
+        for key in ('num_classes', 'out_channels'):
+            if head.get(key) == 1:
+                raise SetupError(
+                    f'model.student.decode_head.{key}=1: a binary task has two classes here, the background is '
+                    'one of them; set num_classes=2, remove out_channels, and use a cross entropy without '
+                    'use_sigmoid (its softmax over two classes is the sigmoid of their difference)'
+                )
 
 
 def _similar_config(path: Path) -> str:
@@ -204,14 +240,24 @@ def set_work_dir(cfg: Config, work_dir: str | None, config: str | Path) -> None:
     Args:
         cfg: Changed in place.
         work_dir: The option ``--work-dir``.
-        config: Path of the config file.
+        config: The config file, or its name in the package.
     """
     if work_dir is not None:
         cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
-        parts = Path(config).resolve().with_suffix('').parts
-        below = len(parts) - parts[::-1].index('configs') if 'configs' in parts else len(parts) - 1
-        cfg.work_dir = str(Path('work_dirs', *parts[below:]))
+        cfg.work_dir = str(default_work_dir(config))
+
+
+def default_work_dir(config: str | Path) -> Path:
+    """``work_dirs/`` and the path of a config below ``configs/``, or its name alone.
+
+    Example:
+        >>> default_work_dir('configs/ddfp/voc_732.py').as_posix()
+        'work_dirs/ddfp/voc_732'
+    """
+    parts = find_config(config).resolve().with_suffix('').parts
+    below = len(parts) - parts[::-1].index('configs') if 'configs' in parts else len(parts) - 1
+    return Path('work_dirs', *parts[below:])
 
 
 def set_resume(cfg: Config, resume: str | None) -> None:
@@ -293,4 +339,18 @@ def build_runner(cfg: Config) -> Runner:
     for name in [name for name, hook in hooks.items() if hook is None]:
         if name not in _MMENGINE_HOOKS:
             del hooks[name]
+    _replace_early_stopping(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def _replace_early_stopping(cfg: Config) -> None:
+    """Take ``SemiEarlyStoppingHook`` for MMEngine's, with the arguments and defaults of that one."""
+    listed = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
+    for hook in listed:
+        if isinstance(hook, Mapping) and hook.get('type') in (
+            'EarlyStoppingHook',
+            'mmengine.EarlyStoppingHook',
+            EarlyStoppingHook,
+        ):
+            hook['type'] = 'SemiEarlyStoppingHook'
+            hook.setdefault('min_delta', 0.1)

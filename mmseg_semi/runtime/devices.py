@@ -41,7 +41,10 @@ def init_distributed(cfg: Config, launcher: str, local_rank: int = 0) -> None:
         return
     missing = [name for name in LAUNCHER_VARIABLES[launcher] if name not in os.environ]
     if missing:
-        script = {'pytorch': 'tools/dist_train.sh CONFIG GPUS', 'slurm': 'tools/slurm_train.sh'}
+        script = {
+            'pytorch': 'torchrun --nproc_per_node GPUS -m mmseg_semi train CONFIG --launcher pytorch',
+            'slurm': 'srun [OPTIONS] python -m mmseg_semi train CONFIG --launcher slurm',
+        }
         raise SetupError(
             f'--launcher {launcher}: the environment has no {missing[0]}, which that launcher '
             f'sets; start with {script.get(launcher, "mpirun")}'
@@ -120,9 +123,10 @@ def set_precision(cfg: Config, amp: bool) -> None:
 def end_workers() -> None:
     """End the data loaders' workers of finished runs.
 
-    A loader that is left to the garbage collector waits five seconds for each of them in vain.
+    A loader that is left to the garbage collector waits five seconds for each of them in vain. They are killed,
+    because those of a training ignore SIGTERM (:mod:`mmseg_semi.runtime.stopping`).
     """
     for process in multiprocessing.active_children():
         if process.daemon:
-            process.terminate()
+            process.kill()
             process.join()

@@ -162,10 +162,55 @@ def count_flops(step: Callable[[], object]) -> dict[str, int]:
 # -- copies ------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Copy:
+    """One copy of a tensor's elements in a step.
+
+    Attributes:
+        path: Names of the operations and profiling ranges around it, outermost first.
+        shape: Shape of the target.
+        kind: 'format' between contiguous and channels-last (N, C, H, W) memory, 'type' between data types, else 'plain'. A tensor of
+            one channel or one pixel has both formats, so its copies are plain.
+    """
+
+    path: tuple[str, ...]
+    shape: tuple[int, ...]
+    kind: str
+
+
+def list_copies(step: Callable[[], object]) -> list[Copy]:
+    """All copies of one step on the CPU, those inside torch's operations too.
+
+    Example:
+        >>> maps = torch.zeros(2, 5, 6, 7)
+        >>> [(copy.kind, copy.shape) for copy in list_copies(lambda: maps.clone().double())]
+        [('plain', (2, 5, 6, 7)), ('type', (2, 5, 6, 7))]
+    """
+    # torch's records of an operation's inputs hold their strides, but only its verbose events keep them
+    verbose = torch._C._profiler._ExperimentalConfig(verbose=True)
+    with profile(
+        activities=[ProfilerActivity.CPU], record_shapes=True, experimental_config=verbose
+    ) as profiler:
+        step()
+    copies: list[Copy] = []
+    events = [(event, ()) for event in profiler.profiler.kineto_results.experimental_event_tree()]
+    events.reverse()
+    while events:
+        event, path = events.pop()
+        if event.name == 'aten::copy_':
+            pair = [x for x in event.extra_fields.inputs if hasattr(x, 'strides')][:2]
+            kind = 'plain'
+            if {_format(x.sizes, x.strides) for x in pair} == {'contiguous', 'channels last'}:
+                kind = 'format'
+            elif len({x.dtype for x in pair}) > 1:
+                kind = 'type'
+            copies.append(Copy(path, tuple(pair[0].sizes), kind))
+        events += [(child, (*path, event.name)) for child in reversed(event.children)]
+    return copies
+
+
 def list_format_copies(step: Callable[[], object]) -> Counter[tuple[str, tuple[int, ...]]]:
     """Copies of (N, C, H, W) tensors between contiguous and channels-last memory in one step.
-
-    Copies inside torch's operations count, too. A tensor of one channel or one pixel has both formats and does not count.
 
     Returns:
         How often each copy was made, by the operations around it, outermost first, and the shape.
@@ -175,25 +220,9 @@ def list_format_copies(step: Callable[[], object]) -> Counter[tuple[str, tuple[i
         >>> list_format_copies(lambda: maps.to(memory_format=torch.channels_last)).total()
         1
     """
-    # torch's records of an operation's inputs hold their strides, but only its verbose events keep them
-    verbose = torch._C._profiler._ExperimentalConfig(verbose=True)
-    with profile(
-        activities=[ProfilerActivity.CPU], record_shapes=True, experimental_config=verbose
-    ) as profiler:
-        step()
-    copies: Counter[tuple[str, tuple[int, ...]]] = Counter()
-    events = [(event, ()) for event in profiler.profiler.kineto_results.experimental_event_tree()]
-    while events:
-        event, path = events.pop()
-        if event.name == 'aten::copy_':
-            tensors = [x for x in event.extra_fields.inputs if hasattr(x, 'strides')]
-            if {_format(x.sizes, x.strides) for x in tensors[:2]} == {
-                'contiguous',
-                'channels last',
-            }:
-                copies[' > '.join(path), tuple(tensors[0].sizes)] += 1
-        events += [(child, (*path, event.name)) for child in event.children]
-    return copies
+    return Counter(
+        (' > '.join(copy.path), copy.shape) for copy in list_copies(step) if copy.kind == 'format'
+    )
 
 
 def _format(sizes: Sequence[int], strides: Sequence[int]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
+from mmseg_semi.data.bands import shown_channels
 from mmseg_semi.labels import IGNORE
 
 Picture = np.ndarray
@@ -31,14 +32,20 @@ def default_palette(num_classes: int) -> list[tuple[int, int, int]]:
 
 
 def undo_normalization(
-    images: Tensor, mean: Tensor | None, std: Tensor | None, is_bgr: bool = False
+    images: Tensor,
+    mean: Tensor | None,
+    std: Tensor | None,
+    is_bgr: bool = False,
+    colour: Sequence[int] | None = None,
 ) -> list[Picture]:
     """Turn normalised images back into pictures.
 
     Args:
-        images: (N, 3, H, W) float, normalised.
-        mean, std: 3 numbers each, in 0..255; None if the images are not normalised.
-        is_bgr: Whether the channels are blue, green, red.
+        images: (N, C, H, W) float, normalised.
+        mean, std: C numbers each, in 0..255; None if the images are not normalised.
+        is_bgr: Whether three channels are blue, green, red.
+        colour: Positions of red, green and blue among bands; without it, of other than three channels
+            the first three are shown, or the first one in grey.
 
     Returns:
         N pictures.
@@ -50,7 +57,9 @@ def undo_normalization(
     """
     images = images.detach().float().cpu()
     if mean is not None:
-        images = images * std.detach().cpu().view(3, 1, 1) + mean.detach().cpu().view(3, 1, 1)
+        images = images * std.detach().cpu().view(-1, 1, 1) + mean.detach().cpu().view(-1, 1, 1)
+    if colour is not None or images.shape[1] != 3:
+        images, is_bgr = images[:, shown_channels(images.shape[1], colour)], False
     pictures = images.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
     return [picture[..., ::-1] if is_bgr else picture for picture in pictures]
 
@@ -69,7 +78,7 @@ def undo_preprocessing(images: Tensor, preprocessor: nn.Module) -> list[Picture]
     """Turn the images of a data preprocessor back into pictures.
 
     Args:
-        images: (N, 3, H, W) float, as the preprocessor returns them.
+        images: (N, C, H, W) float, as the preprocessor returns them.
         preprocessor: A ``SegDataPreProcessor``, or a ``SemiDataPreprocessor`` around one.
 
     Returns:
@@ -77,7 +86,9 @@ def undo_preprocessing(images: Tensor, preprocessor: nn.Module) -> list[Picture]
     """
     inner = getattr(preprocessor, 'data_preprocessor', preprocessor)
     mean, std = getattr(inner, 'mean', None), getattr(inner, 'std', None)
-    return undo_normalization(images, mean, std, is_bgr=not swaps_channels(inner))
+    colour = getattr(preprocessor, 'colour', None)
+    swapped = swaps_channels(inner) or getattr(preprocessor, 'in_file_order', False)
+    return undo_normalization(images, mean, std, is_bgr=not swapped, colour=colour)
 
 
 def paint_labels(

@@ -60,6 +60,15 @@ class ResultsHook(Hook):
 
 
 def _protocol(runner: Runner) -> dict | None:
-    """``SemiDataset.protocol`` of the training data; None for other data sets or without any."""
+    """``SemiDataset.protocol`` of the training data; None for other data sets or without any.
+
+    An unlabelled list that was not hashed, because there is nothing to compare it with, has its count and no hash.
+    """
     loader = getattr(getattr(runner, '_train_loop', None), 'dataloader', None)
-    return getattr(getattr(loader, 'dataset', None), 'protocol', None)
+    dataset = getattr(loader, 'dataset', None)
+    protocol = getattr(dataset, 'protocol', None)
+    # the data sets of several domains have a protocol each
+    if protocol and protocol.get('unlabeled', protocol) is None and len(dataset.datasets) > 1:
+        count = sum(map(len, dataset.datasets[1:]))
+        protocol = {**protocol, 'unlabeled': {'count': count, 'sha256': None}}
+    return protocol

@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import io
+import logging
 import os
 import re
 import sys
@@ -26,6 +27,7 @@ import numpy as np
 import torch
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.packaged import PREFIX, find_config
 
 DISTRIBUTIONS = ('onedl-mmsegmentation', 'mmsegmentation')
 _INSTALL = "pip install 'mmseg_semi[onedl]'"
@@ -78,8 +80,12 @@ def apply() -> None:
     stand_in_for_missing_operators()
     import_mmseg()
     name_packages()
+    find_own_configs()
+    never_install_packages()
     load_checkpoints_safely()
     resume_from_whole_checkpoints()
+    keep_console_short()
+    silence_warnings()
 
 
 def stand_in_for_missing_operators() -> None:
@@ -219,6 +225,129 @@ def name_packages() -> None:
     utils.MODULE2PACKAGE.setdefault('mmseg_semi', 'mmseg_semi')
 
 
+def find_own_configs() -> None:
+    """Let ``_base_ = 'mmseg_semi::ddfp/voc_732.py'`` name a config of the imported package, as it is.
+
+    MMEngine looks below the distribution's ``.mim``, which a checkout does not have, and which belongs to another
+    installation if a checkout is imported beside an installed wheel. It also gives each part of such a base the scope
+    ``mmseg_semi``. No registry has this scope, since the package registers into those of mmseg, so that MMEngine's own
+    registries would not find the model.
+    """
+    from mmengine.config import Config
+
+    find = Config._get_cfg_path
+
+    def find_base(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        if cfg_path.startswith(PREFIX):
+            return str(find_config(cfg_path)), None
+        return find(cfg_path, filename)
+
+    Config._get_cfg_path = staticmethod(find_base)
+
+
+def never_install_packages() -> None:
+    """Let ``mmengine.hub`` refuse a package that is missing, where it would run ``pip install`` on its own.
+
+    The package that it would install is the original one of OpenMMLab, whose files overwrite those of the maintained
+    ones.
+    """
+    from mmengine.hub import hub
+    from mmengine.utils import is_installed
+
+    def require_package(package: str) -> None:
+        if not is_installed(package):
+            raise SetupError(
+                f"the config asked for stands in the package '{package}', which is not installed; install it first "
+                '(docs/installation.md)'
+            )
+
+    hub.install_package = require_package
+
+
+# -- what is said ------------------------------------------------------------------------------
+
+_IN_FILE_ONLY = re.compile(
+    r'\n-+\nSystem environment:'
+    r'|Config:\n'
+    r'|Distributed training is not used, all SyncBatchNorm'
+    r'|Hooks will be executed in the following order'
+    r'|Exp name: '
+    r'|Checkpoints will be saved to '
+    r'|Saving checkpoint at '
+    r'|SemiDataset: lists of '
+    # an end of a validation, whose metrics ResultsHook tells
+    r'|Iter\(val\) \[\d+/\d+\] .*teacher/'
+    # warnings to the developers of MMEngine and of its configs
+    r'|The prefix is not set in metric class'
+    r'|"FileClient" will be deprecated'
+    r'|"HardDiskBackend" is the alias'
+)
+"""Beginnings of messages that help to reproduce a run, or that no user can act on."""
+
+
+def keep_console_short() -> None:
+    """Let a runner write its environment, config and hooks to its log file alone.
+
+    MMEngine logs some six hundred lines before the first iteration, equally to the file and to the terminal, where
+    they hide what a user has to read. With ``log_level='DEBUG'`` the terminal shows them, too. A record whose attribute
+    ``only`` is 'file' or 'console' goes there alone.
+    """
+    from mmengine.runner import Runner
+
+    build = Runner.build_logger
+    if hasattr(build, 'original'):
+        return
+
+    @functools.wraps(build)
+    def build_logger(self, *args, **kwargs):
+        logger = build(self, *args, **kwargs)
+        for handler in logger.handlers:
+            console = type(handler) is logging.StreamHandler
+            kept = [f for f in handler.filters if not isinstance(f, _Reader)]
+            handler.filters = [*kept, _Reader(console and handler.level > logging.DEBUG, console)]
+        return logger
+
+    build_logger.original = build
+    Runner.build_logger = build_logger
+
+
+class _Reader(logging.Filter):
+    """Passes what the reader of a handler wants to see."""
+
+    def __init__(self, short: bool, console: bool) -> None:
+        super().__init__()
+        self.short, self.place = short, 'console' if console else 'file'
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if getattr(record, 'only', self.place) != self.place:
+            return False
+        return not (self.short and _IN_FILE_ONLY.match(str(record.msg)))
+
+
+_SILENCED = (
+    # two classes are trained as two channels here; a head of one channel is refused
+    'For binary segmentation, we suggest using`out_channels = 1`',
+    # pictures of validations are off unless a config or --show-dir asks for them
+    'The draw is False, it means that the hook for visualization',
+    # true of crops of x + 1 pixels, which published configs have and others need not have
+    'When align_corners=True, the output would more aligned',
+    # of calls inside the stack, for its developers
+    '``build_loss`` would be deprecated soon',
+    # optional operators, which no network here needs
+    'Fail to import ``MultiScaleDeformableAttention``',
+    # compilers of PyTorch, which MMEngine and torch itself call
+    '`torch.jit.script` is deprecated',
+    '`torch.jit.interface` is deprecated',
+)
+"""Beginnings of warnings of the stack that users of this package cannot act on."""
+
+
+def silence_warnings() -> None:
+    """Silence warnings of the stack that concern its developers, by name; all others are shown."""
+    for text in _SILENCED:
+        warnings.filterwarnings('ignore', message=re.escape(text))
+
+
 # -- checkpoints -------------------------------------------------------------------------------
 
 _loaded_name: ContextVar[str] = ContextVar('loaded_name', default='(none)')
@@ -252,7 +381,7 @@ def safe_load(file: Any, map_location: Any = None, name: str | None = None) -> A
             raise SetupError(
                 f"checkpoint '{name}' asks for the Python object {blocked[1]}, which could run "
                 'code while it is loaded, so the file was not loaded; if you trust it, convert it '
-                'to plain weights with: python tools/model_converters/to_weights_only.py '
+                'to plain weights with: mmseg-semi to-weights-only '
                 f'{name} OUT.pth --trust'
             ) from error
         raise _unreadable(name, error) from error
@@ -301,17 +430,25 @@ def load_checkpoints_safely() -> None:
     """
     from mmengine.runner import checkpoint
 
+    from mmseg_semi.runtime.checkpoints import check_content
+
     def _safe_torch_load(file, map_location=None, weights_only=None):
         return safe_load(file, map_location)
 
     def load_from_local(filename, map_location=None):
         path = Path(filename).expanduser()
+        if path.is_dir():
+            found = sorted(other.name for other in path.glob('*.pth') if other.is_file())
+            raise SetupError(
+                f"checkpoint '{filename}' is a folder; give the path of a .pth file in it"
+                + (f', such as {found[-1]}' if found else ', which it has none of')
+            )
         if not path.is_file():
             raise SetupError(
                 f"checkpoint '{filename}' does not exist; give the path of a .pth file, or fix the "
                 'config key that names it (load_from, or init_cfg.checkpoint of the model)'
             )
-        return safe_load(path, map_location)
+        return check_content(safe_load(path, map_location), filename)
 
     checkpoint._safe_torch_load = _safe_torch_load
     checkpoint.load_url = load_url
@@ -443,6 +580,14 @@ def _unreadable(name: str, error: Exception) -> SetupError:
     # torch surrounds the unpickler's message with advice to switch the protection off.
     reason = str(error).partition('WeightsUnpickler error:')[2].strip() or str(error).strip()
     reason = reason.partition('\n')[0].partition('. ')[0].rstrip('.') or type(error).__name__
+    from mmseg_semi.runtime.checkpoints import kind_of_file
+
+    kind = kind_of_file(name)
+    if kind is not None:
+        return SetupError(
+            f"checkpoint '{name}' is {kind}, expected a file that torch.save wrote; give another one or "
+            'download it again'
+        )
     return SetupError(
         f"checkpoint '{name}' cannot be read ({reason}); it is cut short or no PyTorch checkpoint, "
         'use another one or download it again'

@@ -1,18 +1,22 @@
 """What a run is refused for before its first iteration, and which checkpoints are refused."""
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from torch import Tensor, nn
 
 from mmseg_semi.data.checks import check_files, check_label_values
 from mmseg_semi.data.colour import DeferColour
+from mmseg_semi.data.pools import find_images
 from mmseg_semi.data.transforms import MultiBranch
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads.two_stage import two_stage
+from mmseg_semi.step.image_kernels import image_channels
 from mmseg_semi.step.segmentor import SemiSegmentor
 from mmseg_semi.step.views import STRONG, is_strong
 
@@ -132,6 +136,28 @@ def check_classes(key: str, dataset: Any, segmentor: SemiSegmentor) -> None:
     segmentor.bound.class_names = classes
 
 
+def check_bands(key: str, dataset: Any, segmentor: SemiSegmentor) -> None:
+    """Checks that own data and the data preprocessor have the same number of bands.
+
+    Args:
+        key: Config key of the loader, named in the error.
+
+    Raises:
+        SetupError: The numbers differ.
+    """
+    channels = segmentor.data_preprocessor.channels
+    for source in getattr(dataset, 'datasets', None) or [dataset]:
+        own = getattr(source, 'own', None)
+        if own is None:
+            continue
+        found = 3 if own.bands is None else own.bands.channels
+        if found != channels:
+            raise SetupError(
+                f'{key}.dataset: the images of {own.source} have {found} bands, but model.data_preprocessor has mean and std '
+                f"of {channels}: describe the bands by 'bands' in the data file, from which they are set (docs/custom_data.md)"
+            )
+
+
 def check_validation(dataset: Any, segmentor: SemiSegmentor, masks: int = 100) -> None:
     """Finds missing or unfit validation files now, not after the first thousand iterations.
 
@@ -142,11 +168,42 @@ def check_validation(dataset: Any, segmentor: SemiSegmentor, masks: int = 100) -
         SetupError: Another number of classes, a missing file, or a label out of range.
     """
     check_classes('val_dataloader', dataset, segmentor)
+    check_bands('val_dataloader', dataset, segmentor)
     if not isinstance(dataset, BaseSegDataset):
         return
     check_files(dataset, 'val_dataloader.dataset')
     check_files(dataset, 'val_dataloader.dataset', 'seg_map_path')
-    check_label_values(dataset, len(dataset.metainfo['classes']), masks)
+    check_label_values(
+        dataset,
+        len(dataset.metainfo['classes']),
+        masks,
+        'validation',
+        lambda text: print_log(f'val_dataloader: {text}', 'current', logging.WARNING),
+    )
+
+
+def check_held_out(train: Any, val: Any) -> None:
+    """Warns if validation images are trained on: their score is then no measure.
+
+    Args:
+        train: A ``SemiDataset``; nothing is checked of others.
+        val: The validation data set.
+    """
+    if not isinstance(val, BaseSegDataset) or not getattr(train, 'datasets', None):
+        return
+    held_out = [val.get_data_info(i)['img_path'] for i in range(len(val))]
+    for source in train.datasets:
+        paths = getattr(source, 'paths', None)
+        if paths is None:
+            paths = [source.get_data_info(i)['img_path'] for i in range(len(source))]
+        both = find_images(paths, held_out)
+        if both:
+            print_log(
+                f'val_dataloader: {len(both)} of {len(held_out)} validation images are training images too, the first is '
+                f'{paths[both[0]]}; take them out of the lists or folders of train_dataloader',
+                'current',
+                logging.WARNING,
+            )
 
 
 @torch.no_grad()
@@ -157,10 +214,20 @@ def check_networks(segmentor: SemiSegmentor, size: int = 128) -> None:
         size: Side of the image in pixels.
 
     Raises:
-        SetupError: A head does not fit the backbone, cannot serve, or has not one channel a class.
+        SetupError: The backbone takes other bands than the data preprocessor gives, a head does not fit the backbone, cannot
+            serve, or has not one channel a class.
     """
     device = next(segmentor.student.parameters()).device
-    image = torch.zeros(1, 3, size, size, device=device)
+    channels = segmentor.data_preprocessor.channels
+    for name, network in segmentor.networks.items():
+        taken = image_channels(network)
+        if taken not in (None, channels):
+            raise SetupError(
+                f'model.student.backbone: the {name} takes images of {taken} bands (in_channels), but they have {channels} '
+                "(mean and std of model.data_preprocessor): describe them by 'bands' in the data file, from which both are set "
+                '(docs/custom_data.md), or set in_channels, mean and std for the same number'
+            )
+    image = torch.zeros(1, channels, size, size, device=device)
     training = segmentor.training
     segmentor.eval()
     for name, network in segmentor.networks.items():
@@ -196,7 +263,7 @@ def check_compiling(segmentor: SemiSegmentor, size: int = 128) -> list[str]:
     training = segmentor.training
     segmentor.eval()
     students = {name: net for name, net in segmentor.networks.items() if name != 'teacher'}
-    said = segmentor.compiler.check(students, size)
+    said = segmentor.compiler.check(students, size, segmentor.data_preprocessor.channels)
     segmentor.train(training)
     return said
 

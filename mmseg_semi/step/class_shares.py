@@ -59,6 +59,8 @@ class ClassShares:
         self.length, self.steps = length, 0
         self.counts = torch.zeros(2, num_classes, dtype=torch.int64)
         """Pixels with a pseudo-label in the last ``steps`` steps, and labelled pixels of all steps."""
+        self.total = torch.zeros(num_classes, dtype=torch.int64)
+        """Pixels with a pseudo-label in all steps so far, by class."""
         self.named = torch.zeros(2, num_classes, dtype=torch.bool)
         """Classes that were named because they had no pseudo-label, and because they had few."""
 
@@ -76,6 +78,7 @@ class ClassShares:
         # in every step, not at the end: the checkpoint in between is that of rank 0
         all_reduce(new)
         self.counts = self.counts.to(new.device) + new
+        self.total = self.total.to(new.device) + new[0]
         self.steps += 1
 
     def lines(self, names: Sequence[str] | None) -> list[str]:
@@ -110,12 +113,19 @@ class ClassShares:
 
     def state(self) -> dict[str, Any]:
         """Plain types, for the checkpoint."""
-        return dict(counts=self.counts.cpu(), named=self.named.clone(), steps=self.steps)
+        return dict(
+            counts=self.counts.cpu(),
+            named=self.named.clone(),
+            steps=self.steps,
+            total=self.total.tolist(),
+        )
 
     def load(self, state: dict[str, Any]) -> None:
         """Goes on from :meth:`state`."""
         self.counts, self.named = state['counts'].clone(), state['named'].clone()
         self.steps = state['steps']
+        if 'total' in state:  # not in older checkpoints
+            self.total = torch.tensor(state['total'])
 
 
 @HOOKS.register_module()

@@ -109,12 +109,15 @@ class StepCompiler:
         return plain._replace(**functions)
 
     @torch.no_grad()
-    def check(self, networks: Mapping[str, nn.Module], size: int = 128) -> list[str]:
+    def check(
+        self, networks: Mapping[str, nn.Module], size: int = 128, channels: int = 3
+    ) -> list[str]:
         """Finds out what can be compiled, before training; the rest then runs as it is.
 
         Args:
             networks: The networks by name, in evaluation mode.
             size: Side of a probing image in pixels.
+            channels: Its channels.
 
         Returns:
             A sentence for each function that is left as it is.
@@ -140,7 +143,7 @@ class StepCompiler:
             plain = _stages(network)
             # only whether a graph can be had: no backend's time is spent on this size
             compiled = self._compile(network, dict(backend='eager'), set())
-            image = torch.zeros(1, 3, size, size, device=device)
+            image = torch.zeros(1, channels, size, size, device=device)
             levels = plain.extract_feat(image)
             fused = plain.embed(levels)
             inputs = dict(extract_feat=image, embed=levels, finish=plain.lift(fused))

@@ -1,9 +1,11 @@
 """Normalisation and batching of the semi-supervised branches."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from mmengine.model import BaseDataPreprocessor
+from mmseg.models import SegDataPreProcessor
 from mmseg.registry import MODELS
 from torch import Tensor
 
@@ -17,11 +19,40 @@ BRANCHES = ('labeled', 'weak', 'strong')
 
 
 @MODELS.register_module()
+class BandsDataPreprocessor(SegDataPreProcessor):
+    """MMSegmentation's data preprocessor for images of any number of bands (its own one takes one or three).
+
+    Args:
+        mean, std: A number for each band, in the levels of ``LoadAnyImage``.
+        **kwargs: Other arguments of ``SegDataPreProcessor``. Channels keep their order.
+
+    Raises:
+        SetupError: Different numbers of means and deviations.
+
+    Example:
+        >>> normalise = BandsDataPreprocessor(mean=[1.0, 2.0], std=[1.0, 4.0])
+        >>> images = torch.tensor([2.0, 6.0]).view(2, 1, 1)
+        >>> normalise(dict(inputs=[images]))['inputs'].flatten().tolist()
+        [1.0, 1.0]
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], **kwargs) -> None:
+        if len(mean) != len(std):
+            raise SetupError(
+                f'BandsDataPreprocessor: {len(mean)} means and {len(std)} deviations: give one of each for every band'
+            )
+        super().__init__(**{**kwargs, 'bgr_to_rgb': False, 'rgb_to_bgr': False})
+        self._enable_normalize = True
+        for name, values in (('mean', mean), ('std', std)):
+            self.register_buffer(name, torch.tensor(values).float().view(-1, 1, 1), False)
+
+
+@MODELS.register_module()
 class SemiDataPreprocessor(BaseDataPreprocessor):
     """Normalises and batches each branch with an inner data preprocessor, as mmdetection's ``MultiBranchDataPreprocessor``.
 
     In training it takes ``{'inputs': {branch: [image or None]}, 'data_samples': {branch: [sample or None]}}`` with the
-    branches 'labeled', 'weak', 'strong' and further strong ones ('strong_2', ...), drops the None entries, and returns the same two dicts with an (N, 3, H, W)
+    branches 'labeled', 'weak', 'strong' and further strong ones ('strong_2', ...), drops the None entries, and returns the same two dicts with an (N, C, H, W)
     tensor and a list of N samples a branch. A plain MMSegmentation batch (``inputs`` is a list) is taken as labelled.
     Outside training it is the inner preprocessor, so that ``init_model`` and ``inference_model`` work unchanged.
 
@@ -31,14 +62,34 @@ class SemiDataPreprocessor(BaseDataPreprocessor):
     Args:
         data_preprocessor: Config of the inner one, usually ``dict(type='SegDataPreProcessor', ...)``. Without ``size`` and
             ``size_divisor`` the crops of a batch must have one size, and nothing is padded.
+        bands: Of images that are not blue, green and red: ``channels``, their number, and ``colour``, the positions of red,
+            green and blue or None. :func:`~mmseg_semi.runtime.band_configs.fill_bands` sets it from the data file. Pictures and
+            the first convolution of pretrained weights follow it.
+
+    Attributes:
+        channels: Number of channels of an image.
+        colour: Positions of red, green and blue among bands, or None.
+        in_file_order: Whether channels are bands in their own order, not blue, green, red.
 
     Raises:
         SetupError: In training: an unknown branch, or crops of different sizes.
     """
 
-    def __init__(self, data_preprocessor: dict) -> None:
+    def __init__(self, data_preprocessor: dict, bands: dict | None = None) -> None:
         super().__init__()
         self.data_preprocessor = MODELS.build(data_preprocessor)
+        mean = getattr(self.data_preprocessor, 'mean', None)
+        self.channels = 3 if mean is None or mean.numel() == 1 else mean.numel()
+        self.colour: tuple[int, ...] | None = None
+        self.in_file_order = bands is not None
+        if bands is not None:
+            if mean is not None and self.channels != bands['channels']:
+                raise SetupError(
+                    f'model.data_preprocessor.bands.channels={bands["channels"]}, but mean and std of the inner one have '
+                    f'{self.channels} numbers: give one for each band'
+                )
+            self.channels = bands['channels']
+            self.colour = tuple(bands['colour']) if bands.get('colour') else None
         self._open_size = not ({'size', 'size_divisor'} & set(data_preprocessor))
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from mmseg_semi.data.skipped_images import SkippedImages
 from mmseg_semi.errors import SetupError
-from mmseg_semi.step import checks
+from mmseg_semi.step import checks, run_checks
 from mmseg_semi.step.teacher import MovingAverage
 
 
@@ -104,13 +104,22 @@ class SemiStepHook(Hook):
             SetupError: See :mod:`mmseg_semi.step.checks`.
         """
         loader = runner.train_dataloader
+        run_checks.check_loop(runner)
+        said = [*run_checks.check_schedules(runner), *run_checks.check_intervals(runner)]
         checks.check_hooks(runner.hooks, segmentor)
         checks.check_sources(loader.sampler, segmentor)
         checks.check_classes('train_dataloader', loader.dataset, segmentor)
+        checks.check_bands('train_dataloader', loader.dataset, segmentor)
         if runner.val_loop is not None:
             checks.check_validation(runner.val_loop.dataloader.dataset, segmentor)
+            run_checks.check_validation_batch(runner.val_loop.dataloader)
+            checks.check_held_out(loader.dataset, runner.val_loop.dataloader.dataset)
         checks.check_networks(segmentor, self.probe_size)
-        for sentence in checks.check_compiling(segmentor, self.probe_size):
+        if hasattr(segmentor, 'plan'):  # of one domain
+            run_checks.check_heads(segmentor)
+            run_checks.check_batch(segmentor, loader.sampler, self.probe_size)
+            said += run_checks.check_phases(segmentor, runner.max_iters)
+        for sentence in said + checks.check_compiling(segmentor, self.probe_size):
             runner.logger.warning(sentence)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
@@ -156,7 +165,9 @@ class MeanTeacherHook(Hook):
     values; this one does. A 'shared' teacher has no weights to average; its buffers follow the recipe all the same.
 
     Args:
-        momentum: Share of the student's weights in an update, in (0, 1].
+        momentum: Share of the student's weights in an update, in (0, 1]. None takes ``window``; without either it is 0.001.
+        window: Share of the run that the average spans, in (0, 1]: momentum = 1 / (window * max_iters). It keeps the teacher's
+            age right when the run's length changes. A number for ``momentum`` takes precedence, so that a config may inherit this.
         interval: Update every so many iterations; iterations, not optimiser steps, count under gradient accumulation.
         skip_buffer: mmdetection's argument: True does not update buffers; None follows ``model.teacher.buffers``.
     """
@@ -165,14 +176,25 @@ class MeanTeacherHook(Hook):
     priority = 'BELOW_NORMAL'
 
     def __init__(
-        self, momentum: float = 0.001, interval: int = 1, skip_buffer: bool | None = None
+        self,
+        momentum: float | None = None,
+        interval: int = 1,
+        skip_buffer: bool | None = None,
+        window: float | None = None,
     ) -> None:
-        if not 0 < momentum <= 1 or interval < 1:
+        if momentum is None and window is None:
+            momentum = 0.001
+        if (momentum is not None and not 0 < momentum <= 1) or interval < 1:
             raise SetupError(
                 f'MeanTeacherHook: momentum={momentum}, interval={interval}; expected the share of the student in (0, 1] '
                 '(0.001, not 0.999) and an interval >= 1'
             )
-        self.momentum, self.interval, self.skip_buffer = momentum, interval, bool(skip_buffer)
+        if window is not None and not 0 < window <= 1:
+            raise SetupError(
+                f'MeanTeacherHook: window={window}; expected the share of the run that the average spans, in (0, 1]'
+            )
+        self.momentum, self.window = momentum, window
+        self.interval, self.skip_buffer = interval, bool(skip_buffer)
         self.average: MovingAverage | None = None
 
     def before_train(self, runner: Runner) -> None:
@@ -182,13 +204,24 @@ class MeanTeacherHook(Hook):
             self.average = MovingAverage(
                 segmentor.teacher,
                 segmentor.student,
-                self.momentum,
+                self.momentum if self.window is None else self.momentum_of(runner.max_iters),
                 recipe.weights,
                 'own' if self.skip_buffer else recipe.buffers,
                 start=round(recipe.start * unit),
                 copy_until=round(recipe.copy_until * unit),
                 interval=self.interval,
             )
+
+    def momentum_of(self, iterations: int) -> float:
+        """The momentum of a run of so many iterations.
+
+        Example:
+            >>> [MeanTeacherHook(window=1 / 6).momentum_of(length) for length in (600, 1200)]
+            [0.01, 0.005]
+        """
+        if self.momentum is not None:
+            return self.momentum
+        return 1 / max(1, round(self.window * iterations))
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads.two_stage import two_stage
-from mmseg_semi.step.memory_format import choose_memory_format
+from mmseg_semi.step.memory_format import choose_memory_format, set_memory_format
 from mmseg_semi.step.teacher import TeacherRecipe, build_teacher
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class StudentAndTeacher(BaseSegmentor):
         self.out_channels = self.student.out_channels  # read by SegTTAModel
         self.recipe = _read_recipe(teacher)
         self.teacher = build_teacher(self.student, self.recipe) if self.recipe else None
-        self.to(memory_format=self.memory_format)
+        set_memory_format(self, self.memory_format)
         self._predicting = self.predicting_network
 
     @property

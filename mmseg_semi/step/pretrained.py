@@ -10,6 +10,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.step.image_kernels import plain_checkpoint
 
 # a norm of its own for each output; a norm inside a backbone has another name (bn1, ln1, stages.0.0.norm)
 _OUTPUT_NORM = re.compile(r'norm\d\.(weight|bias)')
@@ -106,8 +107,8 @@ def _pretrained(root: nn.Module) -> Iterator[tuple[str, nn.Module, str, str | No
 def _misfit(name: str, module: nn.Module, path: str, found: str) -> SetupError:
     key = '.'.join(part for part in ('model.student', name, 'init_cfg.checkpoint') if part)
     return SetupError(
-        f"{key}='{path}' does not fit: {found}; give a checkpoint of this {type(module).__name__}, convert it "
-        '(tools/model_converters), or set init_cfg=None to train from scratch'
+        f"{key}='{plain_checkpoint(path)}' does not fit: {found}; give a checkpoint of this {type(module).__name__}, convert it "
+        '(mmseg-semi convert-backbone and the like), or set init_cfg=None to train from scratch'
     )
 
 

@@ -18,8 +18,9 @@ from mmseg_semi.norms import statistics_kept
 from mmseg_semi.step.compiling import StepCompiler
 from mmseg_semi.step.data_preprocessor import SemiDataPreprocessor
 from mmseg_semi.step.feature_views import Levels
+from mmseg_semi.step.image_kernels import kernels_for_bands
 from mmseg_semi.step.log_values import NonFiniteLossError, check_finite, read_values
-from mmseg_semi.step.memory_format import split_images
+from mmseg_semi.step.memory_format import set_memory_format, split_images
 from mmseg_semi.step.mixing import Mixing, check_mixing, mixing_keywords
 from mmseg_semi.step.networks import Networks, StudentAndTeacher
 from mmseg_semi.step.objective import Needs
@@ -141,7 +142,7 @@ class SemiSegmentor(StudentAndTeacher):
             self.student, self.teacher, self.recipe, self.pseudo_label, iters_per_epoch
         )
         self._bind()
-        self.objectives.to(memory_format=self.memory_format)
+        set_memory_format(self.objectives, self.memory_format)
         self.peer: SemiSegmentor | None = None
         if peer:
             self.peer = self._build_peer(
@@ -296,15 +297,19 @@ class SemiSegmentor(StudentAndTeacher):
         """Initialises the student, then makes the teacher its copy."""
         # random numbers fill a tensor in the order of its memory: the weights of a seed are those of contiguous tensors
         self.to(memory_format=torch.contiguous_format)
-        with complete_pretraining(self.student):
+        with (
+            kernels_for_bands(self.student, self.data_preprocessor.colour),
+            complete_pretraining(self.student),
+        ):
             self.student.init_weights()
         for objective in self.objectives:
             objective.init_weights()
         if self.teacher is not None:
             self.teacher.load_state_dict(self.student.state_dict())
         if self.peer is not None:  # by later random numbers than the student
-            self.peer.init_weights()
-        self.to(memory_format=self.memory_format)
+            with kernels_for_bands(self.peer, self.data_preprocessor.colour):
+                self.peer.init_weights()
+        set_memory_format(self, self.memory_format)
         self._is_init = True
 
     # -- training step -------------------------------------------------------------------------------------------------

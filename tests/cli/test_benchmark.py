@@ -8,6 +8,7 @@ from tiny_semi import tiny_data
 from torch.nn import functional as F
 
 from mmseg_semi.cli import benchmark
+from mmseg_semi.cli.benchmark import copies
 from mmseg_semi.methods.ddfp.mixture import UNLABELED, MixtureDensity
 from mmseg_semi.methods.mllc.benchmarks import graphs
 from mmseg_semi.runtime.measuring import (
@@ -307,6 +308,29 @@ def test_inference_teacher_and_flow(tool, configs, capsys):
     found = measure(tool, configs['ddfp'], '--measure', 'flow')
     assert found['size'] == [64, 11, 16] and found['memory']['largest'] < found['bytes_nkc']
     assert 'hook / lerp' in capsys.readouterr().out
+
+
+def test_copies_by_part_and_operation(tool, configs, capsys):
+    found = measure(tool, configs['fixmatch'], '--measure', 'copies')
+    rows = {(row['part'], row['operation']): row for row in found['copies']}
+    # the teacher takes all buffers of the student over: mean, variance and count of every norm
+    model = measure(tool, configs['fixmatch'], '--measure', 'teacher')
+    buffers = rows['hooks: MeanTeacherHook', '_foreach_copy_']
+    assert 0 < buffers['copies'] < model['tensors'] and buffers['kind'] == 'plain'
+    # each view is one batch of bytes that becomes float, once
+    assert rows['preprocessing', 'to']['kind'] == 'type'
+    assert 'copies of' in capsys.readouterr().out
+
+
+def test_an_operation_is_named_by_its_backward_node_or_the_outermost_in_its_part():
+    node = 'autograd::engine::evaluate_function: ConvolutionBackward0'
+    path = ('semi/backward', node, 'ConvolutionBackward0', 'aten::_to_copy')
+    assert copies.operation_of(path) == 'ConvolutionBackward0'
+    assert copies.operation_of(('semi/a', 'aten::x', 'semi/b', 'aten::to', 'aten::pad')) == 'pad'
+    assert copies.part_of(('semi/a', 'aten::x', 'semi/b', 'aten::to')) == 'b'
+    assert copies.part_of(('aten::to',)) == 'outside of the parts'
+    rows = copies.group([copies.Copy(('semi/a', 'aten::x'), (2, n), 'plain') for n in (3, 4)])
+    assert rows == [dict(part='a', operation='x', kind='plain', copies=2, elements=14)]
 
 
 def test_auxiliary_decoders_against_the_plain_loop(tool, configs, capsys):

@@ -69,7 +69,7 @@ def test_the_lists_replace_those_of_the_config(tool, lists, name, kinds):
         (
             'fixmatch/voc_732.py',
             'unlabeled.txt',
-            'mine holds no unlabeled.txt; python tools/splits',
+            'mine holds no unlabeled.txt; mmseg-semi splits',
         ),
         ('own_data/ddfp_small.py', None, 'dataset.labeled reads no list'),
         ('fixmatch/no.py', None, 'does not exist'),

@@ -340,7 +340,7 @@ def test_a_plain_training_is_sent_to_the_command(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         call_tool('train', path, '--work-dir', tmp_path / 'run')
     assert end.value.code == 2
-    assert 'train with python tools/selective_retraining.py CONFIG' in capsys.readouterr().err
+    assert 'train with mmseg-semi selective-retraining CONFIG' in capsys.readouterr().err
 
 
 def test_own_folders_are_ranked_without_lists(tmp_path, monkeypatch):

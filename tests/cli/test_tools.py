@@ -1,6 +1,7 @@
 """train, test, publish and their errors, from the command line, on a run of seconds."""
 
 import itertools
+import json
 import re
 import runpy
 import shutil
@@ -14,6 +15,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmseg.apis import inference_model, init_model
 from mmseg.registry import MODELS
+from PIL import Image
 from tiny_semi import tiny_data
 
 from mmseg_semi.errors import SetupError
@@ -147,7 +149,48 @@ def test_test_writes_predictions(trained, tmp_path, network):
         *shown,
     )
     assert {path.name for path in (tmp_path / 'out').iterdir()} == {'val00.png', 'val01.png'}
-    assert any((tmp_path / 'shown').rglob('*.png'))
+    pages = sorted((tmp_path / 'shown').iterdir())
+    assert [page.name for page in pages] == ['val00.png', 'val01.png']
+    width, height = Image.open(pages[0]).size
+    assert (
+        width > 3 * 48 and height > 36 + 14
+    )  # image, truth and prediction of 48 x 36, titles, a legend
+
+
+def test_show_dir_is_a_new_folder_and_augmented_views_are_drawn_too(trained, tmp_path, capsys):
+    arguments = ['test', trained / 'tiny_ddfp.py', trained / 'work_dir/iter_6.pth', '--tta']
+    arguments += ['--show-dir', tmp_path / 'shown', '--work-dir', tmp_path / 'work']
+    call(*arguments)
+    assert len(list((tmp_path / 'shown').iterdir())) == 2
+    assert 'holds files; give the name of a new folder' in refuse(capsys, *arguments)
+
+
+def test_images_without_masks_are_not_scored(trained, tmp_path, capsys):
+    folders = {
+        'images': str(trained / 'data/images/train'),
+        'masks': str(trained / 'data/labels/train'),
+    }
+    own = dict(
+        labeled=folders,
+        unlabeled=[str(trained / 'data/images/val')],
+        classes=[str(index) for index in range(11)],
+    )
+    (tmp_path / 'own.json').write_text(json.dumps(own))
+    (tmp_path / 'pool.py').write_text(
+        f"_base_ = '{trained / 'tiny_ddfp.py'}'\n"
+        "load = [dict(type='LoadAnyImage'), dict(type='LoadAnyLabels'), dict(type='PackSegInputs')]\n"
+        'test_dataloader = dict(dataset=dict(_delete_=True, type="FolderDataset", '
+        f'data_file="{tmp_path / "own.json"}", part="unlabeled", pipeline=load))\n'
+    )
+    sentence = refuse(
+        capsys,
+        'test',
+        tmp_path / 'pool.py',
+        trained / 'work_dir/iter_6.pth',
+        '--work-dir',
+        tmp_path / 'w',
+    )
+    assert "part='unlabeled' has no masks" in sentence and 'mmseg-semi predict' in sentence
 
 
 def test_test_with_augmentation(trained, tmp_path, capfd):
@@ -187,6 +230,40 @@ def test_publish(trained, tmp_path, network, capsys):
     assert inference_model(model, str(image)).pred_sem_seg.data.shape == (1, 36, 48)
     assert len(model.dataset_meta['classes']) == 11
     call('test', path.with_suffix('.py'), path, '--work-dir', tmp_path / 'work')
+
+
+@pytest.mark.parametrize(
+    ('scores', 'written', 'sentence'),
+    [
+        (
+            {'teacher': 55.7, 'student': 64.2},
+            'student',
+            'iteration 6: teacher 55.70, student 64.20',
+        ),
+        (
+            {'teacher': 64.2, 'student': 55.7},
+            'teacher',
+            'iteration 6: teacher 64.20, student 55.70',
+        ),
+        ({'teacher': 60.0, 'student': 60.0}, 'teacher', 'teacher 60.00, student 60.00'),
+        ({'teacher': 60.0}, 'teacher', 'no validation of all its networks (teacher, student)'),
+    ],
+)
+def test_publish_takes_what_the_validation_of_the_checkpoint_prefers(
+    trained, tmp_path, capsys, scores, written, sentence
+):
+    checkpoint = torch.load(trained / 'work_dir/iter_6.pth', weights_only=True)
+    history = checkpoint['message_hub']['runtime_info']['results']
+    assert history[-1]['iter'] == 6 and {'teacher/mIoU', 'student/mIoU'} <= set(history[-1])
+    history[-1] = {'iter': 6, **{f'{name}/mIoU': value for name, value in scores.items()}}
+    torch.save(checkpoint, tmp_path / 'run.pth')
+    capsys.readouterr()
+    call('publish', trained / 'tiny_ddfp.py', tmp_path / 'run.pth', '--out', tmp_path / 'out')
+    printed = capsys.readouterr().out
+    assert f'The {written} is written' in printed and sentence in printed
+    (path,) = (tmp_path / 'out').glob('*.pth')
+    assert path.name.startswith(f'tiny_ddfp_{written}-')
+    assert torch.load(path, weights_only=True)['meta']['network'] == written
 
 
 def test_what_is_published_imports_what_its_network_needs_and_no_more(
@@ -237,7 +314,10 @@ def test_what_is_published_imports_what_its_network_needs_and_no_more(
         ),
         (['tiny_ddfp.py', '--resume', 'gone.pth'], r"'gone\.pth' does not exist"),
         (['tiny_ddfp.py', '--resume', 'tiny_ddfp.py'], r'is cut short or no checkpoint'),
-        (['tiny_ddfp.py', '--launcher', 'pytorch'], r'has no RANK.*tools/dist_train\.sh'),
+        (
+            ['tiny_ddfp.py', '--launcher', 'pytorch'],
+            r'has no RANK.*torchrun .* -m mmseg_semi train',
+        ),
     ],
 )
 def test_mistakes_are_one_sentence(args, sentence, tmp_path, capsys, monkeypatch):

@@ -301,7 +301,7 @@ def test_shards_that_are_not_there_or_not_whole(tree, pool):
     refused(tree, r'shard-000002.tar is cut short, \S+ lies beyond', unlabeled=source(tree, pool))
     (pool / 'shard-000002.txt').unlink()
     refused(
-        tree, 'has no index shard-000002.txt .* tools/shards.py index', unlabeled=source(tree, pool)
+        tree, 'has no index shard-000002.txt .* mmseg-semi shards index', unlabeled=source(tree, pool)
     )
 
 

@@ -328,16 +328,16 @@ def test_missing_folder(tree):
 
 def test_missing_folder_of_camvid_names_its_converter(tree):
     cfg = tree.source('labeled', type='CamVidDataset', data_root='nowhere', metainfo=None)
-    refused(tree, 'python tools/dataset_converters/camvid.py', labeled=cfg)
+    refused(tree, 'mmseg-semi convert-camvid', labeled=cfg)
 
 
 def test_missing_list_names_the_command_that_makes_it(tree):
     cfg = tree.source('labeled', ann_file='nowhere.txt')
     refused(
-        tree, r'nowhere.txt \(nor .*data/nowhere.txt\) does not .*tools/splits.py make', labeled=cfg
+        tree, r'nowhere.txt \(nor .*data/nowhere.txt\) does not .*mmseg-semi splits make', labeled=cfg
     )
     cfg = tree.source('labeled', ann_file='data/splits/u2pl/voc/732/labeled.txt')
-    command = 'python tools/splits.py import --family u2pl --dataset voc'
+    command = 'mmseg-semi splits import --family u2pl --dataset voc'
     refused(tree, command, labeled=cfg)
 
 
@@ -370,7 +370,7 @@ def test_listed_image_that_is_not_there(tree):
 
 def test_list_in_another_format_points_to_the_importer(tree):
     tree.write_list('labeled', ['/images/a0.png\t/labels/a0.png'])
-    refused(tree, 'python tools/splits.py import')
+    refused(tree, 'mmseg-semi splits import')
 
 
 def test_image_without_its_mask(tree):

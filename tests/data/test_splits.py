@@ -776,7 +776,7 @@ def test_lists_of_your_own_by_name_and_by_folder(tmp_path, monkeypatch):
         (
             'voc classic 732',
             "dataset.split is 'voc classic 732', but list data/splits/u2pl/voc/732/labeled.txt does not "
-            'exist; python tools/splits.py import --family u2pl --dataset voc',
+            'exist; mmseg-semi splits import --family u2pl --dataset voc',
         ),
         ('voc clasic 732', "labeled.txt does not exist; did you mean 'voc classic 732'?"),
         ('lists/of/mine', 'list lists/of/mine/labeled.txt does not exist; name a published'),

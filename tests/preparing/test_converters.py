@@ -30,7 +30,7 @@ def test_help(tool, capsys):
     assert call(tool, '--help') == 0
     printed = capsys.readouterr().out
     assert printed.startswith(f'usage: {tool}.py [-h]')
-    assert f'python tools/dataset_converters/{tool}.py' in printed and '--workers' in printed
+    assert f'mmseg-semi convert-{tool.replace("_", "-")}' in printed and '--workers' in printed
 
 
 @pytest.mark.parametrize('tool', TOOLS)

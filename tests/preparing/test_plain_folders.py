@@ -10,7 +10,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 from tiny_semi import tiny_data
 
-from mmseg_semi.cli import splits
+from mmseg_semi.cli import init, splits
 from mmseg_semi.data.own_data import OwnData
 from mmseg_semi.data.semi_dataset import image_names
 from mmseg_semi.errors import SetupError
@@ -46,6 +46,35 @@ def test_the_folders_hold_the_images_of_the_config(cfg, tmp_path, capsys):
             for key in keys:
                 assert np.array_equal(pixels(files[name][key]), pixels(info[key]))
     assert own.mask_map.names == train.metainfo['classes']
+
+
+def test_a_coco_export_is_read_back(cfg, tmp_path, capsys):
+    source = cfg.train_dataloader.dataset
+    names = Path(source.unlabeled.ann_file).read_text().split()
+    for name in names:  # what is gone cannot be opened
+        Path(source.labeled.data_root, 'labels/train', name).with_suffix('.png').unlink()
+    out = tmp_path / 'export'
+    assert splits.main(['export', cfg.filename, '--out', str(out), '--coco']) == 0
+    assert f'{len(names)} unlabelled images' in capsys.readouterr().out
+    init.main([str(out), '--out', str(tmp_path / 'project'), '--unlabelled-pixels', 'ignore'])
+    own = OwnData(tmp_path / 'project/data.yaml')
+    assert len(own.files('unlabeled')) == len(names)
+    init_default_scope('mmseg')
+    sources = {
+        'labeled': DATASETS.build(source).datasets[0],
+        'val': DATASETS.build(cfg.val_dataloader.dataset),
+    }
+    for part, expected in sources.items():
+        files = {Path(entry['img_path']).stem: entry for entry in own.files(part)}
+        assert sorted(files) == sorted(map(lambda n: Path(n).stem, image_names(expected)))
+        for i, name in enumerate(image_names(expected)):
+            truth = pixels(expected.get_data_info(i)['seg_map_path'])
+            found = own.mask_map.read(files[Path(name).stem]['seg_map_path'])
+            # classes without a pixel are no categories, so compare by name
+            classes = np.array(
+                [*map(expected.metainfo['classes'].index, own.mask_map.names), *[255] * 255]
+            )
+            assert np.array_equal(np.where(found == 255, 255, classes[found]), truth)
 
 
 def test_no_mask_of_an_unlabelled_image_is_copied(cfg, tmp_path):

@@ -227,8 +227,17 @@ def finished(request, tmp_path_factory):
         options=dict(separate_statistics=request.param),
         model=dict(memory_format='contiguous'),  # in which the plain models are: equal bit for bit
     )
+    cfg.default_hooks.report = dict(type='ReportHook')
     train(cfg, folder / 'run')
     return cfg, folder
+
+
+def test_the_report_has_the_scores_of_every_domain(finished):
+    """A confusion matrix would mix the classes of several; its sections are left out."""
+    page = (finished[1] / 'run' / 'report.html').read_text()
+    for name in (*CLASSES, 'mean'):
+        assert f'<td>{name}/teacher<' in page
+    assert '<h2>Classes</h2>' not in page and 'Validation mIoU' in page
 
 
 def test_every_domain_is_validated_with_its_own_head(finished):

@@ -48,6 +48,20 @@ def test_last_and_best_of_every_network(runner, caplog):
     ]
 
 
+def test_unlabelled_images_without_a_hash_have_a_count(runner):
+    labeled = dict(count=3, sha256='ab')
+    dataset = SimpleNamespace(
+        protocol=dict(protocol=None, labeled=labeled, unlabeled=None),
+        datasets=[range(3), range(5), range(7)],
+    )
+    runner._train_loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=dataset))
+    found = validate(runner, 10, mIoU=20.0)['protocol']
+    assert found == dict(protocol=None, labeled=labeled, unlabeled=dict(count=12, sha256=None))
+    assert dataset.protocol['unlabeled'] is None
+    dataset.datasets = dataset.datasets[:1]  # labelled images alone
+    assert validate(runner, 20, mIoU=20.0)['protocol']['unlabeled'] is None
+
+
 def test_of_equal_values_the_first_is_the_best(runner):
     validate(runner, 10, mIoU=20.0)
     assert validate(runner, 20, mIoU=20.0)['summary']['mIoU']['best_iter'] == 10

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import os
+import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -134,14 +136,61 @@ def test_a_stock_mmengine_checkpoint_loads(tmp_path):
     assert loaded['meta'] == content['meta']
 
 
-@pytest.mark.parametrize('damage', ['cut', 'empty', 'html'])
-def test_a_damaged_checkpoint_is_a_sentence(damage, tmp_path):
+@pytest.mark.parametrize(
+    ('damage', 'sentence'),
+    [
+        ('cut', 'cannot be read ('),
+        ('empty', 'is empty, expected a file that torch.save wrote'),
+        ('html', 'is a text file, expected a file that torch.save wrote'),
+        ('pickle', 'is a Python pickle, expected a file that torch.save wrote'),
+    ],
+)
+def test_a_damaged_checkpoint_is_a_sentence(damage, sentence, tmp_path):
     path = tmp_path / 'a.pth'
     torch.save({'x': torch.zeros(1000)}, path)
     data = path.read_bytes()
-    path.write_bytes({'cut': data[:-300], 'empty': b'', 'html': b'<!doctype html>'}[damage])
-    with pytest.raises(SetupError, match=r"a\.pth' cannot be read"):
+    contents = dict(
+        cut=data[:-300],
+        empty=b'',
+        html='<!doctype html>é'.encode() * 300,
+        pickle=pickle.dumps({'x': [1]}, protocol=4),
+    )
+    path.write_bytes(contents[damage])
+    with pytest.raises(SetupError, match=re.escape(f"a.pth' {sentence}")):
         load_checkpoint(nn.Linear(1, 1), str(path))
+
+
+@pytest.mark.parametrize(
+    ('content', 'sentence'),
+    [
+        ([torch.zeros(1)], "a.pth' holds a list, expected a dict with 'state_dict'"),
+        ({'epoch': 3, 'loss': 0.1}, "a.pth' holds epoch, loss, expected a dict with 'state_dict'"),
+        ({}, "a.pth' holds nothing, expected a dict"),
+        ({'state_dict': [1]}, "a.pth' has a list as 'state_dict', expected a dict"),
+    ],
+)
+def test_a_checkpoint_without_weights_is_a_sentence(content, sentence, tmp_path):
+    torch.save(content, tmp_path / 'a.pth')
+    with pytest.raises(SetupError, match=re.escape(sentence)):
+        load_checkpoint(nn.Linear(1, 1), str(tmp_path / 'a.pth'))
+
+
+def test_a_folder_is_no_checkpoint(tmp_path):
+    folder = tmp_path / 'x.pth'
+    folder.mkdir()
+    with pytest.raises(SetupError, match="x.pth' is a folder; .* in it, which it has none of"):
+        load_checkpoint(nn.Linear(1, 1), str(folder))
+    (folder / 'iter_6.pth').write_bytes(b'')
+    with pytest.raises(SetupError, match='in it, such as iter_6.pth'):
+        load_checkpoint(nn.Linear(1, 1), str(folder))
+
+
+@pytest.mark.parametrize('key', [None, 'state_dict', 'model'])
+def test_weights_of_any_layout_load(key, tmp_path):
+    weights = nn.Linear(1, 1).state_dict()
+    torch.save({key: weights} if key else weights, tmp_path / 'a.pth')
+    content = CheckpointLoader.load_checkpoint(str(tmp_path / 'a.pth'))
+    assert torch.equal((content[key] if key else content)['bias'], weights['bias'])
 
 
 def test_unknown_names_are_sentences(tmp_path):

@@ -18,7 +18,7 @@ def run(iterations: int, recipe: dict, unit: int = 1, **hook) -> list[tuple[dict
     model = SimpleNamespace(
         start_step=None, recipe=recipe, iters_per_epoch=unit, student=student, teacher=teacher
     )
-    runner = SimpleNamespace(model=model, iter=0)
+    runner = SimpleNamespace(model=model, iter=0, max_iters=iterations)
     hook = MeanTeacherHook(**hook)
     hook.before_train(runner)
     states = []
@@ -151,6 +151,26 @@ def test_a_student_that_teaches_itself_needs_no_update():
     hook.before_train(runner)
     hook.after_train_iter(runner, 0)
     assert hook.average is None
+
+
+def test_a_window_follows_the_length_of_the_run():
+    hook = MeanTeacherHook(window=0.25)
+    assert hook.momentum_of(400) == 0.01 and hook.momentum_of(4000) == 0.001
+    assert hook.momentum_of(3) == 1  # the teacher is the student
+    # an average of this momentum is as old as a window of updates: the mean age of its weights is (1 - m) / m updates
+    decay = 1 - hook.momentum_of(400)
+    age = sum(n * (1 - decay) * decay**n for n in range(5000))
+    assert age == pytest.approx(0.25 * 400 - 1, rel=1e-6)
+    assert MeanTeacherHook(momentum=0.02, window=0.25).momentum_of(400) == 0.02
+    assert MeanTeacherHook().momentum_of(400) == 0.001
+
+
+@pytest.mark.parametrize('window', [0, 1.5, -0.1])
+def test_a_window_is_a_share_of_the_run(window):
+    with pytest.raises(
+        SetupError, match=f'MeanTeacherHook: window={window}; expected the share of the run'
+    ):
+        MeanTeacherHook(window=window)
 
 
 def test_mistakes():

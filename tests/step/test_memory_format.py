@@ -11,7 +11,7 @@ from mmseg_semi import class_scores
 from mmseg_semi.errors import SetupError
 from mmseg_semi.runtime.measuring import list_format_copies
 from mmseg_semi.step import memory_format
-from mmseg_semi.step.memory_format import split_images
+from mmseg_semi.step.memory_format import WIDE, set_memory_format, split_images
 from mmseg_semi.step.pixels import rows_at
 
 LAST = 6
@@ -201,3 +201,48 @@ def test_rows_of_a_channels_last_map_and_their_gradients():
             image, pixel = divmod(position, 42)
             assert torch.equal(row, maps[image, :, pixel // 7, pixel % 7])
     assert torch.equal(found[0][0], found[1][0]) and torch.allclose(found[0][1], found[1][1])
+
+
+def wide_and_others() -> nn.ModuleList:
+    return nn.ModuleList(
+        [
+            nn.Conv2d(WIDE, 3, 3, padding=1, bias=False),
+            nn.Conv2d(WIDE - 1, 3, 3, padding=1),
+            nn.Conv2d(WIDE, 3, 1),
+            nn.Conv2d(WIDE, 3, 3, padding=2, dilation=2),
+            nn.Conv2d(WIDE, WIDE, 3, groups=WIDE),
+        ]
+    )
+
+
+@pytest.mark.parametrize(('device', 'contiguous'), [('cpu', [0]), ('cuda', [])])
+def test_wide_convolutions_stay_contiguous_on_a_cpu(monkeypatch, device, contiguous):
+    monkeypatch.setattr(memory_format, 'get_device', lambda: device)
+    layers = wide_and_others()
+    for _ in range(2):  # as a model does when it is built and when its weights are drawn
+        set_memory_format(layers, torch.channels_last)
+    assert [len(layer._forward_pre_hooks) for layer in layers] == [
+        int(i in contiguous) for i in range(5)
+    ]
+    for i, layer in enumerate(
+        layers[:2]
+    ):  # the weights of 1 x 1 and depthwise convolutions have both formats
+        assert layer.weight.is_contiguous() == (i in contiguous)
+    assert not layers[3].weight.is_contiguous()
+
+
+def test_a_wide_convolution_computes_contiguously_with_equal_numbers():
+    layers = wide_and_others().double()
+    wide = layers[0]
+    maps = torch.randn(2, WIDE, 4, 5, dtype=torch.float64)
+    (expected_weight,) = torch.autograd.grad(wide(maps).square().sum(), [wide.weight])
+    expected = wide(maps)
+    set_memory_format(layers, torch.channels_last)
+    for layer in (wide, copy.deepcopy(wide)):
+        leaf = channels_last(maps).requires_grad_()
+        found = layer(leaf)
+        assert found.is_contiguous()
+        torch.testing.assert_close(found, expected)
+        gradient, own = torch.autograd.grad(found.square().sum(), [layer.weight, leaf])
+        assert gradient.is_contiguous() and own.shape == maps.shape
+        torch.testing.assert_close(gradient, expected_weight)

@@ -41,4 +41,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     dataset=dict(type='FolderDataset', data_file=data_file, part='val', pipeline=val_pipeline)
 )
-test_dataloader = val_dataloader
+# the images of the key test; without it those of val
+test_dataloader = dict(
+    dataset=dict(type='FolderDataset', data_file=data_file, part='test', pipeline=val_pipeline)
+)

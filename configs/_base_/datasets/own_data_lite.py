@@ -12,7 +12,7 @@ unlabeled_pipeline = [load, valid, crop, flip, _base_.to_both_lite]
 
 # resampled as in training, by Pillow; masks are loaded after it and keep their size
 resize, *others = [
-    dict(type='Resize', scale=(side, side), keep_ratio=True, backend='pillow')
+    dict(type='ResizeAnyImage', scale=(side, side), keep_ratio=True)
     for side in (frame_size, 193, 321)
 ]
 val_pipeline = [load, resize, labels, dict(type='PackSegInputs')]
@@ -30,4 +30,4 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(dataset=dict(pipeline=val_pipeline))
-test_dataloader = val_dataloader
+test_dataloader = dict(dataset=dict(pipeline=val_pipeline))

@@ -29,13 +29,13 @@ from mmseg_semi.step.objective import Objective
 Kind = TypeVar('Kind', bound=Objective)
 
 
-def make_parser(description: str, config: Path, parts: Sequence[str]) -> argparse.ArgumentParser:
+def make_parser(description: str, config: str, parts: Sequence[str]) -> argparse.ArgumentParser:
     """A parser with the arguments of all these tools; ``parts`` are the names of the measurements."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--repository', type=Path, required=True, help="the authors' clone")
-    parser.add_argument('--config', default=str(config), help='default: %(default)s')
+    parser.add_argument('--config', default=config, help='default: %(default)s')
     parser.add_argument('--measure', nargs='+', choices=parts, default=parts)
     parser.add_argument('--batch-size', type=int, nargs=2, default=[2, 2], metavar='N')
     parser.add_argument('--crop', type=int, default=129, help='side of the images of step')

@@ -1,4 +1,4 @@
-"""Time CCT beside its authors' code: python tools/analysis/authors_cct.py --repository PATH ...
+"""Time CCT beside its authors' code: mmseg-semi authors-cct --repository PATH ...
 
 PATH is a clone of https://github.com/yassouali/CCT at 65d4e5b. In one process and in turn, each
 round in the opposite order of the one before, the command runs forward and backward
@@ -18,7 +18,7 @@ replaced. Replaced are the packages `base` (its BaseModel is an nn.Module) and `
 Python 3 refuses their mixture with blanks.
 
 Example:
-    python tools/analysis/authors_cct.py --repository ../CCT --rounds 9
+    mmseg-semi authors-cct --repository ../CCT --rounds 9
 """
 
 import argparse
@@ -40,7 +40,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmseg_semi.cli.benchmark.training_step import TrainingStep
-from mmseg_semi.cli.common import CHECKOUT, tool
+from mmseg_semi.cli.common import tool
 from mmseg_semi.errors import SetupError
 from mmseg_semi.methods.cct import CCTObjective
 from mmseg_semi.methods.cct.objective import PUBLISHED, SCORES_AT_A_TIME
@@ -56,7 +56,7 @@ from mmseg_semi.step.views import (
 
 COMMIT = '65d4e5b'
 UPSCALE = 8
-CONFIG = CHECKOUT / 'configs/cct/voc_1464_r50.py'
+CONFIG = 'mmseg_semi::cct/voc_1464_r50.py'
 # the released config.json, in our order of the perturbations
 MODEL = dict(
     supervised=False,
@@ -345,7 +345,7 @@ def measure_step(
     settings = argparse.Namespace(
         batch_size=[args.images] * 2, crop=args.crop, data=False, at=None, amp=False, cpu_time=True
     )
-    ours = TrainingStep(configs.load_config(CONFIG, None), settings, CONFIG.name, folder)
+    ours = TrainingStep(configs.load_config(CONFIG, None), settings, CONFIG, folder)
     forms = {'ours': ours, 'authors': authors_step(authors, args)}
     steps = [partial(timed, form, torch.device('cpu'), True) for form in forms.values()]
     return dict(zip(forms, interleave(steps, args.rounds, args.warmup), strict=True))

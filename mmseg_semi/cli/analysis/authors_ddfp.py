@@ -1,4 +1,4 @@
-"""Time DDFP beside its authors' code: python tools/analysis/authors_ddfp.py --repository PATH ...
+"""Time DDFP beside its authors' code: mmseg-semi authors-ddfp --repository PATH ...
 
 PATH is a clone of https://github.com/Gavinwxy/DDFP at 7956c72; its flow needs `pip install FrEIA`.
 Both run on the CPU in one process, in interleaved pairs whose order alternates, on equal inputs:
@@ -55,7 +55,7 @@ from mmseg_semi.cli.analysis.authors import (
     time_pair,
 )
 from mmseg_semi.cli.benchmark.training_step import mark
-from mmseg_semi.cli.common import CHECKOUT, tool
+from mmseg_semi.cli.common import tool
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 from mmseg_semi.methods.ddfp.mixture import UNLABELED, MixtureDensity
@@ -64,7 +64,7 @@ from mmseg_semi.runtime.measuring import Meter, clock, count_flops, in_order
 from mmseg_semi.step.parts import part
 from mmseg_semi.step.pixels import nearest
 
-CONFIG = CHECKOUT / 'configs/ddfp/voc_732.py'
+CONFIG = 'mmseg_semi::ddfp/voc_732.py'
 SETTINGS = 'exp/pascal/732/exp/config.yaml'
 PARTS = ('flow', 'perturbation', 'step')
 THEIR_UNLABELED = 300

@@ -1,4 +1,4 @@
-"""Time DGCL beside its authors' code: python tools/analysis/authors_dgcl.py --repository PATH ...
+"""Time DGCL beside its authors' code: mmseg-semi authors-dgcl --repository PATH ...
 
 PATH is a clone of https://github.com/Gavinwxy/DGCL at 1f3ea3f. Both run on the CPU in one process,
 in interleaved pairs whose order alternates, on the same maps, class maps and images:
@@ -42,13 +42,13 @@ from mmseg_semi.cli.analysis.authors import (
     stand_in,
     time_pair,
 )
-from mmseg_semi.cli.common import CHECKOUT, tool
+from mmseg_semi.cli.common import tool
 from mmseg_semi.methods.dgcl.benchmarks.contrast import contrast_views
 from mmseg_semi.methods.dgcl.class_order import order_by_class
 from mmseg_semi.methods.dgcl.objective import DGCLObjective
 from mmseg_semi.step.pixels import rows_of
 
-CONFIG = CHECKOUT / 'configs/dgcl/reference/voc_732.py'
+CONFIG = 'mmseg_semi::dgcl/reference/voc_732.py'
 SETTINGS = 'experiments/pascal/732/dgcl/config.yaml'
 PARTS = ('loss', 'bank', 'step')
 

@@ -1,15 +1,14 @@
 """Compare runs: tables of their mIoU, by method, list and seed, with paired differences.
 
-With the folder of a study, it reads the runs there (tools/analysis/study.py):
+With the folder of a study, it reads the runs there (mmseg-semi study):
 
-    python tools/analysis/compare.py work_dirs/camvid_clips_12 --pool
+    mmseg-semi compare work_dirs/camvid_clips_12 --pool
 
 With configs and lists, it trains them first. The lists replace those of the configs, also in configs
 of a published protocol. Finished runs are kept: after an interruption the same command continues.
 
-    python tools/analysis/compare.py configs/supervised/camvid_46_small.py
-    configs/fixmatch/camvid_46_small.py --lists configs/splits/camvid/46/seed{0,1,2}
-    --jobs 2 --amp --out work_dirs/compare/camvid_46
+    mmseg-semi compare mmseg_semi::{supervised,fixmatch}/camvid_46_small.py \\
+        --lists "camvid 46 seed0" "camvid 46 seed1" --jobs 2 --amp --out work_dirs/compare/camvid_46
 
 Runs of one list and seed are paired. docs/results.md explains the columns.
 """
@@ -26,9 +25,10 @@ from typing import Any
 
 from mmseg_semi.cli.analysis.runs import Evaluation, Run, finish_all
 from mmseg_semi.cli.common import tool
-from mmseg_semi.data.splits import read_manifest, summarize_file
+from mmseg_semi.data.splits import read_manifest, split_folder, summarize_file
 from mmseg_semi.errors import SetupError
 from mmseg_semi.files import write_whole
+from mmseg_semi.packaged import find_config
 from mmseg_semi.runtime.tables import markdown_table, number, text_table
 
 STUDY = 'study.json'
@@ -67,13 +67,14 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     train.add_argument(
         '--lists',
         nargs='+',
-        type=Path,
-        help='folders with labeled.txt and unlabeled.txt, one per subset',
+        type=split_folder,
+        metavar='SPLIT',
+        help="one per subset: a folder with labeled.txt and unlabeled.txt, or a name, such as 'camvid 46 seed0'",
     )
     train.add_argument('--seeds', nargs='+', type=int, default=[0], help='seeds of the runs')
     train.add_argument('--jobs', type=int, default=2, help='runs at the same time, one thread each')
     train.add_argument('--out', type=Path, help='folder of the runs and of the table')
-    train.add_argument('--amp', action='store_true', help='as in tools/train.py')
+    train.add_argument('--amp', action='store_true', help='as in mmseg-semi train')
     train.add_argument(
         '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='passed to every run'
     )
@@ -154,7 +155,7 @@ def read_results(folder: Path) -> tuple[list[Result], list[str]]:
     if not found:
         raise SetupError(
             f'{folder} holds no finished run; expected METHOD/LIST_run<seed>/results.json, as '
-            'tools/analysis/study.py writes them'
+            'mmseg-semi study writes them'
         )
     return found, unfinished
 
@@ -585,7 +586,7 @@ def compare(
     if pool and 'pool' not in found:
         raise SetupError(
             f'--pool: no run in {folder} has scores of the unlabelled images; write them with '
-            'tools/test.py --pool, or test=dict(pool=True) in the study'
+            'mmseg-semi test --pool, or test=dict(pool=True) in the study'
         )
     # the test set holds more than the validation, mostly of the same images
     kinds = ['test' if 'test' in found else 'val'] + ['pool'] * pool
@@ -605,7 +606,7 @@ def compare(
 
 def name_of(config: str) -> str:
     """configs/ddfp/reference/camvid_46_small.py -> ddfp/reference/camvid_46_small."""
-    parts = Path(config).with_suffix('').parts
+    parts = find_config(config).with_suffix('').parts
     return '/'.join(parts[parts.index('configs') + 1 :] if 'configs' in parts else parts[-2:])
 
 

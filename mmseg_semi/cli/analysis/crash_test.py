@@ -1,6 +1,6 @@
 """Kill a training at random moments and check that it always resumes from a complete checkpoint.
 
-python tools/analysis/crash_test.py CONFIG [--times 20] [--seed 0] [--work-dir DIR] [--cfg-options
+mmseg-semi crash-test CONFIG [--times 20] [--seed 0] [--work-dir DIR] [--cfg-options
 ...]
 
 The config is trained once without interruption in DIR/whole. Then it is trained in DIR/killed by
@@ -26,7 +26,7 @@ from typing import Any, Protocol
 
 import torch
 
-from mmseg_semi.cli.common import TRAIN, tool
+from mmseg_semi.cli.common import CONFIG_HELP, TRAIN, tool
 from mmseg_semi.files import DRAFT
 from mmseg_semi.runtime.checkpoints import latest_checkpoint
 
@@ -242,7 +242,7 @@ def _sleep(seconds: float, training: Training) -> None:
 @tool
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    parser.add_argument('config', help='a config file')
+    parser.add_argument('config', help=CONFIG_HELP)
     parser.add_argument('--times', type=int, default=20, help='kills; default 20')
     parser.add_argument('--seed', type=int, default=0, help='seed of the random moments; default 0')
     parser.add_argument('--work-dir', default='work_dirs/crash_test', help='folder of both runs')

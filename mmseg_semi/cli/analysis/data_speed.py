@@ -1,4 +1,4 @@
-"""Measure the input pipeline: python tools/analysis/data_speed.py {pipeline,pool,list} ...
+"""Measure the input pipeline: mmseg-semi data-speed {pipeline,pool,list} ...
 
     pipeline   images per second on one core, from file to weak and strong view, beside plain Pillow
     pool       throughput and memory of the data loader on a pool of tar shards
@@ -22,18 +22,17 @@ import cv2
 import numpy as np
 import torch
 from mmcv.transforms import Compose
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import TRANSFORMS
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from rich.progress import track
 
-from mmseg_semi.cli.common import CHECKOUT, tool
+from mmseg_semi.cli.common import tool
 from mmseg_semi.files import whole_file
 from mmseg_semi.preparing.quickstart_scenes import draw_scene
 from mmseg_semi.preparing.shards import write_shards
-from mmseg_semi.runtime.configs import share_temporary_folder
+from mmseg_semi.runtime import configs
 from mmseg_semi.runtime.measuring import Ratio, interleave
 
 CASES = {  # config -> (height, width) of the files, options of their format
@@ -149,7 +148,7 @@ def files_of(case: str, count: int = 4) -> list[bytes]:
 
 def shipped_pipeline(case: str, deferred: bool) -> tuple[Callable[[dict], dict], int]:
     """The unlabelled pipeline of the shipped config, with colour on the CPU or the device."""
-    cfg = Config.fromfile(CHECKOUT / 'configs' / '_base_' / 'datasets' / f'{case}.py')
+    cfg = configs.load_config(f'mmseg_semi::_base_/datasets/{case}.py')
     steps = list(cfg.unlabeled_pipeline)
     if deferred:
         colour = [step for step in cfg.strong_view if step['type'] != 'PackSemiInputs']
@@ -371,7 +370,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
     torch.set_num_threads(1)  # one core, as in a worker
     cv2.setNumThreads(0)
-    share_temporary_folder()
+    configs.share_temporary_folder()
     init_default_scope('mmseg')
     measure = dict(pipeline=measure_pipelines, pool=measure_pool, list=measure_list)
     measure[args.task](args)

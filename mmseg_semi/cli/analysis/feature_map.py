@@ -1,6 +1,6 @@
 """Draw pixel features: their density over an image, and their t-SNE.
 
-python tools/analysis/feature_map.py CONFIG CHECKPOINT [CHECKPOINT ...] --out FOLDER
+mmseg-semi feature-map CONFIG CHECKPOINT [CHECKPOINT ...] --out FOLDER
 
 density.png has one row per image and one column per checkpoint. Dark pixels have rare features. The
 density is the method's own: the mean similarity to the nearest neighbours in the bank of the

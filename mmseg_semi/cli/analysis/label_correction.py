@@ -1,4 +1,4 @@
-"""Measure MLLC's label correction: python tools/analysis/label_correction.py CONFIG CHECKPOINT ...
+"""Measure MLLC's label correction: mmseg-semi label-correction CONFIG CHECKPOINT ...
 
 The network that makes pseudo-labels predicts complete images, as in evaluation. Its predictions
 pass the rounds of correction as in training, with the class thresholds of the checkpoint. The
@@ -11,8 +11,8 @@ correction without trained layers: GraphCorrection with that many rounds, also f
 FixMatch or DDFP.
 
 Example:
-    python tools/analysis/label_correction.py configs/mllc/camvid_46_small.py
-    work_dirs/mllc/camvid_46_small/iter_1000.pth
+    mmseg-semi label-correction mmseg_semi::mllc/camvid_46_small.py \\
+        work_dirs/mllc/camvid_46_small/iter_1000.pth
 """
 
 import argparse

@@ -124,7 +124,7 @@ def options_of(config: str, split: str | Path, seed: int) -> list[str]:
         path = lists / f'{kind}.txt'
         if not path.is_file():
             raise SetupError(
-                f'split {split}: {lists} holds no {path.name}; python tools/splits.py make|import '
+                f'split {split}: {lists} holds no {path.name}; mmseg-semi splits make|import '
                 'writes it'
             )
         if 'ann_file' in source:

@@ -1,6 +1,6 @@
 """Run a study, configs x splits x seeds, test its runs, and write its tables.
 
-    python tools/analysis/study.py configs/studies/camvid_clips_12.py --jobs 2
+    mmseg-semi study mmseg_semi::studies/camvid_clips_12.py --jobs 2
 
 The runs stand in work_dirs/NAME/METHOD/LIST_run<seed>/, the tables beside them in table.md and
 table.json. Finished runs are kept, and an interrupted one is resumed from its last checkpoint: after an
@@ -13,8 +13,8 @@ A study file is a Python config with these keys:
     splits      names of splits, or folders of lists; they replace the split of the configs
     seeds       seeds of the training; default [0]
     options     KEY=VALUE as --cfg-options, for all runs; default none
-    amp         mixed precision, as tools/train.py --amp; default False
-    test        dict(pool, by_clip, clips), see tools/test.py: what the last and the best checkpoint
+    amp         mixed precision, as mmseg-semi train --amp; default False
+    test        dict(pool, by_clip, clips), see mmseg-semi test: what the last and the best checkpoint
                 of each run are evaluated on; default nothing
     reference   method, or list of them, that the others are compared with; default the first
     all_labels  dict(config, split, options): the run with all labels; default none
@@ -37,6 +37,7 @@ from mmseg_semi.cli.common import tool
 from mmseg_semi.data.splits import split_folder
 from mmseg_semi.errors import SetupError
 from mmseg_semi.files import write_whole
+from mmseg_semi.packaged import PREFIX
 from mmseg_semi.runtime import configs
 
 ALL_LABELS = 'all_labels'
@@ -182,7 +183,10 @@ def _method(path: str | Path, place: str, entry: Any, keys: tuple[str, ...]) -> 
             f'{path}: {place} is {entry!r}, expected a config file or dict(config=..., options=[...])'
         )
     _check_keys(path, entry, keys, ('config',), f'{place}.')
-    return dict(entry)
+    config = entry['config']
+    if str(path).startswith(PREFIX) and config.startswith('configs/'):  # beside the package's study
+        config = PREFIX + config.removeprefix('configs/')
+    return dict(entry, config=config)
 
 
 def _check_keys(

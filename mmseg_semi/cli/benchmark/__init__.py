@@ -19,17 +19,17 @@ import torch
 from mmengine.config import Config, DictAction
 
 from mmseg_semi import __version__
-from mmseg_semi.cli.benchmark import teacher
+from mmseg_semi.cli.benchmark import copies, teacher
 from mmseg_semi.cli.benchmark.inference import measure_inference, print_inference
 from mmseg_semi.cli.benchmark.steps import measure_steps, print_steps
 from mmseg_semi.cli.benchmark.training_step import TrainingStep, find_crop, plain_config
-from mmseg_semi.cli.common import tool
+from mmseg_semi.cli.common import CONFIG_HELP, tool
 from mmseg_semi.runtime import configs
 from mmseg_semi.runtime.benchmarks import Benchmark, method_benchmarks
 
 DESCRIPTION = """\
 Time and memory of training and inference:
-python tools/benchmark.py CONFIG [CONFIG_B] [--measure WHAT] ...
+mmseg-semi benchmark CONFIG [CONFIG_B] [--measure WHAT] ...
 
 {benchmarks}
 
@@ -49,8 +49,8 @@ WHOLE = {
 
 
 def find_benchmarks() -> dict[str, Benchmark]:
-    """The benchmarks of parts: that of the teacher, and those that the methods declare."""
-    found = {'teacher': teacher.BENCHMARK}
+    """The benchmarks of parts: those of the teacher and of copies, and those that the methods declare."""
+    found = {'teacher': teacher.BENCHMARK, 'copies': copies.BENCHMARK}
     for package in method_benchmarks():
         found |= package.BENCHMARKS
     return found
@@ -70,7 +70,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=describe(), formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='a config file')
+    parser.add_argument('config', help=CONFIG_HELP)
     parser.add_argument('other', nargs='?', metavar='CONFIG_B', help='a second one to compare with')
     parser.add_argument('--measure', choices=(*WHOLE, *benchmarks), default='step')
     parser.add_argument('--iters', type=int, default=10, help='measured runs of each; default 10')

@@ -165,10 +165,9 @@ def step_options(cfg: Config, size: dict[str, Any]) -> argparse.Namespace:
 def build_step(method: str, variant: Variant, toy: bool, folder: str) -> TrainingStep:
     """A method's step in a variant, as its config says it."""
     on_gpu = get_device() == 'cuda'
-    path = CHECKOUT / 'configs' / f'{METHODS[method][toy]}.py'
-    cfg = configs.load_config(path, options_of(variant, on_gpu, toy))
-    name = path.relative_to(CHECKOUT).as_posix()
-    return TrainingStep(cfg, step_options(cfg, TOY if toy else FULL), name, folder)
+    name = f'{METHODS[method][toy]}.py'
+    cfg = configs.load_config(f'mmseg_semi::{name}', options_of(variant, on_gpu, toy))
+    return TrainingStep(cfg, step_options(cfg, TOY if toy else FULL), f'configs/{name}', folder)
 
 
 def measure(step: TrainingStep, size: dict[str, Any], stop: float) -> dict[str, Any]:
@@ -308,7 +307,9 @@ def measure_input(toy: bool) -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The commit of this checkout, with '+' if files differ from it; None without git."""
+    """The commit of this checkout, with '+' if files differ from it; None without git or a checkout."""
+    if not (CHECKOUT / '.git').exists():  # an environment may stand inside of another repository
+        return None
     command = ('git', '-C', str(CHECKOUT), 'describe', '--always', '--abbrev=40', '--dirty=+')
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

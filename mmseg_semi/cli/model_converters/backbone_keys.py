@@ -1,6 +1,6 @@
 """Rename the tensors of a published backbone to those of mmpretrain or MMSegmentation.
 
-python tools/model_converters/backbone_keys.py IN OUT
+mmseg-semi convert-backbone IN OUT
 
 IN is a checkpoint of one of these layouts, which the command recognises by its keys:
 

@@ -1,6 +1,6 @@
 """Turn a ResNet checkpoint with a deep stem into one of MMSegmentation's ResNetV1c.
 
-python tools/model_converters/ddfp_resnet.py IN OUT
+mmseg-semi convert-ddfp-resnet IN OUT
 
 IN is an ImageNet checkpoint of one of two layouts. DDFP (github.com/Gavinwxy/DDFP) and DGCL have
 the stem's convolutions in a sequence (conv1.0, conv1.1, conv1.3, conv1.4, conv1.6, bn1); CCT

@@ -1,6 +1,6 @@
 """Turn AdvSemiSeg's COCO-pretrained DeepLab ResNet into a checkpoint of MMSegmentation's ResNet.
 
-python tools/model_converters/deeplab_coco_resnet.py IN OUT
+mmseg-semi convert-coco-resnet IN OUT
 
 ClassMix and MLLC start from resnet101COCO-41f33a49.pth of AdvSemiSeg
 (github.com/hfslyc/AdvSemiSeg). They copy the tensors of equal name and shape: the encoder with the

@@ -1,6 +1,6 @@
 """Reduce a checkpoint to its weights.
 
-python tools/model_converters/to_weights_only.py IN OUT [--trust]
+mmseg-semi to-weights-only IN OUT [--trust]
 
 This package loads checkpoints without running code from them, and so refuses files with other
 Python objects. This command keeps the tensors, the class names and the colours. With ``--trust`` it

@@ -4,6 +4,7 @@
 ``transforms``     what a config names: draws the operations per image, and applies them or leaves
                    them to the device
 ``images``         the operations on one image (NumPy), for ``transforms``
+``bands``          the same operations on an image of any number of bands
 ``batches``        the same operations on a batch (PyTorch), for the data preprocessor
 ``intensity``      a random number of operations out of a larger pool (AugSeg), on one image
 ``after_mixing``   another jitter and blur, of mixed images (ClassMix, MLLC), for the mixing
@@ -12,6 +13,7 @@
 =================  ===============================================================================
 """
 
+from mmseg_semi.data.colour.bands import change_bands
 from mmseg_semi.data.colour.batches import apply_operations
 from mmseg_semi.data.colour.intensity import RandomIntensity
 from mmseg_semi.data.colour.transforms import (
@@ -30,4 +32,5 @@ __all__ = [
     'PILGrayscale',
     'RandomIntensity',
     'apply_operations',
+    'change_bands',
 ]

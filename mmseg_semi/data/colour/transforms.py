@@ -13,6 +13,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
+from mmseg_semi.data.colour.bands import change_bands
 from mmseg_semi.data.colour.images import OPERATIONS
 from mmseg_semi.data.colour.operations import JITTER, Operation
 from mmseg_semi.errors import SetupError
@@ -21,7 +22,8 @@ from mmseg_semi.errors import SetupError
 class ColourTransform(BaseTransform):
     """Base class: draws operations and applies them to ``img``; a subclass defines which.
 
-    Reads and changes: ``img`` (H, W, 3) uint8 BGR.
+    Reads and changes: ``img`` (H, W, 3) uint8 BGR, or (H, W, channels) float32 with ``colour_bands``
+    (:func:`.change_bands`).
     """
 
     def draw(self) -> list[Operation]:
@@ -30,8 +32,12 @@ class ColourTransform(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Draw operations and apply them to ``img``."""
+        colour = results.get('colour_bands')
         for name, amount in self.draw():
-            results['img'] = OPERATIONS[name](results['img'], amount)
+            if colour is None:
+                results['img'] = OPERATIONS[name](results['img'], amount)
+            else:
+                results['img'] = change_bands(results['img'], name, amount, colour)
         return results
 
 

@@ -18,8 +18,10 @@ ANY_IMAGE_SUFFIXES = frozenset(
     - {'.eps', '.ps', '.emf', '.wmf', '.mpg', '.mpeg', '.h5', '.hdf', '.bufr', '.grib'}
     # only OpenCV reads these
     | {'.exr', '.hdr', '.pic', '.pxm', '.sr', '.jp2'}
+    # an array of NumPy
+    | {'.npy'}
 )
-"""Endings of all images that Pillow or OpenCV reads, in lower case; own data may have any."""
+"""Endings of all images that are read, in lower case; own data may have any."""
 
 
 def read_file(

@@ -9,8 +9,10 @@ import mmcv
 import numpy as np
 from PIL import Image
 
+from mmseg_semi.data.decoding.bands import decode_bands, is_npy
 from mmseg_semi.data.decoding.files import unreadable
 from mmseg_semi.data.decoding.png import PlainPNG
+from mmseg_semi.data.decoding.tiff import tiff_layout
 from mmseg_semi.errors import SetupError
 
 _PNG_END = b'IEND\xaeB`\x82'
@@ -99,6 +101,50 @@ def decode_deep_image(content: bytes) -> np.ndarray | None:
     img.load()  # raises for a truncated file, which OpenCV would fill
     array = decode_with_opencv(content)
     return None if array is None or array.dtype == np.uint8 else array
+
+
+def decode_deep_colour(content: bytes, path: str) -> tuple[np.ndarray | None, float | None]:
+    """As :func:`decode_deep_image`, for images that must be grey or in colour, of any layout.
+
+    Args:
+        content: The file; an array of NumPy, too.
+        path: Its path; errors name it.
+
+    Returns:
+        tuple: (H, W, 1) or (H, W, 3) BGR with the file's own type and values, or None if
+        :func:`decode_image` reads the file without loss; and GDAL's value of pixels without data, None
+        if the file names none.
+
+    Raises:
+        SetupError: If the image has other bands than grey, or colours and alpha.
+        Exception: Any of Pillow's kinds, if no decoder reads the file.
+    """
+    layout = tiff_layout(io.BytesIO(content))
+    nodata = layout.nodata if layout else None
+    if is_npy(content) or (layout is not None and not layout.is_plain):
+        deep = decode_bands(content, path)[0]
+        if deep.shape[2] > 2:
+            deep = deep[..., [2, 1, 0, *range(3, deep.shape[2])]]
+        alpha = layout is not None and layout.has_alpha
+    else:
+        alpha = layout is None or layout.bands < 4 or layout.has_alpha
+        if not alpha:
+            raise _other_bands(path, layout.bands)
+        deep = decode_deep_image(content)
+    if deep is None:
+        return None, nodata
+    deep = deep[..., None] if deep.ndim == 2 else deep
+    if deep.shape[2] not in (1, 3, 4) or (deep.shape[2] == 4 and not alpha):
+        raise _other_bands(path, deep.shape[2])
+    return deep[..., :3], nodata
+
+
+def _other_bands(path: str, bands: int) -> SetupError:
+    return SetupError(
+        f'image {path} has {bands} bands, none of them tagged as alpha, expected 1 or 3; to train on '
+        f'all of them, write bands: {{count: {bands}}} in the data file, with three of them, bands: '
+        f'{{count: {bands}, use: [0, 1, 2]}} (docs/custom_data.md)'
+    )
 
 
 def decode_with_opencv(content: bytes) -> np.ndarray | None:

@@ -8,8 +8,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from mmseg_semi.data.decoding.bands import decode_npy, is_npy
 from mmseg_semi.data.decoding.files import read_file, unreadable
 from mmseg_semi.data.decoding.images import decode_with_opencv
+from mmseg_semi.data.decoding.tiff import tiff_layout
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
 
@@ -37,6 +39,7 @@ def read_labels(path: str, backend_args: dict | None = None) -> np.ndarray:
         [[0, 3, 255]]
     """
     content = read_file(path, 'mask', backend_args)
+    _check_storage(path, content)
     try:
         labels = np.asarray(Image.open(io.BytesIO(content)))
     except Exception as error:  # each decoder raises its own kinds
@@ -49,6 +52,35 @@ def read_labels(path: str, backend_args: dict | None = None) -> np.ndarray:
     if labels.dtype.kind not in 'bui':
         raise SetupError(f'mask {path} holds {labels.dtype} values, expected integer class indices')
     return labels.astype(np.uint8) if labels.dtype == bool else labels
+
+
+def _check_storage(path: str, content: bytes) -> None:
+    """Refuse masks of which decoders would take the first page alone, or the complement.
+
+    Raises:
+        SetupError: If the mask has several pages, or "white is zero".
+    """
+    layout = tiff_layout(io.BytesIO(content))
+    if layout is not None:
+        pages = layout.pages
+        if layout.is_inverted:
+            raise SetupError(
+                f"mask {path} is stored inverted (a TIFF whose tag says 'white is zero'), so that programs "
+                'disagree which of its values are 0; save the masks as PNG, or as TIFF with black as zero'
+            )
+    elif content[:4] in (b'GIF8', b'RIFF', b'\x89PNG'):
+        try:
+            with Image.open(io.BytesIO(content)) as img:
+                pages = getattr(img, 'n_frames', 1)
+        except Exception:  # whoever decodes the file says what is wrong
+            return
+    else:
+        return
+    if pages > 1:
+        raise SetupError(
+            f'mask {path} has {pages} pages, expected one in which each pixel has the value of its class; '
+            'merge the pages into one mask'
+        )
 
 
 def to_class_indices(
@@ -139,7 +171,7 @@ def check_mask_size(
 
 
 def read_mask(path: str, backend_args: dict | None = None, as_color: bool = False) -> np.ndarray:
-    """Read a mask of any format that Pillow or OpenCV reads, an alpha channel dropped.
+    """Read a mask of any format that Pillow, OpenCV or NumPy reads, an alpha channel dropped.
 
     Args:
         path: Mask file.
@@ -161,6 +193,10 @@ def read_mask(path: str, backend_args: dict | None = None, as_color: bool = Fals
         ([[7]], [[[7, 7, 7]]])
     """
     content = read_file(path, 'mask', backend_args)
+    _check_storage(path, content)
+    if is_npy(content):
+        array = decode_npy(content, path, 'mask')
+        return np.repeat(array[..., None], 3, 2) if as_color and array.ndim == 2 else array
     try:
         img = Image.open(io.BytesIO(content))
     except Exception as error:  # each decoder raises its own kinds

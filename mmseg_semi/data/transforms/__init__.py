@@ -18,6 +18,7 @@ from mmseg_semi.data.transforms.geometry import (
     PadAllMaps,
     RandomRelativeResize,
     RandomScaleCrop,
+    ResizeAnyImage,
 )
 from mmseg_semi.data.transforms.loading import (
     LoadAnyImage,
@@ -44,6 +45,7 @@ __all__ = [
     'RandomErasing',
     'RandomRelativeResize',
     'RandomScaleCrop',
+    'ResizeAnyImage',
     'decode_image',
     'read_labels',
     'resize_labels',

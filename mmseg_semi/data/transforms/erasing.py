@@ -64,7 +64,8 @@ class RandomErasing(BaseTransform):
         height, width = results['img'].shape[:2]
         top, left, bottom, right = self._draw_box(height, width)
         img = results['img'].copy()
-        noise = np.random.randint(0, 256, (bottom - top, right - left, 3), np.uint8)
+        shape = bottom - top, right - left, img.shape[2]
+        noise = np.random.randint(0, 256, shape, np.uint8)  # levels, of bands too
         img[top:bottom, left:right] = noise
         results['img'] = img
         for key in results.get('seg_fields', []):

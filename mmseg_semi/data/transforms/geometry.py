@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import cv2
 import mmcv
 import numpy as np
-from mmcv.transforms import BaseTransform, Pad
+from mmcv.transforms import BaseTransform, Pad, Resize
 from mmseg.registry import TRANSFORMS
 
 from mmseg_semi.data.transforms.resizing import resize_labels, resize_window
@@ -77,8 +77,8 @@ class RandomScaleCrop(BaseTransform):
     MLLC, scaled    ``factor='tenths', ratio_range=(0.5, 1.6)``
     ==============  ===============================================================================
 
-    Reads and changes: ``img`` (H, W, 3) uint8 or a :class:`.DeferredImage`, and every map in
-    ``seg_fields``, (H, W); all then have the size of the crop.
+    Reads and changes: ``img`` (H, W, 3) uint8, (H, W, channels) float32 or a :class:`.DeferredImage`, and
+    every map in ``seg_fields``, (H, W); all then have the size of the crop.
 
     Writes: ``img_shape``, ``scale`` (width, height) before the crop, ``scale_factor``,
     ``keep_ratio``.
@@ -97,7 +97,7 @@ class RandomScaleCrop(BaseTransform):
             nearest pixel. Defaults to 'bilinear'.
         padding: 'corner' pads on the right and at the bottom, 'centre' equally on both sides.
             Defaults to 'corner'.
-        pad_val: ``img``: one value, or the blue, green and red one; ``seg``: value of all maps.
+        pad_val: ``img``: one value, or that of each channel; ``seg``: value of all maps.
             Defaults to 0 and 255 (ignored).
 
     Raises:
@@ -181,6 +181,11 @@ class RandomScaleCrop(BaseTransform):
             return array
         top, left = (m // 2 for m in missing) if self.padding == 'centre' else (0, 0)
         bottom, right = missing[0] - top, missing[1] - left
+        if array.ndim == 3 and array.shape[2] != 3:  # OpenCV has values for four channels at most
+            height, width = array.shape[:2]
+            padded = np.full((*self.crop_size, array.shape[2]), value, array.dtype)
+            padded[top : top + height, left : left + width] = array
+            return padded
         value = value if array.ndim == 2 or not np.isscalar(value) else (value,) * 3
         return cv2.copyMakeBorder(array, top, bottom, left, right, cv2.BORDER_CONSTANT, value=value)
 
@@ -238,15 +243,18 @@ class InitValidMap(BaseTransform):
     Padding, crop and flip then change it with the image. Put it before the first transform that
     pads.
 
-    Reads: ``img``.
+    Reads: ``img``; ``missing_map`` of :class:`.LoadAnyImage` (removed).
 
-    Writes: ``gt_valid_map`` (H, W) uint8, 0 where the pixel is real; padding will be 255. Its name
-    is appended to ``seg_fields``.
+    Writes: ``gt_valid_map`` (H, W) uint8, 0 where the pixel is real, 255 where the image has no data;
+    padding will be 255. Its name is appended to ``seg_fields``.
     """
 
     def transform(self, results: dict) -> dict:
         """Add ``gt_valid_map``."""
         results['gt_valid_map'] = np.zeros(results['img'].shape[:2], np.uint8)
+        missing = results.pop('missing_map', None)
+        if missing is not None:
+            results['gt_valid_map'][missing] = IGNORE
         results.setdefault('seg_fields', []).append('gt_valid_map')
         return results
 
@@ -276,6 +284,35 @@ class PadAllMaps(Pad):
             results[key] = mmcv.impad(
                 results[key], shape=shape, pad_val=self.pad_val.get('seg', IGNORE)
             )
+
+
+@TRANSFORMS.register_module()
+class ResizeAnyImage(Resize):
+    """MMCV's Resize with Pillow's filter, for images of :class:`.LoadAnyImage`.
+
+    An image of bands, (H, W, channels) float32, is resized band by band; one of 8 bits as Resize with
+    ``backend='pillow'`` does.
+
+    Args:
+        scale: As in :class:`mmcv.transforms.Resize`, with its other arguments but ``backend``.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **{**kwargs, 'backend': 'pillow'})
+
+    def _resize_img(self, results: dict) -> None:
+        img = results['img']
+        if img.dtype == np.uint8:
+            super()._resize_img(results)
+            return
+        before = img.shape[1], img.shape[0]
+        size = results['scale']
+        if self.keep_ratio:
+            size = mmcv.rescale_size(before, size)
+        results['img'] = resize_window(img, tuple(size), (0, 0, *size))
+        results['img_shape'] = results['img'].shape[:2]
+        results['scale_factor'] = (size[0] / before[0], size[1] / before[1])
+        results['keep_ratio'] = self.keep_ratio
 
 
 @TRANSFORMS.register_module()

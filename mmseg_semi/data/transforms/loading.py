@@ -14,11 +14,17 @@ from mmcv.transforms import LoadImageFromFile
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
 
+from mmseg_semi.data.bands import Bands, missing_pixels
+from mmseg_semi.data.decoding.bands import decode_bands
 from mmseg_semi.data.decoding.files import read_file, unreadable
-from mmseg_semi.data.decoding.images import DeferredImage, decode_deep_image, decode_image
+from mmseg_semi.data.decoding.images import DeferredImage, decode_deep_colour, decode_image
 from mmseg_semi.data.decoding.labels import check_mask_size, read_labels, to_class_indices
 from mmseg_semi.data.decoding.png import PlainPNG
 from mmseg_semi.errors import SetupError
+from mmseg_semi.labels import IGNORE
+
+_MEAN_COLOUR = (104, 116, 124)
+"""ImageNet's mean blue, green and red."""
 
 
 @TRANSFORMS.register_module()
@@ -130,7 +136,9 @@ class LoadSegLabels(LoadAnnotations):
 
 @TRANSFORMS.register_module()
 class LoadAnyImage(LoadImage):
-    """Read an image of any format that Pillow or OpenCV reads, as uint8 BGR.
+    """Read an image of any format that Pillow, OpenCV, tifffile or NumPy reads.
+
+    Without ``bands``, as uint8 BGR:
 
     - An image of 8 bits per channel keeps its values, as with ``LoadImage``.
     - More bits, or fractions: ``value_range`` (low, high) is mapped linearly to 0 .. 255 and
@@ -139,22 +147,36 @@ class LoadAnyImage(LoadImage):
     - A single channel is repeated three times; an alpha channel is dropped; of several pages the
       first is read.
 
-    Reads: the keys of ``LoadImage``, and ``value_range`` of :class:`.FolderDataset` (removed).
+    With ``bands`` (:class:`.Bands`), as float32 levels of 0 .. 255 of the bands in use, in their order.
 
-    Writes: ``img`` (H, W, 3) uint8 BGR, ``img_shape`` and ``ori_shape``, both (H, W).
+    Pixels without data (:func:`.missing_pixels`) get the mean: that of the bands, else ImageNet's
+    mean colour. The loaders of labels and :class:`.InitValidMap` ignore them.
+
+    Reads: the keys of ``LoadImage``, and ``value_range`` and ``bands`` of :class:`.FolderDataset`
+    (removed).
+
+    Writes: ``img`` (H, W, 3) uint8 BGR or (H, W, channels) float32, ``img_shape`` and ``ori_shape``,
+    both (H, W); ``missing_map`` (H, W) bool, if data are missing; with bands ``colour_bands``, the
+    positions of red, green and blue, () if there are none.
 
     Args:
         value_range: (low, high) of images with more than 8 bits. Defaults to None.
+        bands: Keys of :class:`.Bands`, for inference without a data set. Defaults to None.
         **kwargs: Arguments of ``LoadImage``.
 
     Raises:
         UnreadableFileError: If the file is missing, truncated or no image.
-        SetupError: If the image has two or more than four channels, or needs a range.
+        SetupError: If the image has other bands than expected, or needs a range or a package.
     """
 
-    def __init__(self, value_range: Sequence[float] | None = None, **kwargs) -> None:
+    def __init__(
+        self, value_range: Sequence[float] | None = None, bands: dict | None = None, **kwargs
+    ) -> None:
         super().__init__(**kwargs)
         self.value_range = value_range
+        self.bands = None if bands is None else Bands.of(bands, 'LoadAnyImage')
+        if self.bands is not None:
+            self.bands.need_statistics('LoadAnyImage')
 
     def transform(self, results: dict) -> dict:
         """Add ``img``, ``img_shape`` and ``ori_shape``."""
@@ -162,47 +184,81 @@ class LoadAnyImage(LoadImage):
         content = results.pop('img_bytes', None)
         if content is None:
             content = read_file(path, 'image', self.backend_args, results.get('img_span'))
+        value_range = results.pop('value_range', None) or self.value_range
+        bands = results.pop('bands', None) or self.bands
+        if bands is not None:
+            values, nodata = decode_bands(content, path, bands.count)
+            img, missing = bands.to_levels(bands.pick(values, path), nodata)
+            results['colour_bands'] = bands.colour or ()
+            return _note_image(results, img, missing)
         try:
-            deep = decode_deep_image(content)
+            deep, nodata = decode_deep_colour(content, path)
+        except SetupError:
+            raise
         except Exception as error:  # each decoder raises its own kinds
             raise unreadable(path, 'image', content, error) from error
-        value_range = results.pop('value_range', None) or self.value_range
         if deep is None:
-            return super().transform(dict(results, img_bytes=content))
-        if deep.ndim == 3 and deep.shape[2] not in (1, 3, 4):
-            raise SetupError(
-                f'image {path} has {deep.shape[2]} channels, expected 1, 3 or 4; export three of '
-                'them'
-            )
-        if deep.dtype == np.uint8:
-            value_range = (0, 255)
-        if value_range is None:
-            if deep.dtype.kind == 'f' or deep.min() < 0 or deep.max() > 65535:
-                raise SetupError(
-                    f'image {path} holds {deep.dtype} values of {deep.min():.4g} to '
-                    f'{deep.max():.4g}; say which become black and white: value_range: [LOW, HIGH] '
-                    'in the data file, or value_range=(LOW, HIGH) of LoadAnyImage'
-                )
-            value_range = (0, 65535)
-        low, high = value_range
-        scaled = (np.nan_to_num(deep.astype(np.float32)) - low) * (255 / (high - low))
-        img = np.rint(scaled).clip(0, 255).astype(np.uint8)
-        img = img[..., None] if img.ndim == 2 else img
-        img = np.repeat(img, 3, 2) if img.shape[2] == 1 else img[..., :3]
-        results['img'] = np.ascontiguousarray(img)
-        results['img_shape'] = results['ori_shape'] = img.shape[:2]
-        return results
+            results = super().transform(dict(results, img_bytes=content))
+            if nodata is None:
+                return results
+            missing = missing_pixels(results['img'], [nodata])
+            return _note_image(results, _filled(results['img'], missing), missing)
+        missing = missing_pixels(deep, [nodata])
+        img = _filled(_to_levels(deep, missing, value_range, path), missing)
+        return _note_image(results, img, missing)
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(value_range={self.value_range})'
+        return f'{type(self).__name__}(value_range={self.value_range}, bands={self.bands})'
+
+
+def _to_levels(
+    deep: np.ndarray, missing: np.ndarray, value_range: Sequence[float] | None, path: str
+) -> np.ndarray:
+    """(H, W, 3) uint8 BGR of (H, W, 1 or 3) values."""
+    if deep.dtype == np.uint8:
+        value_range = (0, 255)
+    if value_range is None:
+        known = deep[~missing]
+        low, high = (known.min(), known.max()) if known.size else (0, 0)
+        if deep.dtype.kind == 'f' or low < 0 or high > 65535:
+            raise SetupError(
+                f'image {path} holds {deep.dtype} values of {low:.4g} to {high:.4g}; say which become '
+                'black and white: value_range: [LOW, HIGH] in the data file, or '
+                'value_range=(LOW, HIGH) of LoadAnyImage'
+            )
+        value_range = (0, 65535)
+    low, high = value_range
+    known = np.where(missing[..., None], low, deep).astype(np.float32)
+    img = np.rint((known - low) * (255 / (high - low))).clip(0, 255).astype(np.uint8)
+    return np.repeat(img, 3, 2) if img.shape[2] == 1 else img
+
+
+def _filled(img: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """A BGR image with ImageNet's mean colour where data are missing."""
+    if not missing.any():
+        return img
+    img = img.copy()
+    img[missing] = _MEAN_COLOUR
+    return img
+
+
+def _note_image(results: dict, img: np.ndarray, missing: np.ndarray) -> dict:
+    results['img'] = np.ascontiguousarray(img)
+    results['img_shape'] = results['ori_shape'] = img.shape[:2]
+    if missing.any():
+        results['missing_map'] = missing
+    return results
 
 
 @TRANSFORMS.register_module()
 class LoadAnyLabels(LoadAnnotations):
     """Read a mask of a :class:`.FolderDataset` as class indices; its file maps values or colours.
 
+    Pixels where the image has no data are ignored.
+
     Reads: ``seg_map_path``; ``mask_map``, the :class:`.MaskMap` of the data set (removed);
-    ``ori_shape``, for the comparison of sizes, and ``img_path``, for errors.
+    ``ori_shape``, for the comparison of sizes, and ``img_path``, for errors; ``missing_map`` of
+    :class:`LoadAnyImage` (removed).
 
     Writes: ``gt_seg_map`` (H, W) uint8, a class or 255 (ignored); its name is appended to
     ``seg_fields``.
@@ -230,6 +286,9 @@ class LoadAnyLabels(LoadAnnotations):
         # the size in the file: test-time augmentation has resized the image by now
         shape = results.get('ori_shape', labels.shape)
         check_mask_size(path, labels, results.get('img_path'), shape)
+        missing = results.pop('missing_map', None)
+        if missing is not None:
+            labels[missing] = IGNORE
         results['gt_seg_map'] = labels
         results.setdefault('seg_fields', []).append('gt_seg_map')
 

@@ -55,7 +55,7 @@ class LoadPseudoMask(BaseTransform):
 
     kind = 'pseudo-mask'
     """What errors call a mask."""
-    writer = 'python tools/selective_retraining.py CONFIG'
+    writer = 'mmseg-semi selective-retraining CONFIG'
     """The command that writes masks."""
 
     def __init__(

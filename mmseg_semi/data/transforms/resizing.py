@@ -23,16 +23,16 @@ def resize_window(
     """Compute a window of the resized image from the pixels that the window needs.
 
     Args:
-        img: (H, W, 3) uint8, or a :class:`.DeferredImage`, of which only the needed part is
-            decoded.
+        img: (H, W, 3) uint8, (H, W, channels) float32, or a :class:`.DeferredImage`, of which only the
+            needed part is decoded.
         size: (width, height) of the complete resized image.
         window: (left, top, right, bottom) in the resized image.
         interpolation: 'bilinear' or 'bicubic' (Pillow's, antialiased), or 'bilinear_plain' (four
             pixels at any scale).
 
     Returns:
-        np.ndarray: (bottom - top, right - left, 3) uint8. It differs from the window of the
-        complete resized image by one level at most (rounding).
+        np.ndarray: (bottom - top, right - left, channels), the type of ``img``. It differs from the
+        window of the complete resized image by one level at most (rounding).
 
     Example:
         >>> img = np.uint8([[[0] * 3, [100] * 3], [[0] * 3, [100] * 3]])
@@ -59,12 +59,17 @@ def resize_window(
         if any(missing):
             img = cv2.copyMakeBorder(img, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT)
         img = cv2.resize(img, size, interpolation=cv2.INTER_LINEAR)
+        img = img[..., None] if img.ndim == 2 else img  # OpenCV drops an axis of one channel
         return np.ascontiguousarray(img[top:bottom, left:right])
     method = Image.Resampling.BICUBIC if interpolation == 'bicubic' else Image.Resampling.BILINEAR
-    source = Image.fromarray(np.ascontiguousarray(img[rows, columns]))
+    source = np.ascontiguousarray(img[rows, columns])
     box = (x0 - columns.start, y0 - rows.start, x1 - columns.start, y1 - rows.start)
-    resized = source.resize((right - left, bottom - top), method, box=box)
-    return np.array(resized)  # a copy: torch warns about Pillow's read-only buffers
+    shape = right - left, bottom - top
+    if img.dtype == np.uint8 and img.shape[2] == 3:
+        # a copy: torch warns about Pillow's read-only buffers
+        return np.array(Image.fromarray(source).resize(shape, method, box=box))
+    planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(source, 2, 0)]
+    return np.stack([plane.resize(shape, method, box=box) for plane in planes], axis=2)
 
 
 def _source(low: int, high: int, length: int, resized: int) -> tuple[tuple[float, float], slice]:

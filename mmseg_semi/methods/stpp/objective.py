@@ -55,8 +55,8 @@ class PseudoMaskObjective(Objective):
             if loaders[0].masks is None:
                 raise SetupError(
                     f"objective '{self.name}' learns pseudo-masks, but LoadPseudoMask of "
-                    'train_dataloader.dataset.unlabeled.pipeline has masks=None: train with python '
-                    'tools/selective_retraining.py CONFIG, which writes them first, or name a folder of masks'
+                    'train_dataloader.dataset.unlabeled.pipeline has masks=None: train with '
+                    'mmseg-semi selective-retraining CONFIG, which writes them first, or name a folder of masks'
                 )
 
     def compute(self, views: StepViews) -> dict[str, Tensor]:

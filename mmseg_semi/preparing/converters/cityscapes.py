@@ -9,8 +9,8 @@ the benchmark, and 255 for ignored pixels. The mask comes from NAME_gtFine_label
 NAME_gtFine_polygons.json if there is no such file. A folder may be converted in place.
 
 Examples:
-    python tools/dataset_converters/cityscapes.py leftImg8bit_trainvaltest.zip gtFine_trainvaltest.zip
-    python tools/dataset_converters/cityscapes.py --out ~/data/cityscapes
+    mmseg-semi convert-cityscapes leftImg8bit_trainvaltest.zip gtFine_trainvaltest.zip
+    mmseg-semi convert-cityscapes --out ~/data/cityscapes
 """
 
 import argparse

@@ -12,8 +12,8 @@ Copies the images unchanged, and writes labels/SPLIT/NAME.png with the classes 0
 ignored pixels, which are 0 in the source. The depth images are not used.
 
 Examples:
-    python tools/dataset_converters/sun_rgbd.py SUNRGBD-*_images.tgz sunrgbd_train_test_labels.tar.gz
-    python tools/dataset_converters/sun_rgbd.py ~/SUNRGBD ~/SUNRGBDtoolbox
+    mmseg-semi convert-sun-rgbd SUNRGBD-*_images.tgz sunrgbd_train_test_labels.tar.gz
+    mmseg-semi convert-sun-rgbd ~/SUNRGBD ~/SUNRGBDtoolbox
 """
 
 import argparse

@@ -10,10 +10,10 @@ Writes, beside VOC's own folders,
   SBD without VOC's val.
 
 Examples:
-    python tools/dataset_converters/voc.py --download
-    python tools/dataset_converters/voc.py VOCtrainval_11-May-2012.tar benchmark.tgz
-    python tools/dataset_converters/voc.py ~/data/VOCdevkit ~/data/benchmark_RELEASE
-    python tools/dataset_converters/voc.py ~/data/VOCdevkit --download
+    mmseg-semi convert-voc --download
+    mmseg-semi convert-voc VOCtrainval_11-May-2012.tar benchmark.tgz
+    mmseg-semi convert-voc ~/data/VOCdevkit ~/data/benchmark_RELEASE
+    mmseg-semi convert-voc ~/data/VOCdevkit --download
 """
 
 import argparse

@@ -134,7 +134,7 @@ class CocoFile:
         self.kind, self.tolerance, self.count = kind, tolerance, len(classes)
         self._coder = require_pycocotools() if kind == 'rle' else None
         self.content: dict = {
-            'info': {'description': 'predictions of mmseg_semi'},
+            'info': {'description': 'label maps of mmseg_semi'},
             'images': [],
             'categories': [{'id': i + 1, 'name': n} for i, n in enumerate(classes)],
             'annotations': [],
@@ -147,15 +147,20 @@ class CocoFile:
             name: Its path relative to the folder of images, with '/'.
             labels: (H, W) uint8, a class or 255.
         """
-        number = len(self.content['images']) + 1
         height, width = labels.shape
-        self.content['images'].append(
-            {'id': number, 'file_name': name, 'width': width, 'height': height}
-        )
+        number = self.add_image(name, width, height)
         found = self._rle(labels) if self.kind == 'rle' else self._polygons(labels)
         for entry in found:
             identity = len(self.content['annotations']) + 1
             self.content['annotations'].append({'id': identity, 'image_id': number, **entry})
+
+    def add_image(self, name: str, width: int, height: int) -> int:
+        """Add an image without annotations; returns its number."""
+        number = len(self.content['images']) + 1
+        self.content['images'].append(
+            {'id': number, 'file_name': name, 'width': width, 'height': height}
+        )
+        return number
 
     def _polygons(self, labels: np.ndarray) -> Iterator[dict]:
         for value, ring in polygons(labels, self.tolerance):

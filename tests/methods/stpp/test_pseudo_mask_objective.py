@@ -72,7 +72,7 @@ def test_data_without_pseudo_masks_is_refused():
     dataset.datasets = [None, Pool(LoadImage(), LoadPseudoMask('masks', 3))]
     objective.check_data(dataset)
     dataset.datasets = [None, Pool(LoadImage(), LoadPseudoMask(num_classes=3))]
-    with pytest.raises(SetupError, match='masks=None: train with python tools/selective_retrain'):
+    with pytest.raises(SetupError, match='masks=None: train with mmseg-semi selective-retrain'):
         objective.check_data(dataset)
     dataset.datasets = [None, Pool(LoadImage())]
     with pytest.raises(SetupError, match='loads none: put .*LoadPseudoMask'):

@@ -1,4 +1,4 @@
-"""The example of CONTRIBUTING.md is complete: a model trains with it as it stands there."""
+"""The example of docs/own_method.md is complete: a run outside the package trains with it as it stands there."""
 
 import doctest
 import re
@@ -10,14 +10,14 @@ import torch
 from mmseg.registry import MODELS
 from tiny_semi import TinyLoop, tiny_batch, tiny_losses, tiny_model, tiny_recipe
 
-TEXT = (Path(__file__).resolve().parents[1] / 'CONTRIBUTING.md').read_text()
+TEXT = (Path(__file__).resolve().parents[1] / 'docs/own_method.md').read_text()
 CODE, CONFIG = re.findall(r'```python\n(.*?)```', TEXT, re.DOTALL)
 
 
 @pytest.fixture(scope='module')
 def example():
     module = types.ModuleType('entropy_example')
-    exec(compile(CODE, 'CONTRIBUTING.md', 'exec'), vars(module))
+    exec(compile(CODE, 'docs/own_method.md', 'exec'), vars(module))
     yield module
     MODELS.module_dict.pop('EntropyObjective')
 
