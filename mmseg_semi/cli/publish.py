@@ -25,6 +25,7 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.files import write_whole
 from mmseg_semi.runtime import configs, stack
 from mmseg_semi.runtime.checkpoints import to_plain
+from mmseg_semi.runtime.results import choose_network
 from mmseg_semi.step.image_kernels import image_channels
 from mmseg_semi.step.networks import complete_auxiliary_heads
 
@@ -197,38 +198,6 @@ def config_of(cfg: Config, domain: str) -> Config:
     }
     rest = {key: value for key, value in cfg.items() if key not in own}
     return Config(rest | own | {'model': cfg.model.domains[domain]}, filename=cfg.filename)
-
-
-def choose_network(segmentor: nn.Module, checkpoint: dict) -> tuple[str, str]:
-    """The network that validation prefers, and one sentence that says why.
-
-    Args:
-        segmentor: A segmentor with ``networks`` and ``predicting_network``.
-        checkpoint: The file, whose message hub holds the validations of the run so far.
-
-    Returns:
-        The name; where the scores are equal or unknown, that of the network that predicts in the run.
-    """
-    default = segmentor.predicting_network
-    names = list(segmentor.networks)
-    if len(names) == 1:
-        return default, f'The {default} is written, the only network of this run.'
-    hub = checkpoint.get('message_hub') or {}
-    history = (hub.get('runtime_info') or {}).get('results') or []
-    iteration = (checkpoint.get('meta') or {}).get('iter')
-    entry = next((entry for entry in history if entry['iter'] == iteration), {})
-    scores = {name: entry[f'{name}/mIoU'] for name in names if f'{name}/mIoU' in entry}
-    if len(scores) < len(names):
-        return default, (
-            f'The {default} is written: the checkpoint holds no validation of all its networks '
-            f'({", ".join(names)}); --network chooses another one.'
-        )
-    best = max(scores.values())
-    name = default if scores[default] == best else max(scores, key=scores.get)
-    shown = ', '.join(f'{other} {score:.2f}' for other, score in scores.items())
-    return name, (
-        f'The {name} is written: mIoU in the validation of iteration {iteration}: {shown}; --network chooses another one.'
-    )
 
 
 def publish(cfg: Config, segmentor: nn.Module, checkpoint: dict, args: argparse.Namespace) -> None:

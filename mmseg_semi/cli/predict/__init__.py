@@ -1,6 +1,6 @@
 """Predict masks of images, folders or a video: mmseg-semi predict MODEL INPUT --out DIR.
 
-MODEL is a published .pth, a checkpoint of a run, or the folder of a run. INPUT is an image, a video,
+MODEL is a published .pth, a checkpoint of a run, or the folder of a run or a project. INPUT is an image, a video,
 or a folder of images with its subfolders. Masks that INPUT may hold are not looked for. The exit
 status is 0; 1 if some files could not be read, the others are done then; 2 for a wrong call.
 """
@@ -76,13 +76,15 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add MODEL, ``--config``, ``--network`` and ``--device``."""
     parser.add_argument(
-        'model', metavar='MODEL', help='a published .pth, a checkpoint, or the folder of a run'
+        'model',
+        metavar='MODEL',
+        help='a published .pth, a checkpoint, or the folder of a run or a project',
     )
     parser.add_argument('--config', help='config of the model, if it does not stand beside it')
     parser.add_argument(
         '--network',
         choices=('student', 'teacher', 'peer'),
-        help="of a run's checkpoint; default: the teacher where it has weights of its own",
+        help="of a run's checkpoint; default: the one that validated better, else the teacher",
     )
     parser.add_argument('--device', help='such as cpu or cuda:0; default a GPU if there is one')
 
@@ -234,6 +236,8 @@ def main(arguments: list[str] | None = None) -> int:
         predictor = Predictor(model, args.tile, args.overlap, args.batch, training_size(model))
         network = '' if model.name == 'network' else f', {model.name}'
         print(f'{model.files.checkpoint}{network}, {model.num_classes} classes, on {model.device}')
+        if model.why:
+            print(model.why)
         if video:
             return predict_video(args, predictor, kinds, code)
         run = FolderRun(args, inputs, predictor, kinds, code)
