@@ -34,7 +34,6 @@ from mmseg_semi.runtime.prediction.models import (
     find_model,
     labelled_images,
     load_model,
-    training_size,
 )
 from mmseg_semi.runtime.prediction.predictor import Predictor
 from mmseg_semi.runtime.prediction.ranking import UNCERTAINTIES, Choice, rank
@@ -109,10 +108,10 @@ def labelled_paths(project: str | None, model) -> list[str]:
         SetupError: If ``--project`` names no data file with labelled images.
     """
     if project is None:
-        return labelled_images(model)
+        return labelled_images(model.cfg, model.own)
     path = Path(project)
     own = OwnData(path / 'data.yaml' if path.is_dir() else path)
-    return [pair['img_path'] for part in ('labeled', 'val') for pair in _pairs(own, part)]
+    return [pair['img_path'] for part in ('labeled', 'val', 'test') for pair in _pairs(own, part)]
 
 
 def _pairs(own: OwnData, part: str) -> list[dict]:
@@ -156,11 +155,11 @@ def main(arguments: list[str] | None = None) -> int:
         inputs = find_images(folder, args.out)
         model = load_model(find_model(args.model, args.config), args.network, args.device)
         labelled = labelled_paths(args.project, model)
-        predictor = Predictor(model, args.tile, train_size=training_size(model))
+        predictor = Predictor(model, args.tile)
         reader = Reader(predictor, inputs.root)
         looker = Looker(predictor, args.uncertainty)
         known, centres, images, looks, equal = set(), [], [], [], []
-        with progress_bar(TextColumn('{task.completed} of {task.total} images')) as bar:
+        with progress_bar(TextColumn('{task.completed:.0f} of {task.total:.0f}')) as bar:
             for path in bar.track(labelled, description='labelled images'):
                 source = reader.open(Path(path))
                 if source is not None:

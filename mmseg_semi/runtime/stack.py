@@ -551,6 +551,39 @@ def resume_from_whole_checkpoints() -> None:
         module.find_latest_checkpoint = find_latest_checkpoint
 
 
+def infer_with_own_loaders() -> None:
+    """Let MMSegmentation's inference take models whose test pipeline begins with a loader of this package.
+
+    ``MMSegInferencer`` looks for a transform of the name ``LoadImageFromFile`` and refuses a pipeline without one.
+    ``inference_model`` replaces the name of the first transform by ``LoadImageFromNDArray`` if it gets an array; this
+    has no ``value_range`` or ``bands``, and the name stays for the files that follow. Pipelines that begin with
+    another loader are left to the original functions.
+    """
+    from mmseg.apis import inference, mmseg_inferencer
+
+    from mmseg_semi.runtime import any_input
+
+    prepare = inference._preprare_data
+    inferencer = mmseg_inferencer.MMSegInferencer
+    init_pipeline = inferencer._init_pipeline
+
+    @functools.wraps(prepare)
+    def prepare_data(imgs, model):
+        if not any_input.is_own(model.cfg.test_pipeline):
+            return prepare(imgs, model)
+        return any_input.prepare(imgs, model.cfg.test_pipeline)
+
+    @functools.wraps(init_pipeline)
+    def build_pipeline(self, cfg):
+        pipeline = cfg.test_dataloader.dataset.pipeline
+        if not any_input.is_own(pipeline):
+            return init_pipeline(self, cfg)
+        return any_input.build(pipeline)
+
+    inference._preprare_data = prepare_data
+    inferencer._init_pipeline = build_pipeline
+
+
 def _history_method(owner: Any, name: str) -> Any:
     """Replaces ``getattr`` in a checkpoint; allows only the four statistics of HistoryBuffer.
 

@@ -21,7 +21,7 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.runtime.prediction import sources
 from mmseg_semi.runtime.prediction.coco import KINDS
 from mmseg_semi.runtime.prediction.geo import is_georeferenced, require_rasterio
-from mmseg_semi.runtime.prediction.models import find_model, load_model, names_text, training_size
+from mmseg_semi.runtime.prediction.models import find_model, load_model, names_text
 from mmseg_semi.runtime.prediction.outputs import MaskCode
 from mmseg_semi.runtime.prediction.predictor import Predictor
 from mmseg_semi.runtime.prediction.sources import Inputs, find_images
@@ -233,7 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
                 f"--masks own: the data file '{model.missing_data}' of the model's config is not there; name it by --data"
             )
         code = MaskCode(args.masks, model.palette, own)
-        predictor = Predictor(model, args.tile, args.overlap, args.batch, training_size(model))
+        predictor = Predictor(model, args.tile, args.overlap, args.batch)
         network = '' if model.name == 'network' else f', {model.name}'
         print(f'{model.files.checkpoint}{network}, {model.num_classes} classes, on {model.device}')
         if model.why:

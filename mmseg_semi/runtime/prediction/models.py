@@ -13,9 +13,10 @@ from mmengine.device import get_device
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
-from mmseg.registry import MODELS
+from mmseg.registry import DATASETS, MODELS
 from torch import nn
 
+from mmseg_semi.data.checks import header_size
 from mmseg_semi.data.own_data import OwnData
 from mmseg_semi.errors import SetupError
 from mmseg_semi.packaged import find_config
@@ -125,6 +126,7 @@ class Model:
         pipeline: Configs of the test pipeline's transforms, without those that load labels.
         own: The user's own data that the config names, if its file is there.
         missing_data: The data file that the config names, if it is not there.
+        image_size: Usual (height, width) of the images that it was trained on, if known.
         why: Why this network predicts, a sentence; empty if there was no choice.
     """
 
@@ -138,6 +140,7 @@ class Model:
     pipeline: list[dict]
     own: OwnData | None
     missing_data: str | None = None
+    image_size: tuple[int, int] | None = None
     why: str = ''
 
     @property
@@ -192,6 +195,7 @@ def load_model(files: ModelFiles, network: str | None = None, device: str | None
         test_pipeline(cfg, files.config),
         own,
         missing,
+        image_size(meta, cfg, own),
         why,
     )
 
@@ -338,6 +342,12 @@ def own_data(cfg: Config) -> tuple[OwnData | None, str | None]:
     return None, None
 
 
+def image_size(meta: dict, cfg: Config, own: OwnData | None) -> tuple[int, int] | None:
+    """Usual (height, width) of the training's images: as a published file says, else as the files themselves do."""
+    told = meta.get('image_size')
+    return tuple(told) if told else training_size(cfg, own)
+
+
 def _data_files(cfg: Config) -> list:
     found = []
 
@@ -355,33 +365,31 @@ def _data_files(cfg: Config) -> list:
     return found
 
 
-def training_size(model: Model, limit: int = 50) -> tuple[int, int] | None:
-    """Usual (height, width) of the images that a model was trained on; None if they are not there.
+def training_size(cfg: Config, own: OwnData | None, limit: int = 50) -> tuple[int, int] | None:
+    """Usual (height, width) of the labelled images of a config; None if they are not there.
 
     It is the median of the images' headers. Masks are not opened.
 
     Args:
-        model: The model.
+        cfg: The config of a run.
+        own: Its own data.
         limit: Number of images to look at, spread over all of them.
     """
-    from mmseg_semi.data.checks import header_size
-
-    paths = labelled_images(model)
+    paths = labelled_images(cfg, own)
     step = max(1, len(paths) // limit)
     sizes = [size for path in paths[::step] if (size := header_size(path)) is not None]
     if not sizes:
         return None
-    return tuple(int(value) for value in torch.tensor(sizes).median(0).values)
+    height, width = torch.tensor(sizes).median(0).values.tolist()
+    return height, width
 
 
-def labelled_images(model: Model) -> list[str]:
-    """Images that a model's config names as labelled, as far as they are there."""
-    if model.own is not None:
-        return _existing(model.own)
-    from mmseg.registry import DATASETS
-
-    dataset = (model.cfg.get('train_dataloader') or {}).get('dataset') or {}
-    dataset = dataset.get('labeled') or (model.cfg.get('test_dataloader') or {}).get('dataset')
+def labelled_images(cfg: Config, own: OwnData | None) -> list[str]:
+    """Images that a config names as labelled, those for validation and testing too, as far as they are there."""
+    if own is not None:
+        return _existing(own)
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    dataset = dataset.get('labeled') or (cfg.get('test_dataloader') or {}).get('dataset')
     if dataset is None or dataset.get('type') == 'FolderDataset':
         return []
     try:
@@ -394,7 +402,12 @@ def labelled_images(model: Model) -> list[str]:
 
 def _existing(own: OwnData) -> list[str]:
     try:
-        return [pair['img_path'] for pair in own.files('labeled')]
+        parts = [
+            part
+            for part in ('labeled', 'val', 'test')
+            if part == 'labeled' or own.content.get(part)
+        ]
+        return [pair['img_path'] for part in parts for pair in own.files(part)]
     except SetupError:
         return []  # as above
 
