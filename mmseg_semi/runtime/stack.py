@@ -86,6 +86,7 @@ def apply() -> None:
     resume_from_whole_checkpoints()
     keep_console_short()
     silence_warnings()
+    infer_with_own_loaders()
 
 
 def stand_in_for_missing_operators() -> None:
@@ -561,20 +562,22 @@ def infer_with_own_loaders() -> None:
     """
     from mmseg.apis import inference, mmseg_inferencer
 
-    from mmseg_semi.runtime import any_input
-
     prepare = inference._preprare_data
     inferencer = mmseg_inferencer.MMSegInferencer
     init_pipeline = inferencer._init_pipeline
 
     @functools.wraps(prepare)
     def prepare_data(imgs, model):
+        from mmseg_semi.runtime import any_input
+
         if not any_input.is_own(model.cfg.test_pipeline):
             return prepare(imgs, model)
         return any_input.prepare(imgs, model.cfg.test_pipeline)
 
     @functools.wraps(init_pipeline)
     def build_pipeline(self, cfg):
+        from mmseg_semi.runtime import any_input
+
         pipeline = cfg.test_dataloader.dataset.pipeline
         if not any_input.is_own(pipeline):
             return init_pipeline(self, cfg)

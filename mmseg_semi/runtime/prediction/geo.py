@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -132,6 +133,7 @@ def encode(values: np.ndarray, like: Any) -> bytes:
         like: rasterio's data set of the whole file: kinds of bands, colours, nodata.
     """
     from rasterio.enums import ColorInterp
+    from rasterio.errors import NotGeoreferencedWarning
     from rasterio.io import MemoryFile
 
     kinds = like.colorinterp
@@ -140,7 +142,8 @@ def encode(values: np.ndarray, like: Any) -> bytes:
         options['photometric'] = 'RGB'
         options['alpha'] = 'YES' if ColorInterp.alpha in kinds else 'NO'
     count, height, width = values.shape
-    with MemoryFile() as memory:
+    with MemoryFile() as memory, warnings.catch_warnings():
+        warnings.simplefilter('ignore', NotGeoreferencedWarning)  # the window itself needs none
         with memory.open(
             driver='GTiff',
             count=count,
