@@ -1,12 +1,11 @@
-"""Predict images, folders or a video: python tools/predict.py MODEL INPUT --out DIR"""
+"""Predict masks of images, folders or a video: python tools/predict.py MODEL INPUT --out DIR"""
 
 import sys
 
 try:
     from mmseg_semi.cli.predict import main
 except ValueError as error:  # a SetupError: the OpenMMLab stack is not as it must be
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(2)
+    sys.exit(f'error: {error}')
 
 if __name__ == '__main__':
     sys.exit(main())

@@ -21,11 +21,13 @@ from mmseg import registry
 from torch import nn
 
 from mmseg_semi.cli.common import add_run_arguments, complete_run, tool
+from mmseg_semi.data.own_data import OwnData
 from mmseg_semi.errors import SetupError
 from mmseg_semi.files import write_whole
 from mmseg_semi.runtime import configs, stack
 from mmseg_semi.runtime.checkpoints import to_plain
-from mmseg_semi.runtime.results import preferred_network
+from mmseg_semi.runtime.prediction.models import own_data, training_size
+from mmseg_semi.runtime.results import choose_network
 from mmseg_semi.step.image_kernels import image_channels
 from mmseg_semi.step.networks import complete_auxiliary_heads
 
@@ -134,6 +136,14 @@ def plain_config(cfg: Config, model: dict) -> Config:
     return Config(plain)
 
 
+def keep_value_range(plain: Config, own: OwnData | None) -> None:
+    """Write the value range of own data into the loader of the test pipeline, which then needs no data file."""
+    value_range = own.value_range if own is not None else None
+    for step in plain.get('test_pipeline') or []:
+        if value_range is not None and step.get('type') == 'LoadAnyImage':
+            step.setdefault('value_range', value_range)
+
+
 def is_of(kind: str, module: str) -> bool:
     """Whether a registered type is defined in a module or in one of its submodules."""
     found = (
@@ -231,6 +241,8 @@ def publish(cfg: Config, segmentor: nn.Module, checkpoint: dict, args: argparse.
     ):  # True is a second student of the same config
         model['student'] = model['peer']
     plain_cfg = plain_config(cfg, plain_model(without_pretraining(model)))
+    own, _ = own_data(cfg)
+    keep_value_range(plain_cfg, own)
     plain = registry.MODELS.build(plain_cfg.model)
     # the format of any other published model; the two networks then also sum in one order
     network.to(memory_format=torch.contiguous_format)
@@ -243,6 +255,7 @@ def publish(cfg: Config, segmentor: nn.Module, checkpoint: dict, args: argparse.
     check_equal(network, plain, tuple(cfg.get('crop_size') or (128, 128)))
 
     meta = {key: checkpoint.get('meta', {}).get(key) for key in ('dataset_meta', 'iter', 'seed')}
+    meta['image_size'] = training_size(cfg, own)
     file = io.BytesIO()
     torch.save({'meta': to_plain(meta, 'meta') | {'network': name}, 'state_dict': weights}, file)
     digest = hashlib.sha256(file.getvalue()).hexdigest()[:8]

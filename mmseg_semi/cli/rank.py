@@ -1,14 +1,13 @@
-"""Rank unlabelled images: which to annotate next: mmseg-semi rank MODEL FOLDER [--n 20] [--out DIR] [--copy DIR].
+"""Rank unlabelled images, which to annotate next: mmseg-semi rank MODEL FOLDER [--n 20].
 
-Images that the model is uncertain of come first, and among them those that differ from the labelled ones and from each other. Copies
-of labelled images are left out, as far as the model's config names its data. Writes rank.csv and a sheet of small pictures. The exit
-status is 0; 1 if some files could not be read, the others are ranked then; 2 for a wrong call.
+Writes ranking.csv and contact_sheet.jpg. An image ranks high if the network is unsure about it and if it differs from the
+labelled images and from those ranked before it. Masks are not opened.
 """
 
 import argparse
 import csv
-import hashlib
 import io
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,61 +17,67 @@ from rich.progress import TextColumn
 from mmseg_semi.cli.common import tool
 from mmseg_semi.cli.predict import (
     add_model_arguments,
-    add_size_arguments,
+    add_tile_argument,
     check_out,
     check_sizes,
     large_images,
 )
+from mmseg_semi.data.own_data import OwnData
 from mmseg_semi.errors import SetupError
 from mmseg_semi.files import whole_file, write_whole
 from mmseg_semi.preparing.image_files import place
 from mmseg_semi.preparing.progress import progress_bar
-from mmseg_semi.runtime.pictures import sheet, shrink
+from mmseg_semi.runtime.pictures import sheet
+from mmseg_semi.runtime.prediction.geo import GeoImage, is_georeferenced
+from mmseg_semi.runtime.prediction.looks import Looker, content, thumbnail
 from mmseg_semi.runtime.prediction.models import (
     find_model,
     labelled_images,
     load_model,
-    training_size,
 )
 from mmseg_semi.runtime.prediction.predictor import Predictor
-from mmseg_semi.runtime.prediction.ranking import Choice, Described, choose, describe
-from mmseg_semi.runtime.prediction.sources import find_images, picture_of
+from mmseg_semi.runtime.prediction.ranking import UNCERTAINTIES, Choice, rank
+from mmseg_semi.runtime.prediction.sources import ImageSource, find_images
+from mmseg_semi.runtime.prediction.window_loader import window_loader
 
-_SIDE, _ACROSS = 200, 5
+_COLUMNS = 5
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description='Rank unlabelled images: which to annotate next.')
     add_model_arguments(parser)
-    parser.add_argument('folder', metavar='FOLDER', help='a folder of images without annotation')
-    parser.add_argument('--n', type=int, default=20, help='number of images; default 20')
+    parser.add_argument('folder', metavar='FOLDER', help='unlabelled images')
+    parser.add_argument('--n', type=int, default=20, help='number of images to choose; default 20')
     parser.add_argument(
-        '--out',
-        type=Path,
-        default=Path('rank'),
-        metavar='DIR',
-        help='folder to write to; default rank',
+        '--out', type=Path, default=Path('ranking'), metavar='DIR', help='default ranking'
     )
     parser.add_argument(
         '--overwrite', action='store_true', help='write into a folder that holds files'
     )
     parser.add_argument(
+        '--uncertainty', choices=UNCERTAINTIES, default='entropy', help='default entropy'
+    )
+    parser.add_argument(
+        '--diversity',
+        type=float,
+        default=0.5,
+        metavar='SHARE',
+        help='weight of the distance against the uncertainty, 0 to 1; default 0.5',
+    )
+    parser.add_argument(
+        '--project',
+        metavar='FILE',
+        help="data.yaml whose labelled images are known already; default the one of the model's config",
+    )
+    parser.add_argument(
         '--copy', type=Path, metavar='DIR', help='link the chosen images into this folder'
     )
-    add_size_arguments(parser)
+    add_tile_argument(parser)
     return parser.parse_args(arguments)
 
 
-def digest(path: str | Path) -> bytes:
-    """BLAKE2 of a file."""
-    with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'blake2b').digest()
-
-
-class Ranking:
-    """Reads images and chooses among them.
+class Reader:
+    """Opens images for the network, and remembers what cannot be read.
 
     Args:
         predictor: The model.
@@ -81,70 +86,56 @@ class Ranking:
 
     def __init__(self, predictor: Predictor, root: Path) -> None:
         self.predictor, self.root = predictor, root
-        self.found: dict[Path, Described] = {}
-        self.pictures: dict[Path, np.ndarray] = {}
         self.failed: list[tuple[str, str]] = []
+        self._load_window = window_loader(predictor)
 
-    def describe(self, paths: list[Path], what: str) -> list[Path]:
-        """Pass images through the network; returns those that could be read."""
-        read = []
-        with progress_bar(TextColumn('{task.completed:.0f} of {task.total:.0f} images')) as bar:
-            for path in bar.track(paths, description=what):
-                try:
-                    source = self.predictor.load(str(path))
-                except Exception as error:  # each decoder raises its own kinds
-                    reason = ' '.join(str(error).split()) or type(error).__name__
-                    self.failed.append((str(path), reason))
-                    continue
-                self.found[path] = describe(self.predictor, source)
-                read.append(path)
-        return read
-
-    def features(self, paths: list[Path]) -> np.ndarray:
-        """(N, C) features of images."""
-        return np.stack([self.found[path].features for path in paths])
-
-    def name(self, path: Path) -> str:
-        """An image's path below the folder."""
-        return path.relative_to(self.root).as_posix()
-
-    def picture(self, path: Path) -> np.ndarray:
-        """A small picture for the sheet."""
-        source = self.predictor.load(str(path))
-        return shrink(picture_of(source.read(0, 0, *source.size), source.record), _SIDE)
+    def open(self, path: Path) -> ImageSource | None:
+        """An image's pixels; None if it cannot be read."""
+        try:
+            if is_georeferenced(path):
+                return GeoImage(path, self._load_window)
+            return self.predictor.load(str(path))
+        except Exception as error:  # each decoder raises its own kinds
+            reason = ' '.join(str(error).split()) or type(error).__name__
+            self.failed.append((str(path), reason))
+            return None
 
 
-def table(ranking: Ranking, paths: list[Path], choices: list[Choice]) -> str:
-    """The choices as CSV."""
+def labelled_paths(project: str | None, model) -> list[str]:
+    """Labelled images of the project, else of the model's config.
+
+    Raises:
+        SetupError: If ``--project`` names no data file with labelled images.
+    """
+    if project is None:
+        return labelled_images(model.cfg, model.own)
+    path = Path(project)
+    own = OwnData(path / 'data.yaml' if path.is_dir() else path)
+    return [pair['img_path'] for part in ('labeled', 'val', 'test') for pair in _pairs(own, part)]
+
+
+def _pairs(own: OwnData, part: str) -> list[dict]:
+    return own.files(part) if part == 'labeled' or own.content.get(part) else []
+
+
+def write_table(path: Path, choices: list[Choice], names: list[str]) -> None:
+    """Write ranking.csv."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator='\n')
-    writer.writerow(('rank', 'image', 'uncertainty', 'distance'))
-    for rank, choice in enumerate(choices, 1):
-        path = paths[choice.index]
-        distance = '' if np.isinf(choice.distance) else f'{choice.distance:.4f}'
-        writer.writerow(
-            (rank, ranking.name(path), f'{ranking.found[path].uncertainty:.4f}', distance)
-        )
-    return out.getvalue()
+    writer.writerow(('rank', 'image', 'score', 'uncertainty', 'distance'))
+    for place_, choice in enumerate(choices, 1):
+        distance = '' if np.isinf(choice.distance) else f'{choice.distance:.6f}'
+        row = (f'{choice.score:.6f}', f'{choice.uncertainty:.6f}', distance)
+        writer.writerow((place_, names[choice.index], *row))
+    write_whole(path, out.getvalue())
 
 
-def write_sheet(ranking: Ranking, paths: list[Path], choices: list[Choice], file: Path) -> None:
-    """Small pictures of the choices in their order."""
-    pictures = [ranking.picture(paths[choice.index]) for choice in choices]
-    rows = [pictures[start : start + _ACROSS] for start in range(0, len(pictures), _ACROSS)]
-    captions = [
-        f'{start + 1} to {start + len(row)}'
-        for start, row in zip(range(0, len(pictures), _ACROSS), rows, strict=True)
-    ]
-    with whole_file(file, sync=False) as draft:
-        Image.fromarray(sheet(rows, captions=captions)).save(draft, 'JPEG', quality=90)
-
-
-def copy_choices(ranking: Ranking, paths: list[Path], choices: list[Choice], folder: Path) -> None:
-    """Link the chosen images, in subfolders as they were."""
-    for choice in choices:
-        path = paths[choice.index]
-        place(path, folder / ranking.name(path))
+def write_sheet(path: Path, pictures: list[np.ndarray], titles: list[str]) -> None:
+    """Write contact_sheet.jpg: pictures in rows, each under its title."""
+    cells = [sheet([[picture]], [title]) for picture, title in zip(pictures, titles, strict=True)]
+    rows = [cells[start : start + _COLUMNS] for start in range(0, len(cells), _COLUMNS)]
+    with whole_file(path, sync=False) as draft:
+        Image.fromarray(sheet(rows)).save(draft, 'JPEG', quality=90)
 
 
 @tool
@@ -153,51 +144,76 @@ def main(arguments: list[str] | None = None) -> int:
     check_sizes(args)
     if args.n < 1:
         raise SetupError(f'--n is {args.n}, expected at least 1')
-    source = Path(args.folder)
-    check_out(args.out, source, args.overwrite)
-    if args.copy is not None and args.copy.exists() and any(args.copy.iterdir()):
-        raise SetupError(f"--copy '{args.copy}' holds files; give a new folder")
+    if not 0 <= args.diversity <= 1:
+        raise SetupError(f'--diversity is {args.diversity:g}, expected 0 to 1')
+    folder = Path(args.folder)
+    check_out(args.out, folder, args.overwrite)
+    if args.copy is not None:
+        check_out(args.copy, folder, args.overwrite)
+    start = time.monotonic()
     with large_images():
-        inputs = find_images(source, args.out)
+        inputs = find_images(folder, args.out)
         model = load_model(find_model(args.model, args.config), args.network, args.device)
-        predictor = Predictor(model, args.tile, args.overlap, args.batch, training_size(model))
-        ranking = Ranking(predictor, inputs.root)
-        labeled = [Path(path) for path in labelled_images(model)]
-        known = {digest(path) for path in labeled}
-        paths = list(inputs.names.values())
-        candidates = [path for path in paths if digest(path) not in known]
-        if not candidates:
+        labelled = labelled_paths(args.project, model)
+        predictor = Predictor(model, args.tile)
+        reader = Reader(predictor, inputs.root)
+        looker = Looker(predictor, args.uncertainty)
+        known, centres, images, looks, equal = set(), [], [], [], []
+        with progress_bar(TextColumn('{task.completed:.0f} of {task.total:.0f}')) as bar:
+            for path in bar.track(labelled, description='labelled images'):
+                source = reader.open(Path(path))
+                if source is not None:
+                    known.add(content(source))
+                    centres.append(looker(source).embedding)
+            for path in bar.track(list(inputs.names.values()), description='unlabelled images'):
+                source = reader.open(path)
+                if source is None:
+                    continue
+                if content(source) in known:
+                    equal.append(path)
+                else:
+                    images.append(path)
+                    looks.append(looker(source))
+        if not images:
             raise SetupError(
-                f"every image in '{source}' is labelled already; give a folder of others"
+                f"'{folder}' holds no unlabelled image that can be read: {len(equal)} equal labelled ones, "
+                f'{len(reader.failed)} cannot be read; give another folder'
             )
-        labeled = ranking.describe(labeled, 'labelled images')
-        candidates = ranking.describe(candidates, 'candidates')
-        if not candidates:
-            raise SetupError(
-                f"no image in '{source}' can be read, the first: {ranking.failed[-1][1]}"
-            )
-        uncertainty = np.array([ranking.found[path].uncertainty for path in candidates])
-        features = ranking.features(candidates)
-        known_features = ranking.features(labeled) if labeled else features[:0]
-        choices = choose(uncertainty, features, known_features, args.n)
-        write_whole(args.out / 'rank.csv', table(ranking, candidates, choices))
-        write_sheet(ranking, candidates, choices, args.out / 'rank.jpg')
-        if args.copy is not None:
-            copy_choices(ranking, candidates, choices, args.copy)
-    left_out = len(paths) - len(candidates) - sum(Path(name) in paths for name, _ in ranking.failed)
-    beside = (
-        f'{len(labeled)} labelled ones'
-        if labeled
-        else 'no labelled ones, which the config does not name or which are not here'
-    )
+        names = [path.relative_to(inputs.root).as_posix() for path in images]
+        choices = rank(
+            np.stack([look.embedding for look in looks]),
+            np.array([look.uncertainty for look in looks]),
+            np.stack(centres) if centres else None,
+            args.n,
+            args.diversity,
+        )
+        chosen = [reader.open(images[choice.index]) for choice in choices]
+        titles = [
+            f'{number}  {choice.uncertainty:.3f}  {Path(names[choice.index]).name}'
+            for number, choice in enumerate(choices, 1)
+        ]
+        pictures = [thumbnail(source) for source in chosen]
+    write_table(args.out / 'ranking.csv', choices, names)
+    write_sheet(args.out / 'contact_sheet.jpg', pictures, titles)
+    for choice in choices if args.copy is not None else ():
+        place(images[choice.index], args.copy / names[choice.index])
     print(
-        f'{len(candidates)} images ranked beside {beside}; {left_out} copies of labelled images left out'
+        f'{len(images)} unlabelled images, {len(centres)} labelled ones for comparison, in '
+        f'{time.monotonic() - start:.1f} s'
     )
-    for rank, choice in enumerate(choices[:10], 1):
-        path = candidates[choice.index]
-        print(f'{rank:4}  {ranking.name(path)}  uncertainty {ranking.found[path].uncertainty:.3f}')
-    if ranking.failed:
-        print(f'{len(ranking.failed)} files could not be read:')
-        print('\n'.join(f'  {name}: {reason}' for name, reason in ranking.failed))
-    print(f'written to {args.out}: rank.csv, rank.jpg')
-    return 1 if ranking.failed else 0
+    if not centres:
+        print(
+            "no labelled image was compared with: the data of the model's config are not there; name them by --project"
+        )
+    if equal:
+        print(f'{len(equal)} images have the pixels of a labelled one and were left out')
+    for number, choice in enumerate(choices[:10], 1):
+        print(f'  {number:3}  uncertainty {choice.uncertainty:.3f}  {names[choice.index]}')
+    if len(choices) > 10:
+        print(f'  ... {len(choices) - 10} more in {args.out / "ranking.csv"}')
+    if reader.failed:
+        print(f'{len(reader.failed)} files could not be read:')
+        print('\n'.join(f'  {name}: {reason}' for name, reason in reader.failed))
+    written = 'ranking.csv, contact_sheet.jpg'
+    print(f'written to {args.out}: {written}' + (f'; images in {args.copy}' if args.copy else ''))
+    return 1 if reader.failed else 0

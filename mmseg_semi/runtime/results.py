@@ -76,31 +76,33 @@ def _protocol(runner: Runner) -> dict | None:
     return protocol
 
 
-def preferred_network(segmentor: nn.Module, checkpoint: Mapping) -> tuple[str, str]:
-    """The network that the validation of a checkpoint prefers, and why.
+def choose_network(segmentor: nn.Module, checkpoint: dict) -> tuple[str, str]:
+    """The network that validation prefers, and one sentence that says why.
 
     Args:
         segmentor: A segmentor with ``networks`` and ``predicting_network``.
         checkpoint: The file, whose message hub holds the validations of the run so far.
 
     Returns:
-        Its name; where the scores are equal or unknown, that of the network that predicts in the run. The reason, for a sentence.
+        The name; where the scores are equal or unknown, that of the network that predicts in the run.
     """
     default = segmentor.predicting_network
     names = list(segmentor.networks)
     if len(names) == 1:
-        return default, 'the only network of this run'
+        return default, f'The {default} is taken, the only network of this run.'
     hub = checkpoint.get('message_hub') or {}
-    history = (hub.get('runtime_info') or {}).get(_KEY) or []
+    history = (hub.get('runtime_info') or {}).get('results') or []
     iteration = (checkpoint.get('meta') or {}).get('iter')
     entry = next((entry for entry in history if entry['iter'] == iteration), {})
     scores = {name: entry[f'{name}/mIoU'] for name in names if f'{name}/mIoU' in entry}
     if len(scores) < len(names):
-        return (
-            default,
-            f'the checkpoint holds no validation of all its networks ({", ".join(names)})',
+        return default, (
+            f'The {default} is taken: the checkpoint holds no validation of all its networks '
+            f'({", ".join(names)}); --network chooses another one.'
         )
     best = max(scores.values())
     name = default if scores[default] == best else max(scores, key=scores.get)
     shown = ', '.join(f'{other} {score:.2f}' for other, score in scores.items())
-    return name, f'mIoU in the validation of iteration {iteration}: {shown}'
+    return name, (
+        f'The {name} is taken: mIoU in the validation of iteration {iteration}: {shown}; --network chooses another one.'
+    )

@@ -86,6 +86,7 @@ def apply() -> None:
     resume_from_whole_checkpoints()
     keep_console_short()
     silence_warnings()
+    infer_with_own_loaders()
 
 
 def stand_in_for_missing_operators() -> None:
@@ -549,6 +550,41 @@ def resume_from_whole_checkpoints() -> None:
 
     for module in (mmengine.runner, runner, checkpoint, _flexible_runner):
         module.find_latest_checkpoint = find_latest_checkpoint
+
+
+def infer_with_own_loaders() -> None:
+    """Let MMSegmentation's inference take models whose test pipeline begins with a loader of this package.
+
+    ``MMSegInferencer`` looks for a transform of the name ``LoadImageFromFile`` and refuses a pipeline without one.
+    ``inference_model`` replaces the name of the first transform by ``LoadImageFromNDArray`` if it gets an array; this
+    has no ``value_range`` or ``bands``, and the name stays for the files that follow. Pipelines that begin with
+    another loader are left to the original functions.
+    """
+    from mmseg.apis import inference, mmseg_inferencer
+
+    prepare = inference._preprare_data
+    inferencer = mmseg_inferencer.MMSegInferencer
+    init_pipeline = inferencer._init_pipeline
+
+    @functools.wraps(prepare)
+    def prepare_data(imgs, model):
+        from mmseg_semi.runtime import any_input
+
+        if not any_input.is_own(model.cfg.test_pipeline):
+            return prepare(imgs, model)
+        return any_input.prepare(imgs, model.cfg.test_pipeline)
+
+    @functools.wraps(init_pipeline)
+    def build_pipeline(self, cfg):
+        from mmseg_semi.runtime import any_input
+
+        pipeline = cfg.test_dataloader.dataset.pipeline
+        if not any_input.is_own(pipeline):
+            return init_pipeline(self, cfg)
+        return any_input.build(pipeline)
+
+    inference._preprare_data = prepare_data
+    inferencer._init_pipeline = build_pipeline
 
 
 def _history_method(owner: Any, name: str) -> Any:

@@ -83,6 +83,7 @@ class SemiSegmentor(StudentAndTeacher):
             ``torch.compile``'s ``backend``, ``mode``, ``options``, see :class:`~mmseg_semi.step.compiling.StepCompiler`.
         test_cfg: Replaces the student's ``test_cfg``; None keeps it.
         data_preprocessor: Config of a ``SemiDataPreprocessor``.
+        pretrained, train_cfg: None; MMSegmentation's ``init_model`` writes both into a model's config.
         memory_format: Memory format of images, weights and feature maps, 'channels_last' or 'contiguous'. None chooses by
             device: 'channels_last' on CPUs and CUDA GPUs, on which it is faster, 'contiguous' elsewhere.
 
@@ -111,7 +112,13 @@ class SemiSegmentor(StudentAndTeacher):
         data_preprocessor: dict | None = None,
         memory_format: str | None = None,
         init_cfg: dict | None = None,
+        pretrained: None = None,
+        train_cfg: None = None,
     ) -> None:
+        if pretrained is not None or train_cfg is not None:
+            raise SetupError(
+                'model.pretrained or model.train_cfg is set, but nothing would read it: they belong to model.student'
+            )
         if init_cfg is not None:
             raise SetupError(
                 'model.init_cfg is set, but nothing would read it: initial weights belong to model.student.init_cfg or '

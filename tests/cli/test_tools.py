@@ -260,7 +260,7 @@ def test_publish_takes_what_the_validation_of_the_checkpoint_prefers(
     capsys.readouterr()
     call('publish', trained / 'tiny_ddfp.py', tmp_path / 'run.pth', '--out', tmp_path / 'out')
     printed = capsys.readouterr().out
-    assert f'The {written} is written' in printed and sentence in printed
+    assert f'The {written} is taken' in printed and sentence in printed
     (path,) = (tmp_path / 'out').glob('*.pth')
     assert path.name.startswith(f'tiny_ddfp_{written}-')
     assert torch.load(path, weights_only=True)['meta']['network'] == written

@@ -1,6 +1,6 @@
 """Predict masks of images, folders or a video: mmseg-semi predict MODEL INPUT --out DIR.
 
-MODEL is a published .pth, a checkpoint of a run, or the folder of a run. INPUT is an image, a video,
+MODEL is a published .pth, a checkpoint of a run, or the folder of a run or a project. INPUT is an image, a video,
 or a folder of images with its subfolders. Masks that INPUT may hold are not looked for. The exit
 status is 0; 1 if some files could not be read, the others are done then; 2 for a wrong call.
 """
@@ -21,7 +21,7 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.runtime.prediction import sources
 from mmseg_semi.runtime.prediction.coco import KINDS
 from mmseg_semi.runtime.prediction.geo import is_georeferenced, require_rasterio
-from mmseg_semi.runtime.prediction.models import find_model, load_model, names_text, training_size
+from mmseg_semi.runtime.prediction.models import find_model, load_model, names_text
 from mmseg_semi.runtime.prediction.outputs import MaskCode
 from mmseg_semi.runtime.prediction.predictor import Predictor
 from mmseg_semi.runtime.prediction.sources import Inputs, find_images
@@ -76,19 +76,21 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add MODEL, ``--config``, ``--network`` and ``--device``."""
     parser.add_argument(
-        'model', metavar='MODEL', help='a published .pth, a checkpoint, or the folder of a run'
+        'model',
+        metavar='MODEL',
+        help='a published .pth, a checkpoint, or the folder of a run or a project',
     )
     parser.add_argument('--config', help='config of the model, if it does not stand beside it')
     parser.add_argument(
         '--network',
         choices=('student', 'teacher', 'peer'),
-        help="of a run's checkpoint; default: the one that its validation prefers",
+        help="of a run's checkpoint; default: the one that validated better, else the teacher",
     )
     parser.add_argument('--device', help='such as cpu or cuda:0; default a GPU if there is one')
 
 
-def add_size_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--tile``, ``--overlap`` and ``--batch``."""
+def add_tile_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--tile``."""
     parser.add_argument(
         '--tile',
         type=int,
@@ -96,6 +98,11 @@ def add_size_arguments(parser: argparse.ArgumentParser) -> None:
         help='long side of a tile, in pixels of the image; 0 takes every image whole; default by '
         'the size of the image',
     )
+
+
+def add_size_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--tile``, ``--overlap`` and ``--batch``."""
+    add_tile_argument(parser)
     parser.add_argument(
         '--overlap',
         type=float,
@@ -114,11 +121,11 @@ def check_sizes(args: argparse.Namespace) -> None:
     Raises:
         SetupError: With the option.
     """
-    if args.tile is not None and args.tile < 0 or args.tile in range(1, 32):
+    if args.tile is not None and args.tile != 0 and args.tile < 32:
         raise SetupError(f'--tile is {args.tile}, expected 0 or at least 32 pixels')
-    if not 0 <= args.overlap <= 0.5:
+    if not 0 <= getattr(args, 'overlap', 0) <= 0.5:
         raise SetupError(f'--overlap is {args.overlap:g}, expected a share of 0 to 0.5')
-    if args.batch < 1:
+    if getattr(args, 'batch', 1) < 1:
         raise SetupError(f'--batch is {args.batch}, expected at least 1')
 
 
@@ -162,6 +169,8 @@ def large_images() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+            # MMSegmentation's advice about sizes and binary heads, which training has heeded or not
+            warnings.filterwarnings('ignore', module=r'mmseg\.models\.')
             yield
     finally:
         Image.MAX_IMAGE_PIXELS = before
@@ -224,9 +233,11 @@ def main(arguments: list[str] | None = None) -> int:
                 f"--masks own: the data file '{model.missing_data}' of the model's config is not there; name it by --data"
             )
         code = MaskCode(args.masks, model.palette, own)
-        predictor = Predictor(model, args.tile, args.overlap, args.batch, training_size(model))
+        predictor = Predictor(model, args.tile, args.overlap, args.batch)
         network = '' if model.name == 'network' else f', {model.name}'
         print(f'{model.files.checkpoint}{network}, {model.num_classes} classes, on {model.device}')
+        if model.why:
+            print(model.why)
         if video:
             return predict_video(args, predictor, kinds, code)
         run = FolderRun(args, inputs, predictor, kinds, code)

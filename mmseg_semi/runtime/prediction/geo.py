@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,8 +93,9 @@ class GeoImage:
         with self._env:
             self.dataset = rasterio.open(path)
         self.size = self.dataset.height, self.dataset.width
-        self.record: dict = {}
-        self.record = self._results(0, 0, 1, 1)[0]
+        self._last: tuple[tuple[int, ...], dict] = ((), {})
+        first = self._results(0, 0, 1, 1)
+        self.record = {k: v for k, v in first.items() if k not in ('img', 'missing_map')}
         self.square_metres = square_metres(self.dataset)
 
     def close(self) -> None:
@@ -101,22 +103,26 @@ class GeoImage:
         self.dataset.close()
 
     def read(self, top: int, left: int, bottom: int, right: int) -> np.ndarray:
-        return self._results(top, left, bottom, right)[1]
+        return self._results(top, left, bottom, right)['img']
 
     def missing(self, top: int, left: int, bottom: int, right: int) -> np.ndarray | None:
-        window = ((top, bottom), (left, right))
         with self._env:
-            missing = self.dataset.dataset_mask(window=window) == 0
-            if np.issubdtype(np.dtype(self.dataset.dtypes[0]), np.floating):
-                missing |= np.isnan(self.dataset.read(window=window)).any(axis=0)
+            missing = self.dataset.dataset_mask(window=((top, bottom), (left, right))) == 0
+        # NaN, and values that the data file names
+        noted = self._results(top, left, bottom, right).get('missing_map')
+        if noted is not None:
+            missing |= noted
         return missing if missing.any() else None
 
-    def _results(self, top: int, left: int, bottom: int, right: int) -> tuple[dict, np.ndarray]:
-        with self._env:
-            values = self.dataset.read(window=((top, bottom), (left, right)))
-            content = encode(values, self.dataset)
-        results = self._load(dict(img_path=self.path, img_bytes=content))
-        return {k: v for k, v in results.items() if k not in ('img', 'missing_map')}, results['img']
+    def _results(self, *window: int) -> dict:
+        """What the loader makes of a window (top, left, bottom, right); that of the last call is kept."""
+        top, left, bottom, right = window
+        if self._last[0] != window:
+            with self._env:
+                values = self.dataset.read(window=((top, bottom), (left, right)))
+                content = encode(values, self.dataset)
+            self._last = window, self._load(dict(img_path=self.path, img_bytes=content))
+        return self._last[1]
 
 
 def encode(values: np.ndarray, like: Any) -> bytes:
@@ -127,6 +133,7 @@ def encode(values: np.ndarray, like: Any) -> bytes:
         like: rasterio's data set of the whole file: kinds of bands, colours, nodata.
     """
     from rasterio.enums import ColorInterp
+    from rasterio.errors import NotGeoreferencedWarning
     from rasterio.io import MemoryFile
 
     kinds = like.colorinterp
@@ -135,7 +142,8 @@ def encode(values: np.ndarray, like: Any) -> bytes:
         options['photometric'] = 'RGB'
         options['alpha'] = 'YES' if ColorInterp.alpha in kinds else 'NO'
     count, height, width = values.shape
-    with MemoryFile() as memory:
+    with MemoryFile() as memory, warnings.catch_warnings():
+        warnings.simplefilter('ignore', NotGeoreferencedWarning)  # the window itself needs none
         with memory.open(
             driver='GTiff',
             count=count,

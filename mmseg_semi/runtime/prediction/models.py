@@ -13,20 +13,19 @@ from mmengine.device import get_device
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
-from mmseg.registry import MODELS
+from mmseg.registry import DATASETS, MODELS
 from torch import nn
 
+from mmseg_semi.data.checks import header_size
 from mmseg_semi.data.own_data import OwnData
 from mmseg_semi.errors import SetupError
+from mmseg_semi.packaged import find_config
 from mmseg_semi.runtime import configs, stack
-from mmseg_semi.runtime.checkpoints import is_whole, latest_checkpoint
+from mmseg_semi.runtime.checkpoints import best_checkpoint, is_whole
 from mmseg_semi.runtime.devices import replace_sync_bn
 from mmseg_semi.runtime.labelling import without_labels
 from mmseg_semi.runtime.pictures import default_palette
-from mmseg_semi.runtime.results import preferred_network
-
-PROJECT_CONFIG = 'config.py'
-"""The config of a project folder that ``mmseg-semi init`` makes."""
+from mmseg_semi.runtime.results import choose_network
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,9 @@ def find_model(model: str | Path, config: str | Path | None = None) -> ModelFile
     """Find config and checkpoint of a model.
 
     Args:
-        model: A published ``.pth`` with its ``.py`` beside it, a checkpoint in the folder of its run, any checkpoint
-            together with ``config``, or the folder of a run or of a project: then its newest complete checkpoint.
+        model: A published ``.pth`` with its ``.py`` beside it; a checkpoint in the folder of its run, or any checkpoint
+            together with ``config``; the folder of a run, or of a project of ``mmseg-semi init``: of these the checkpoint
+            that validated best, else the newest one. Files that were cut short do not count.
         config: The config, if it does not stand beside the checkpoint.
 
     Raises:
@@ -54,35 +54,50 @@ def find_model(model: str | Path, config: str | Path | None = None) -> ModelFile
             PROJECT_CONFIG
         )  # where a training in the project folder writes
     if model.is_dir():
-        checkpoint = latest_checkpoint(model)
-        if checkpoint is None:
-            raise SetupError(
-                f"model '{model}' is a folder without a complete checkpoint (iter_*.pth); give the folder of a run that "
-                'has saved one, or a .pth file'
-            )
-        folder = model
-    elif model.is_file():
-        if model.suffix == '.py':
-            raise SetupError(
-                f"model '{model}' is a config, expected its weights; give the .pth file, and the config by --config"
-            )
-        if not is_whole(model):
-            raise SetupError(
-                f"model '{model}' is cut short or no checkpoint of PyTorch; copy it again or give another one"
-            )
-        checkpoint, folder = model, model.parent
-    else:
+        return _find_in_folder(model, config)
+    if not model.is_file():
         raise SetupError(
-            f"model '{model}' does not exist; give a published .pth file, a checkpoint or the folder of a run"
+            f"model '{model}' does not exist; give a published .pth file, a checkpoint, or the folder of a run or a project"
         )
-    return ModelFiles(_find_config(checkpoint, folder, config), checkpoint)
+    if model.suffix == '.py':
+        raise SetupError(
+            f"model '{model}' is a config, expected its weights; give the .pth file, and the config by --config"
+        )
+    if not is_whole(model):
+        raise SetupError(
+            f"model '{model}' is cut short or no checkpoint of PyTorch; copy it again or give another one"
+        )
+    return ModelFiles(_find_config(model, model.parent, config), model)
+
+
+PROJECT_CONFIG = 'config.py'
+"""The config of a project folder."""
+
+
+def _find_in_folder(folder: Path, config: str | Path | None) -> ModelFiles:
+    checkpoint = best_checkpoint(folder)
+    if checkpoint is not None:
+        return ModelFiles(_find_config(checkpoint, folder, config), checkpoint)
+    project = Path(config) if config is not None else folder / PROJECT_CONFIG
+    if project.is_file():
+        run = folder / 'work_dirs' / project.stem
+        checkpoint = best_checkpoint(run)
+        if checkpoint is not None:
+            return ModelFiles(project, checkpoint)
+        raise SetupError(
+            f"the project '{folder}' has no complete checkpoint in {run}; train it first, or give the folder of its run"
+        )
+    raise SetupError(
+        f"model '{folder}' is a folder without a complete checkpoint (iter_*.pth) and without {PROJECT_CONFIG}; give the "
+        'folder of a run that has saved one, of a project, or a .pth file'
+    )
 
 
 def _find_config(checkpoint: Path, folder: Path, config: str | Path | None) -> Path:
     if config is not None:
-        if not Path(config).is_file():
+        if not find_config(config).is_file():
             raise SetupError(f"--config '{config}' does not exist; give the config of the run")
-        return Path(config)
+        return find_config(config)
     beside = checkpoint.with_suffix('.py')
     if beside.is_file():
         return beside
@@ -91,9 +106,9 @@ def _find_config(checkpoint: Path, folder: Path, config: str | Path | None) -> P
     if len(found) == 1:
         return found[0]
     if found:
-        names = ', '.join(path.name for path in found[:5])
         raise SetupError(
-            f"{len(found)} configs stand beside '{checkpoint}' ({names}); name the one that it was trained with by --config"
+            f"{len(found)} configs stand beside '{checkpoint}' ({names_text([path.name for path in found])}); name the one "
+            'that it was trained with by --config'
         )
     raise SetupError(
         f"no config stands beside '{checkpoint}', expected {beside.name} or the config of the run; name it by --config"
@@ -115,6 +130,8 @@ class Model:
         pipeline: Configs of the test pipeline's transforms, without those that load labels.
         own: The user's own data that the config names, if its file is there.
         missing_data: The data file that the config names, if it is not there.
+        image_size: Usual (height, width) of the images that it was trained on, if known.
+        why: Why this network predicts, a sentence; empty if there was no choice.
     """
 
     segmentor: nn.Module
@@ -127,6 +144,8 @@ class Model:
     pipeline: list[dict]
     own: OwnData | None
     missing_data: str | None = None
+    image_size: tuple[int, int] | None = None
+    why: str = ''
 
     @property
     def num_classes(self) -> int:
@@ -144,7 +163,8 @@ def load_model(files: ModelFiles, network: str | None = None, device: str | None
 
     Args:
         files: Of :func:`find_model`.
-        network: 'student', 'teacher' or 'peer' of a run's checkpoint; None takes the one that its validation prefers.
+        network: 'student', 'teacher' or 'peer' of a run's checkpoint; None takes the one that validated better, as ``mmseg-semi
+            publish`` does.
         device: Such as 'cpu' or 'cuda:0'; None takes a GPU if there is one.
 
     Raises:
@@ -164,6 +184,7 @@ def load_model(files: ModelFiles, network: str | None = None, device: str | None
         network, _ = preferred_network(segmentor, weights)
     predicting = choose_network(segmentor, network, files)
     meta = (weights.get('meta') or {}) if isinstance(weights, dict) else {}
+    predicting, why = plain_segmentor(segmentor, network, weights, files)
     check_class_count(weights, predicting, files)
     del weights
     with stack.complete_weights():
@@ -181,6 +202,8 @@ def load_model(files: ModelFiles, network: str | None = None, device: str | None
         test_pipeline(cfg, files.config),
         own,
         missing,
+        image_size(meta, cfg, own),
+        why,
     )
 
 
@@ -212,14 +235,25 @@ def _without_weights(node: Any) -> Any:
     return node
 
 
-def choose_network(segmentor: nn.Module, name: str | None, files: ModelFiles) -> nn.Module:
-    """The plain segmentor that predicts.
+def plain_segmentor(
+    segmentor: nn.Module, name: str | None, checkpoint: dict, files: ModelFiles
+) -> tuple[nn.Module, str]:
+    """The plain segmentor that predicts, and why this one.
+
+    Args:
+        segmentor: The model of the config.
+        name: 'student', 'teacher', 'peer', or None: the one that ``mmseg-semi publish`` would take.
+        checkpoint: With the validations of its run, if it is one's.
+        files: For errors.
 
     Raises:
         SetupError: If ``name`` is given for a plain segmentor, or the model predicts in another way.
     """
-    if hasattr(segmentor, 'network'):
-        return segmentor.network(name)
+    if hasattr(segmentor, 'networks'):
+        if name is not None:
+            return segmentor.network(name), ''
+        name, why = choose_network(segmentor, checkpoint)
+        return segmentor.network(name), why
     if name is not None:
         raise SetupError(
             f"--network {name}: the model of config '{files.config}' is one plain network; leave the option out"
@@ -229,7 +263,7 @@ def choose_network(segmentor: nn.Module, name: str | None, files: ModelFiles) ->
             f"the model of config '{files.config}' is a {type(segmentor).__name__}, expected an EncoderDecoder or a "
             'SemiSegmentor; publish one network of it first (mmseg-semi publish CONFIG CHECKPOINT)'
         )
-    return segmentor
+    return segmentor, ''
 
 
 def _name_of(segmentor: nn.Module, network: nn.Module) -> str:
@@ -315,6 +349,12 @@ def own_data(cfg: Config) -> tuple[OwnData | None, str | None]:
     return None, None
 
 
+def image_size(meta: dict, cfg: Config, own: OwnData | None) -> tuple[int, int] | None:
+    """Usual (height, width) of the training's images: as a published file says, else as the files themselves do."""
+    told = meta.get('image_size')
+    return tuple(told) if told else training_size(cfg, own)
+
+
 def _data_files(cfg: Config) -> list:
     found = []
 
@@ -332,33 +372,31 @@ def _data_files(cfg: Config) -> list:
     return found
 
 
-def training_size(model: Model, limit: int = 50) -> tuple[int, int] | None:
-    """Usual (height, width) of the images that a model was trained on; None if they are not there.
+def training_size(cfg: Config, own: OwnData | None, limit: int = 50) -> tuple[int, int] | None:
+    """Usual (height, width) of the labelled images of a config; None if they are not there.
 
     It is the median of the images' headers. Masks are not opened.
 
     Args:
-        model: The model.
+        cfg: The config of a run.
+        own: Its own data.
         limit: Number of images to look at, spread over all of them.
     """
-    from mmseg_semi.data.checks import header_size
-
-    paths = labelled_images(model)
+    paths = labelled_images(cfg, own)
     step = max(1, len(paths) // limit)
     sizes = [size for path in paths[::step] if (size := header_size(path)) is not None]
     if not sizes:
         return None
-    return tuple(int(value) for value in torch.tensor(sizes).median(0).values)
+    height, width = torch.tensor(sizes).median(0).values.tolist()
+    return height, width
 
 
-def labelled_images(model: Model) -> list[str]:
-    """Images that a model's config names as labelled, as far as they are there."""
-    if model.own is not None:
-        return _existing(model.own)
-    from mmseg.registry import DATASETS
-
-    dataset = (model.cfg.get('train_dataloader') or {}).get('dataset') or {}
-    dataset = dataset.get('labeled') or (model.cfg.get('test_dataloader') or {}).get('dataset')
+def labelled_images(cfg: Config, own: OwnData | None) -> list[str]:
+    """Images that a config names as labelled, those for validation and testing too, as far as they are there."""
+    if own is not None:
+        return _existing(own)
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    dataset = dataset.get('labeled') or (cfg.get('test_dataloader') or {}).get('dataset')
     if dataset is None or dataset.get('type') == 'FolderDataset':
         return []
     try:
@@ -371,7 +409,12 @@ def labelled_images(model: Model) -> list[str]:
 
 def _existing(own: OwnData) -> list[str]:
     try:
-        return [pair['img_path'] for pair in own.files('labeled')]
+        parts = [
+            part
+            for part in ('labeled', 'val', 'test')
+            if part == 'labeled' or own.content.get(part)
+        ]
+        return [pair['img_path'] for part in parts for pair in own.files(part)]
     except SetupError:
         return []  # as above
 

@@ -63,7 +63,6 @@ class Predictor:
         tile: Long side of a tile in pixels of the image; 0 never cuts an image; None decides by the image's size.
         overlap: Share of a tile that neighbours share at least, in [0, 0.5].
         batch: Number of tiles, or of images of one size, that pass the network at once.
-        train_size: (height, width) of the images that the model was trained on, if known.
     """
 
     def __init__(
@@ -72,10 +71,9 @@ class Predictor:
         tile: int | None = None,
         overlap: float = 0.25,
         batch: int = 1,
-        train_size: tuple[int, int] | None = None,
     ) -> None:
         self.model = model
-        self.tile, self.overlap, self.batch, self.train_size = tile, overlap, batch, train_size
+        self.tile, self.overlap, self.batch = tile, overlap, batch
         self.loader = Compose(model.pipeline[:1])
         self.rest = Compose(model.pipeline[1:])
         self.resize = next((s for s in model.pipeline if 'Resize' in str(s['type'])), None)
@@ -137,13 +135,13 @@ class Predictor:
 
     def _plan_resized(self, size: tuple[int, int]) -> Plan:
         frame = self.frame
-        if self.train_size is None:
+        if self.model.image_size is None:
             return Plan(
                 None,
                 f'whole, each brought to {frame} pixels as the test pipeline says; where images show more than those of the '
                 'training (a mosaic), give the long side of the training images as --tile',
             )
-        height, width = self.train_size
+        height, width = self.model.image_size
         if max(size) <= LARGER * max(height, width):
             return Plan(None, f'whole, each brought to {frame} pixels as the test pipeline says')
         return Plan(

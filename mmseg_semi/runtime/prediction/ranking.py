@@ -1,132 +1,132 @@
-"""Which images to annotate next: those that the network is uncertain of and that differ from what was chosen already.
+"""Which unlabelled images to annotate next: those the network is unsure about, and which differ from each other.
 
-Uncertainty is the mean entropy of the class probabilities (Settles, Active Learning Literature Survey, 2009). Diversity is the greedy
-k-center choice of Sener & Savarese, Active Learning for Convolutional Neural Networks, ICLR 2018: each image is the one farthest from
-all that are labelled or chosen, here weighted by its uncertainty.
+Uncertainty is that of active learning (Settles, Active Learning Literature Survey, University of Wisconsin 2009, section
+3.1): entropy, margin, or lack of confidence of the class probabilities, averaged over the pixels. Diversity is the greedy
+k-center of Sener & Savarese (Active Learning for Convolutional Neural Networks: A Core-Set Approach, ICLR 2018,
+arXiv 1708.00489, algorithm 1): each next image is the one farthest from all labelled and chosen ones, by the network's
+pooled features. The two are joined as a weighted geometric mean, which neither of the papers has.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmseg_semi.runtime.prediction.predictor import Predictor
-from mmseg_semi.runtime.prediction.sources import ImageSource
-from mmseg_semi.runtime.prediction.tiles import Grid, probabilities
+UNCERTAINTIES = ('entropy', 'margin', 'confidence')
 
 
-def mean_entropy(scores: Tensor) -> float:
-    """Mean entropy of the pixels as a share of the highest possible, in [0, 1].
+def uncertainty(probabilities: Tensor, kind: str = 'entropy') -> Tensor:
+    """Uncertainty of each pixel.
 
     Args:
-        scores: (K, h, w) probabilities; (1, h, w) are those of class 1 of two.
+        probabilities: (K, h, w) of K >= 2 classes, or (1, h, w) of class 1 of two.
+        kind: 'entropy', divided by ln K; 'margin', one minus the difference of the two highest; 'confidence', one minus
+            the highest.
+
+    Returns:
+        (h, w) in [0, 1].
 
     Example:
-        >>> round(mean_entropy(torch.full((4, 2, 2), 0.25)), 6), mean_entropy(torch.eye(3)[:, :, None])
-        (1.0, 0.0)
+        >>> probabilities = torch.tensor([0.75, 0.25]).view(2, 1, 1)
+        >>> [round(uncertainty(probabilities, kind).item(), 3) for kind in UNCERTAINTIES]
+        [0.811, 0.5, 0.25]
     """
-    if scores.shape[0] == 1:
-        scores = torch.cat([1 - scores, scores])
-    scores = scores.float()
-    return float(-torch.xlogy(scores, scores).sum(0).mean()) / math.log(scores.shape[0]) + 0.0
+    if probabilities.shape[0] == 1:
+        probabilities = torch.cat([1 - probabilities, probabilities])
+    if kind == 'entropy':
+        return torch.special.entr(probabilities).sum(0) / math.log(probabilities.shape[0])
+    first, second = probabilities.topk(2, dim=0).values
+    return 1 - (first - second) if kind == 'margin' else 1 - first
 
 
-class Described(NamedTuple):
-    """An image in numbers.
-
-    Attributes:
-        uncertainty: Of :func:`mean_entropy`.
-        features: (C,) float32 of length 1: the mean of the backbone's last feature map.
-    """
-
-    uncertainty: float
-    features: np.ndarray
-
-
-@torch.no_grad()
-def describe(predictor: Predictor, source: ImageSource) -> Described:
-    """One pass of an image through the network, or of each of its tiles, without overlap.
+def pooled(features: Tensor) -> Tensor:
+    """Mean of features over all positions, scaled to length one.
 
     Args:
-        predictor: The model.
-        source: The image.
+        features: (C, h, w).
+
+    Returns:
+        (C,) float32; zeros if the mean is zero.
+
+    Example:
+        >>> pooled(torch.tensor([3.0, 4.0]).view(2, 1, 1)).tolist()
+        [0.6000000238418579, 0.800000011920929]
     """
-    plan = predictor.plan(source.size)
-    grid = Grid(source.size, plan.tile or source.size, 0.0)
-    entropy, features = 0.0, None
-    for row in range(len(grid.tops)):
-        for column in range(len(grid.lefts)):
-            uncertainty, pooled = _describe_tile(predictor, source, grid.tile(row, column))
-            entropy += uncertainty / len(grid)
-            features = pooled / len(grid) + (0 if features is None else features)
-    return Described(entropy, features / max(float(np.linalg.norm(features)), 1e-12))
+    return torch.nn.functional.normalize(features.float().mean(dim=(1, 2)), dim=0)
 
 
-def _describe_tile(predictor: Predictor, source: ImageSource, tile) -> tuple[float, np.ndarray]:
-    network = predictor.model.network
-    packed = predictor.pack(source, tile)
-    data = predictor.model.segmentor.data_preprocessor(
-        dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]), False
-    )
-    maps = network.extract_feat(data['inputs'])
-    if isinstance(
-        network.decode_head, nn.ModuleList
-    ):  # a cascade, whose stages the network calls in turn
-        logits = network.encode_decode(data['inputs'], [s.metainfo for s in data['data_samples']])
-    else:
-        logits = network.decode_head.forward(maps)
-    last = maps[-1] if isinstance(maps, list | tuple) else maps
-    return mean_entropy(probabilities(logits[0])), last[0].float().mean((1, 2)).cpu().numpy()
-
-
-class Choice(NamedTuple):
-    """An image that was chosen.
+@dataclass(frozen=True)
+class Choice:
+    """A ranked image.
 
     Attributes:
-        index: Its place among the candidates.
-        distance: Euclidean distance to the nearest labelled or earlier chosen image, in [0, 2]; infinite if there is none.
+        index: Of the image.
+        score: Of the weighted mean at the time of its choice.
+        uncertainty: Its mean uncertainty.
+        distance: From the nearest labelled or earlier chosen image; infinite if there was none.
     """
 
     index: int
+    score: float
+    uncertainty: float
     distance: float
 
 
-def choose(
-    uncertainty: np.ndarray, features: np.ndarray, labeled: np.ndarray, count: int
+def rank(
+    embeddings: np.ndarray,
+    uncertain: np.ndarray,
+    centres: np.ndarray | None = None,
+    count: int | None = None,
+    diversity: float = 0.5,
 ) -> list[Choice]:
-    """Choose images one by one: each has the largest product of uncertainty and distance to the nearest known image.
+    """Choose images one after the other.
 
-    The first one, if nothing is labelled, is the most uncertain.
+    The score of an image is ``distance ** diversity * uncertainty ** (1 - diversity)``, where the distance is that from the
+    nearest centre or image chosen before. While there is none, the uncertainty alone decides (with ``diversity=1``: the
+    distance from the mean of all images, the smallest first). Of equal scores the first image wins. Takes O(N C) memory and
+    O(count N C) time.
 
     Args:
-        uncertainty: (N,) in [0, 1].
-        features: (N, C) of length 1 each.
-        labeled: (L, C) of the labelled images; L may be 0.
-        count: Number of images, at most N.
+        embeddings: (N, C).
+        uncertain: (N,) in [0, 1].
+        centres: (M, C) embeddings of labelled images, or None.
+        count: Number of images to choose; None ranks all.
+        diversity: In [0, 1]: 0 looks at the uncertainty alone, 1 at the distance alone.
 
     Returns:
-        list[Choice]: In order. Time and memory are linear in N at every choice.
+        The choices, best first.
 
     Example:
-        >>> points = np.eye(2)[[0, 0, 1]]
-        >>> [choice.index for choice in choose(np.array([0.9, 0.8, 0.1]), points, points[:0], 2)]
-        [0, 2]
+        >>> embeddings = np.array([[0.0], [0.1], [1.0]])
+        >>> [choice.index for choice in rank(embeddings, np.array([0.9, 0.8, 0.5]))]
+        [0, 2, 1]
     """
-    nearest = np.full(len(features), np.inf)
-    for known in labeled:
-        nearest = np.minimum(nearest, np.linalg.norm(features - known, axis=1))
-    free = np.ones(len(features), bool)
+    embeddings, uncertain = np.asarray(embeddings, np.float64), np.asarray(uncertain, np.float64)
+    distance = np.full(len(embeddings), np.inf)
+    for centre in np.asarray(centres if centres is not None else [], np.float64):
+        distance = np.minimum(distance, _distances(embeddings, centre))
+    left = np.ones(len(embeddings), bool)
     chosen: list[Choice] = []
-    for _ in range(min(count, len(features))):
-        value = uncertainty if np.isinf(nearest).all() else uncertainty * nearest
-        # of equal products, as among copies of what is chosen, the more uncertain image
-        order = np.lexsort((uncertainty, np.where(free, value, -1.0)))
-        index = int(order[-1])
-        chosen.append(Choice(index, float(nearest[index])))
-        free[index] = False
-        nearest = np.minimum(nearest, np.linalg.norm(features - features[index], axis=1))
+    for _ in range(min(count if count is not None else len(embeddings), len(embeddings))):
+        if np.isinf(distance[left]).any():
+            scores = uncertain
+            if diversity == 1:
+                scores = -_distances(embeddings, embeddings.mean(0))
+        else:
+            scores = distance**diversity * uncertain ** (1 - diversity)
+        index = int(np.argmax(np.where(left, scores, -np.inf)))
+        chosen.append(
+            Choice(index, float(scores[index]), float(uncertain[index]), float(distance[index]))
+        )
+        left[index] = False
+        distance = np.minimum(distance, _distances(embeddings, embeddings[index]))
     return chosen
+
+
+def _distances(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """(N,) Euclidean distances of (N, C) points."""
+    return np.sqrt(((points - centre) ** 2).sum(1))

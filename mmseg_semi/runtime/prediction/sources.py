@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from mmseg_semi.data import bands
 from mmseg_semi.data.decoding.files import ANY_IMAGE_SUFFIXES
 from mmseg_semi.errors import SetupError
 
@@ -70,25 +71,13 @@ class ArrayImage:
 
 
 def picture_of(img: np.ndarray, record: dict | None = None) -> np.ndarray:
-    """(h, w, 3) uint8 red, green, blue of what a loader gives: BGR, or levels of any number of bands.
-
-    Of bands, those that the loader names as colours are shown, else the first one in grey.
+    """(h, w, 3) uint8 red, green, blue of a part of what a loader gives: BGR, or levels of any number of bands.
 
     Example:
         >>> picture_of(np.uint8([[[1, 2, 3]]])).tolist()
         [[[3, 2, 1]]]
     """
-    if img.ndim == 2:
-        img = img[..., None]
-    colours = (record or {}).get('colour_bands')
-    if colours is None:
-        chosen = (2, 1, 0) if img.shape[2] >= 3 else (0, 0, 0)
-    else:
-        chosen = tuple(colours) if len(colours) == 3 else (0, 0, 0)
-    picture = img[..., list(chosen)]
-    if picture.dtype != np.uint8:
-        picture = np.nan_to_num(picture).round().clip(0, 255).astype(np.uint8)
-    return picture
+    return bands.picture_of({**(record or {}), 'img': img})[..., ::-1]
 
 
 def orientation(path: str | Path) -> int:

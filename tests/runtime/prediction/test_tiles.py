@@ -1,9 +1,12 @@
-"""Tiles, their weights and the blended scores, against dense forms."""
+"""Tiles: they cover an axis, their weights sum to one, and blending equals the whole image where it must."""
+
+import multiprocessing
+import resource
 
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
+import torch.nn.functional as F
 
 from mmseg_semi.runtime.prediction.tiles import (
     Grid,
@@ -13,95 +16,117 @@ from mmseg_semi.runtime.prediction.tiles import (
     tile_weights,
 )
 
+AXES = [(1, 8), (7, 8), (8, 8), (9, 8), (15, 8), (100, 8), (97, 32), (1000, 64)]
 
-@pytest.mark.parametrize(
-    ('length', 'tile', 'overlap'),
-    [(100, 32, 0.25), (33, 32, 0.25), (32, 32, 0.5), (7, 32, 0.25), (257, 64, 0.0), (101, 10, 0.5)],
-)
-def test_tiles_cover_the_axis_and_their_weights_sum_to_one(length, tile, overlap):
+
+@pytest.mark.parametrize('length, tile', AXES)
+@pytest.mark.parametrize('overlap', [0.0, 0.1, 0.25, 0.5])
+def test_tiles_cover_an_axis_and_weights_sum_to_one(length, tile, overlap):
     starts = tile_starts(length, tile, overlap)
     size = min(tile, length)
     assert starts[0] == 0 and starts[-1] + size == length
-    for before, after in zip(starts[:-1], starts[1:], strict=True):
-        assert before + size - after >= min(int(overlap * tile), size) - 1 >= -1
-        assert after <= before + size  # no gap
+    shared = [a + size - b for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    assert all(share >= int(overlap * tile) for share in shared)
     total = np.zeros(length)
     for start, weight in zip(starts, tile_weights(length, tile, starts), strict=True):
-        assert (weight > 0).all() and weight.shape == (size,)
+        assert weight.shape == (size,) and (weight > 0).all() and (weight <= 1).all()
         total[start : start + size] += weight
-    assert np.allclose(total, 1, atol=1e-6)
+    np.testing.assert_allclose(total, 1, atol=1e-6)
 
 
-@pytest.mark.parametrize('align_corners', [False, True])
-def test_resized_rows_are_those_of_torch(align_corners):
-    scores = torch.randn(3, 5, 7, dtype=torch.float64)
-    whole = F.interpolate(scores[None], (23, 17), mode='bilinear', align_corners=align_corners)[0]
-    for first, end in ((0, 23), (4, 5), (9, 20)):
-        found = resize_rows(scores, (23, 17), (first, end), align_corners)
-        torch.testing.assert_close(found, whole[:, first:end])
+def test_weights_rise_and_fall_smoothly():
+    starts = tile_starts(28, 16, 0.25)
+    assert starts == [0, 12]
+    first, second = tile_weights(28, 16, starts)
+    # sin^2 over four shared pixels, by hand; no fall at the ends of the axis
+    ramp = np.sin(np.pi / 8 * np.array([0.5, 1.5, 2.5, 3.5])) ** 2
+    np.testing.assert_allclose(second, [*ramp, *[1.0] * 12], atol=1e-6)
+    np.testing.assert_allclose(first, second[::-1], atol=1e-6)
 
 
-def blend(size, tile, overlap, scores, classes=3, memory=2**28) -> torch.Tensor:
-    """(K, H, W) of all blocks; each pixel must come once."""
-    grid = Grid(size, tile, overlap)
-    result = torch.full((classes, *size), torch.nan)
-    for top, left, part in blended_rows(grid, scores, classes, False, 2, memory=memory):
-        place = result[:, top : top + part.shape[1], left : left + part.shape[2]]
-        assert torch.isnan(place).all()
-        place.copy_(part)
-    assert not torch.isnan(result).any()
-    return result
+def assembled(grid, scores, count, **options):
+    """All blocks as one map, and how often each pixel was given."""
+    whole = torch.zeros(count, *grid.size)
+    times = torch.zeros(grid.size)
+    for top, left, block in blended_rows(grid, scores, count, False, **options):
+        rows, columns = block.shape[1:]
+        whole[:, top : top + rows, left : left + columns] = block
+        times[top : top + rows, left : left + columns] += 1
+    assert (times == 1).all()
+    return whole
 
 
-@pytest.mark.parametrize('memory', [2**28, 20_000])
-def test_a_constant_field_stays_constant(memory):
-    logits = torch.tensor([0.3, -1.0, 2.0])[:, None, None]
+@pytest.mark.parametrize('size', [(40, 53), (5, 90), (16, 16), (9, 4)])
+@pytest.mark.parametrize('overlap', [0.0, 0.3, 0.5])
+@pytest.mark.parametrize('memory', [10**8, 30_000])
+def test_a_network_of_single_pixels_gives_the_same_as_on_the_whole_image(size, overlap, memory):
+    image = torch.randn(4, *size, generator=torch.Generator().manual_seed(0))
+    grid = Grid(size, (16, 16), overlap)
+    asked = []
 
     def scores(tiles):
-        return [logits.expand(3, tile.bottom - tile.top, tile.right - tile.left) for tile in tiles]
+        asked.append(len(tiles))
+        return [image[:, t.top : t.bottom, t.left : t.right] for t in tiles]
 
-    found = blend((83, 131), (32, 48), 0.25, scores, memory=memory)
-    expected = logits.softmax(0).expand_as(found)
+    found = assembled(grid, scores, 4, batch=3, memory=memory)
+    torch.testing.assert_close(found, image.softmax(0), rtol=0, atol=1e-6)
+    assert max(asked) <= 3
+    if memory == 10**8:  # in one strip, each tile passes the network once
+        assert sum(asked) == len(grid)
+
+
+def test_a_constant_field_stays_constant():
+    grid = Grid((70, 31), (24, 24), 0.25)
+    logits = torch.tensor([2.0, 0.0, -1.0])[:, None, None]
+    # in a resolution of its own, as of a pipeline that resizes
+    found = assembled(grid, lambda tiles: [logits.expand(3, 7, 9) for _ in tiles], 3, input_shape=(7, 9))
+    expected = logits.softmax(0).expand(3, 70, 31)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize('memory', [2**28, 20_000])
-def test_a_network_that_sees_single_pixels_gives_what_it_gives_the_whole_image(memory):
-    logits = torch.randn(3, 83, 131)
-
-    def scores(tiles):
-        return [logits[:, t.top : t.bottom, t.left : t.right] for t in tiles]
-
-    found = blend((83, 131), (32, 48), 0.5, scores, memory=memory)
-    torch.testing.assert_close(found, logits.softmax(0), rtol=0, atol=1e-6)
-
-
-def test_blocks_are_the_weighted_sum_of_the_tiles():
-    grid = Grid((50, 70), (32, 32), 0.25)
-    own = {}
-
-    def scores(tiles):
-        for tile in tiles:
-            own.setdefault(
-                tile,
-                torch.randn(
-                    3, 8, 8, generator=torch.Generator().manual_seed(tile.top * 100 + tile.left)
-                ),
-            )
-        return [own[tile] for tile in tiles]
-
-    found = blend((50, 70), (32, 32), 0.25, scores)
-    expected = torch.zeros(3, 50, 70, dtype=torch.float64)
-    for row, top in enumerate(grid.tops):
-        for column, left in enumerate(grid.lefts):
-            logits = F.interpolate(own[grid.tile(row, column)][None], (32, 32), mode='bilinear')[0]
-            weight = np.outer(grid.row_weights[row], grid.column_weights[column])
-            expected[:, top : top + 32, left : left + 32] += logits.softmax(0) * torch.from_numpy(
-                weight
-            )
-    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-5)
+def test_borders_of_tiles_count_least():
+    # the tile below claims class 1 everywhere, the one above class 0
+    grid = Grid((28, 16), (16, 16), 0.25)
+    both = {0: torch.tensor([9.0, -9.0]), 12: torch.tensor([-9.0, 9.0])}
+    found = assembled(grid, lambda tiles: [both[t.top][:, None, None].expand(2, 16, 16) for t in tiles], 2)
+    share = found[1, :, 0]
+    assert (share[1:] >= share[:-1] - 1e-6).all() and share[0] < 1e-3 and share[-1] > 1 - 1e-3
+    assert share[12] < 0.1 and 0.9 < share[15]
 
 
-def test_an_image_smaller_than_a_tile_is_one_tile():
-    grid = Grid((10, 20), (32, 32), 0.25)
-    assert len(grid) == 1 and grid.shape == (10, 20)
+@pytest.mark.parametrize('align_corners', [False, True])
+@pytest.mark.parametrize('size', [(41, 30), (6, 5), (12, 9), (1, 1), (3, 50)])
+def test_rows_are_resized_as_torch_resizes_all(align_corners, size):
+    scores = torch.randn(3, 12, 9, generator=torch.Generator().manual_seed(1))
+    expected = F.interpolate(scores[None], size, mode='bilinear', align_corners=align_corners)[0]
+    for first in range(0, size[0], 7):
+        end = min(size[0], first + 7)
+        found = resize_rows(scores, size, (first, end), align_corners)
+        torch.testing.assert_close(found, expected[:, first:end], rtol=0, atol=1e-5)
+
+
+def _peak(queue) -> None:
+    """Memory that 40 classes of 1600 x 2000 pixels take, in bytes; their scores alone would be 512 MB."""
+    torch.set_num_threads(1)
+    before = int(open('/proc/self/statm').read().split()[1]) * resource.getpagesize()
+    grid = Grid((1600, 2000), (256, 256), 0.25)
+    seen = 0
+    logits = torch.randn(40, 256, 256)
+    scores = lambda tiles: [logits.clone() for _ in tiles]  # noqa: E731
+    for _, _, block in blended_rows(grid, scores, 40, False, memory=64 * 1024**2):
+        seen += block.argmax(0).numel()
+    assert seen == 1600 * 2000
+    queue.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+
+
+def test_memory_is_bounded():
+    context = multiprocessing.get_context('fork')
+    queue = context.Queue()
+    process = context.Process(target=_peak, args=(queue,))
+    process.start()
+    try:
+        # twice the 64 MB of open scores, and the rows in work
+        assert queue.get(timeout=120) < 256 * 1024**2
+    finally:
+        process.join(10)
+        process.kill()
