@@ -225,8 +225,8 @@ def publish(cfg: Config, segmentor: nn.Module, checkpoint: dict, args: argparse.
     if hasattr(segmentor, 'network'):
         name = args.network
         if name is None:
-            name, reason = preferred_network(segmentor, checkpoint)
-            print(f'The {name} is written: {reason}; --network chooses another one.')
+            name, reason = choose_network(segmentor, checkpoint)
+            print(reason)
         network = segmentor.network(name)
     else:
         name, network = 'student', segmentor

@@ -1,7 +1,6 @@
 """Last and best validation metrics of every network, in the log and in one file."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.dist import master_only

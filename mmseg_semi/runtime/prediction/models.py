@@ -49,10 +49,6 @@ def find_model(model: str | Path, config: str | Path | None = None) -> ModelFile
         SetupError: If there is no such file, it is cut short, or it is not clear which config belongs to it.
     """
     model = Path(model)
-    if model.is_dir() and (model / PROJECT_CONFIG).is_file() and latest_checkpoint(model) is None:
-        model = model / configs.default_work_dir(
-            PROJECT_CONFIG
-        )  # where a training in the project folder writes
     if model.is_dir():
         return _find_in_folder(model, config)
     if not model.is_file():
@@ -180,9 +176,6 @@ def load_model(files: ModelFiles, network: str | None = None, device: str | None
         MODELS.build(ConfigDict(_without_weights(cfg.model.to_dict())))
     )
     weights = stack.safe_load(files.checkpoint, 'cpu')
-    if network is None and hasattr(segmentor, 'networks') and isinstance(weights, dict):
-        network, _ = preferred_network(segmentor, weights)
-    predicting = choose_network(segmentor, network, files)
     meta = (weights.get('meta') or {}) if isinstance(weights, dict) else {}
     predicting, why = plain_segmentor(segmentor, network, weights, files)
     check_class_count(weights, predicting, files)
