@@ -6,7 +6,7 @@ model = dict(
     teacher=None,
     pseudo_label=None,
     mixing=None,
-    feature_views=None,
+    feature_views=[],
     forward='joint',
     objectives=[dict(type='SupervisedObjective')],
 )
