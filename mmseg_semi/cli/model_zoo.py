@@ -52,6 +52,7 @@ VARIANTS = {
     'single': 'one data set',
     'no_cutmix': 'without CutMix',
     'published': "the method's published frame",
+    'crop_321': 'crops of 321 pixels',
     'dgcl': 'DGCL with these negatives',
     'weak_cct': 'CCT',
     'weak_ddfp': 'DDFP',

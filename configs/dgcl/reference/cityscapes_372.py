@@ -9,8 +9,17 @@ iters = 163  # an epoch: ceil(2603 / 8) // 2 on 8 GPUs with 2 + 2 images each
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 ohem = dict(type='OHEMCrossEntropyLoss', threshold=0.7, min_kept=100_000)
 
+# as often smaller as larger, without antialiasing, padded on all sides with the mean colour (BGR)
+crop = dict(
+    type='RandomScaleCrop',
+    crop_size=crop_size,
+    ratio_range=(0.5, 2.0),
+    factor='halves',
+    interpolation='bilinear_plain',
+    padding='centre',
+    pad_val=dict(img=(104, 116, 124), seg=255),
+)
 # the authors' strong view is the weak one, mixed: no colour changes
-crop = dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range=(0.5, 2.0))
 load = dict(type='LoadImage')
 labeled_pipeline = [load, _base_.labels, crop, _base_.flip, _base_.to_labeled]
 unlabeled_pipeline = [load, _base_.valid, crop, _base_.flip, _base_.to_weak]

@@ -4,9 +4,22 @@
 # checkpoint with tools/model_converters/ddfp_resnet.py.
 _base_ = '../voc_732.py'
 
+# as often smaller as larger, without antialiasing, padded on all sides with the mean colour (BGR)
+crop = dict(
+    _base_.crop,
+    factor='halves',
+    interpolation='bilinear_plain',
+    padding='centre',
+    pad_val=dict(img=(104, 116, 124), seg=255),
+)
+labeled_pipeline = [_base_.load, _base_.labels, crop, _base_.flip, _base_.to_labeled]
 # the authors' strong view is the weak one, mixed: no colour changes
-unlabeled_pipeline = [*_base_.unlabeled_pipeline[:-1], _base_.to_weak]
-train_dataloader = dict(dataset=dict(unlabeled=dict(pipeline=unlabeled_pipeline)))
+unlabeled_pipeline = [_base_.load, _base_.valid, crop, _base_.flip, _base_.to_weak]
+train_dataloader = dict(
+    dataset=dict(
+        labeled=dict(pipeline=labeled_pipeline), unlabeled=dict(pipeline=unlabeled_pipeline)
+    )
+)
 model = dict(
     student=dict(
         backbone=dict(

@@ -4,6 +4,16 @@
 # mIoU is not the official one. The script starts from COCO weights: --cfg-options
 # model.student.backbone.init_cfg.checkpoint=<tools/model_converters/deeplab_coco_resnet.py>.
 _base_ = '../cityscapes_372.py'
+# images are made half as large by Pillow, with antialiasing
+load = dict(type='LoadImage')
+resize = dict(type='Resize', scale=_base_.half_size, backend='pillow')
+labeled_pipeline = [load, _base_.labels, resize, _base_.crop, _base_.to_labeled]
+unlabeled_pipeline = [load, resize, _base_.valid, _base_.crop, _base_.to_weak]
+train_dataloader = dict(
+    dataset=dict(
+        labeled=dict(pipeline=labeled_pipeline), unlabeled=dict(pipeline=unlabeled_pipeline)
+    )
+)
 model = dict(
     student=dict(decode_head=dict(graph=dict(clg_gate='permuted'))),
     teacher=dict(weights='student', mode='train', rows='weak'),
@@ -16,7 +26,7 @@ model = dict(
 val_pipeline = [
     dict(type='LoadImageFromFile', imdecode_backend='pillow'),
     dict(type='LoadAnnotations'),
-    dict(type='Resize', scale=(1024, 512)),
+    resize,
     dict(type='EvaluateAtThisSize'),
     dict(type='PackSegInputs'),
 ]

@@ -1,0 +1,2 @@
+_base_ = '../cityscapes_1488.py'
+model = dict(student=dict(decode_head=dict(rounds=0)))

@@ -1,0 +1,2 @@
+_base_ = '../cityscapes_u2pl_186.py'
+model = dict(student=dict(decode_head=dict(rounds=1)))

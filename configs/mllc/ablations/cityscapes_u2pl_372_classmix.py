@@ -1,0 +1,2 @@
+_base_ = './cityscapes_372_classmix.py'
+train_dataloader = dict(dataset=dict(split='cityscapes u2pl 372'))

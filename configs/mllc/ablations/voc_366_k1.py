@@ -1,0 +1,2 @@
+_base_ = '../voc_366.py'
+model = dict(student=dict(decode_head=dict(rounds=1)))

@@ -1,0 +1,2 @@
+_base_ = '../voc_732_v3plus.py'
+model = dict(student=dict(decode_head=dict(rounds=0)))

@@ -1,0 +1,2 @@
+_base_ = '../voc_92.py'
+model = dict(student=dict(decode_head=dict(rounds=0)))

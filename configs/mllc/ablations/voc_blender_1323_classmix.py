@@ -1,0 +1,2 @@
+_base_ = './voc_732_classmix.py'
+train_dataloader = dict(dataset=dict(split='voc blender (u2pl) 1323'))

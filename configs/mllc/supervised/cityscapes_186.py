@@ -1,0 +1,2 @@
+_base_ = './cityscapes_372.py'
+train_dataloader = dict(dataset=dict(split='cityscapes cps 186'))

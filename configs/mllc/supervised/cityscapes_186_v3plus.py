@@ -1,0 +1,1 @@
+_base_ = '../../supervised/cityscapes_186.py'

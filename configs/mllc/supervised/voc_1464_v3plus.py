@@ -1,0 +1,1 @@
+_base_ = '../../supervised/voc_1464.py'

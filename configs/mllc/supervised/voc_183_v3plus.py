@@ -1,0 +1,1 @@
+_base_ = '../../supervised/voc_183.py'
