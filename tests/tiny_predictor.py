@@ -43,7 +43,11 @@ def tiny_run(folder: Path, resize: int | None = None, own: bool = True, **change
     folder.mkdir(parents=True, exist_ok=True)
     cfg = tiny_data(folder, 'fixmatch')
     cfg.model.student.decode_head.num_classes = 3
-    load = dict(type='LoadAnyImage') if own else dict(type='LoadImageFromFile', imdecode_backend='pillow')
+    load = (
+        dict(type='LoadAnyImage')
+        if own
+        else dict(type='LoadImageFromFile', imdecode_backend='pillow')
+    )
     steps = [] if resize is None else [dict(type='Resize', scale=(resize, resize), keep_ratio=True)]
     cfg.test_pipeline = [load, *steps, dict(type='PackSegInputs')]
     if own:

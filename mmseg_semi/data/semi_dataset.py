@@ -25,8 +25,8 @@ from mmseg_semi.data.checks import (
 )
 from mmseg_semi.data.names import ListedPaths
 from mmseg_semi.data.pools import ImageList
-from mmseg_semi.data.remarks import remarks_on_images
 from mmseg_semi.data.randomness import derive_seed, seeded_rng
+from mmseg_semi.data.remarks import remarks_on_images
 from mmseg_semi.data.samplers import SampleKey
 from mmseg_semi.data.splits import KINDS, find_split, identify, published_protocols
 from mmseg_semi.data.transforms import LoadAnyImage, LoadSegLabels

@@ -91,7 +91,9 @@ def test_an_image_is_predicted_as_inference_model_does(kind, batch, request, tmp
 
 def test_published_files_predict_the_same(resizing, tmp_path):
     (path,) = write_photos(tmp_path / 'in', [(50, 40)])
-    publish.main([str(resizing / 'mine.py'), str(resizing / 'iter_2.pth'), '--out', str(tmp_path / 'pub')])
+    publish.main(
+        [str(resizing / 'mine.py'), str(resizing / 'iter_2.pth'), '--out', str(tmp_path / 'pub')]
+    )
     (file,) = (tmp_path / 'pub').glob('*.pth')
     assert torch.load(file, weights_only=True)['meta']['image_size'] == (36, 48)
     for model, out in ((resizing, 'a'), (resizing / 'iter_2.pth', 'b'), (file, 'c')):
@@ -117,7 +119,9 @@ def test_the_network_can_be_chosen(plain, tmp_path, capsys):
         assert f', {name}, 3 classes' in capsys.readouterr().out
         masks.append(read(tmp_path / name / 'masks/p0.png'))
     assert (masks[0] != masks[1]).mean() > 0.3
-    assert "network 'peer'" in refused(capsys, run, path, '--out', tmp_path / 'p', '--network', 'peer')
+    assert "network 'peer'" in refused(
+        capsys, run, path, '--out', tmp_path / 'p', '--network', 'peer'
+    )
 
 
 # -- tiles -----------------------------------------------------------------------------------------
@@ -283,7 +287,9 @@ def test_a_model_that_is_none(plain, tmp_path, capsys):
     (path,) = write_photos(tmp_path / 'in', [(36, 48)])
     out = ('--out', tmp_path / 'out')
     assert "'gone.pth' does not exist" in refused(capsys, 'gone.pth', path, *out)
-    assert 'is a folder without a complete checkpoint' in refused(capsys, tmp_path / 'in', path, *out)
+    assert 'is a folder without a complete checkpoint' in refused(
+        capsys, tmp_path / 'in', path, *out
+    )
     assert 'is a config' in refused(capsys, plain / 'mine.py', path, *out)
     (tmp_path / 'cut.pth').write_bytes((plain / 'iter_2.pth').read_bytes()[:5000])
     assert 'is cut short' in refused(capsys, tmp_path / 'cut.pth', path, *out)
@@ -292,9 +298,13 @@ def test_a_model_that_is_none(plain, tmp_path, capsys):
     config = ('--config', plain / 'mine.py')
     assert call(tmp_path / 'alone.pth', path, *out, *config) == 0
     (tmp_path / 'one.py').write_text('a = 1')
-    assert "has no key 'model'" in refused(capsys, tmp_path / 'alone.pth', path, *out, '--overwrite')
+    assert "has no key 'model'" in refused(
+        capsys, tmp_path / 'alone.pth', path, *out, '--overwrite'
+    )
     (tmp_path / 'two.py').write_text('a = 1')
-    assert '2 configs stand beside' in refused(capsys, tmp_path / 'alone.pth', path, *out, '--overwrite')
+    assert '2 configs stand beside' in refused(
+        capsys, tmp_path / 'alone.pth', path, *out, '--overwrite'
+    )
     assert 'gone.py' in refused(capsys, plain, path, '--out', tmp_path / 'o', '--config', 'gone.py')
 
 
@@ -410,7 +420,9 @@ def test_a_video_that_cannot_be_opened(plain, tmp_path, capsys):
     out = ('--out', tmp_path / 'out')
     assert 'cannot be opened by OpenCV' in refused(capsys, plain, tmp_path / 'film.mp4', *out)
     write_video(tmp_path / 'film.avi', 2)
-    assert 'a video has no image files' in refused(capsys, plain, tmp_path / 'film.avi', *out, '--coco')
+    assert 'a video has no image files' in refused(
+        capsys, plain, tmp_path / 'film.avi', *out, '--coco'
+    )
 
 
 # -- GeoTIFFs --------------------------------------------------------------------------------------
@@ -450,7 +462,10 @@ def test_a_geotiff_keeps_its_georeference(plain, tmp_path, capsys):
     what = ('--what', 'masks,overlays,confidence,areas', '--tile', '48')
     assert call(plain, tmp_path / 'in', '--out', out, *what, '--masks', 'palette') == 0
     assert call(plain, path, '--out', tmp_path / 'plain', *what) == 0
-    with rasterio.open(out / 'masks/whole.tif') as mask, rasterio.open(tmp_path / 'in/whole.tif') as source:
+    with (
+        rasterio.open(out / 'masks/whole.tif') as mask,
+        rasterio.open(tmp_path / 'in/whole.tif') as source,
+    ):
         assert mask.crs == source.crs and mask.transform == source.transform
         assert mask.nodata == 255 and mask.dtypes == ('uint8',)
         assert mask.colormap(1)[2][:3] == (20, 200, 253)
@@ -463,9 +478,13 @@ def test_a_geotiff_keeps_its_georeference(plain, tmp_path, capsys):
         np.testing.assert_array_equal(labels == 255, inside)
     with rasterio.open(out / 'confidence/hole.tif') as confidence:
         values = confidence.read(1)
-        assert confidence.crs == mask.crs and not values[inside].any() and values[~inside].min() > 80
+        assert (
+            confidence.crs == mask.crs and not values[inside].any() and values[~inside].min() > 80
+        )
     rows = list(csv.DictReader((out / 'areas.csv').open()))
-    rows = {name: [row for row in rows if row['image'] == name] for name in ('hole.tif', 'whole.tif')}
+    rows = {
+        name: [row for row in rows if row['image'] == name] for name in ('hole.tif', 'whole.tif')
+    }
     assert sum(int(row['pixels']) for row in rows['hole.tif']) == 90 * 120 - 900
     assert sum(float(row['share']) for row in rows['hole.tif']) == pytest.approx(1, abs=1e-5)
     for row in rows['whole.tif']:
@@ -490,7 +509,9 @@ def test_windows_have_the_pixels_of_the_loader(plain, tmp_path, compress):
     rng = np.random.default_rng(0)
     image = rng.integers(0, 4096, (40, 50, 3)).astype(np.uint16)
     path = tmp_path / 'deep.tif'
-    write_geo(path, image, photometric='RGB', compress=compress, tiled=True, blockxsize=16, blockysize=16)
+    write_geo(
+        path, image, photometric='RGB', compress=compress, tiled=True, blockxsize=16, blockysize=16
+    )
     loader = LoadAnyImage(value_range=(0, 4095))
     expected = loader(dict(img_path=str(path)))['img']
     source = GeoImage(path, loader)
@@ -499,7 +520,9 @@ def test_windows_have_the_pixels_of_the_loader(plain, tmp_path, compress):
     source.close()
 
 
-def test_without_rasterio_a_georeference_is_not_dropped_silently(plain, tmp_path, capsys, monkeypatch):
+def test_without_rasterio_a_georeference_is_not_dropped_silently(
+    plain, tmp_path, capsys, monkeypatch
+):
     image = read(write_photos(tmp_path / 'photo', [(36, 48)])[0])
     write_geo(tmp_path / 'a.tif', image, photometric='RGB')
     monkeypatch.setitem(sys.modules, 'rasterio', None)

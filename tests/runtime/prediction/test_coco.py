@@ -72,7 +72,9 @@ def test_rle_is_exact():
 
 @pytest.mark.parametrize('block', [2048, 16])
 @pytest.mark.parametrize('kind, tolerance', [('polygons', 0.0), ('polygons', 0.5), ('rle', 0.0)])
-def test_the_reader_of_exports_gives_the_prediction_back(tmp_path, monkeypatch, kind, tolerance, block):
+def test_the_reader_of_exports_gives_the_prediction_back(
+    tmp_path, monkeypatch, kind, tolerance, block
+):
     monkeypatch.setattr(coco, 'BLOCK', block)
     labels = nested()
     (tmp_path / 'images/sub').mkdir(parents=True)

@@ -79,7 +79,9 @@ def test_a_constant_field_stays_constant():
     grid = Grid((70, 31), (24, 24), 0.25)
     logits = torch.tensor([2.0, 0.0, -1.0])[:, None, None]
     # in a resolution of its own, as of a pipeline that resizes
-    found = assembled(grid, lambda tiles: [logits.expand(3, 7, 9) for _ in tiles], 3, input_shape=(7, 9))
+    found = assembled(
+        grid, lambda tiles: [logits.expand(3, 7, 9) for _ in tiles], 3, input_shape=(7, 9)
+    )
     expected = logits.softmax(0).expand(3, 70, 31)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
@@ -88,7 +90,9 @@ def test_borders_of_tiles_count_least():
     # the tile below claims class 1 everywhere, the one above class 0
     grid = Grid((28, 16), (16, 16), 0.25)
     both = {0: torch.tensor([9.0, -9.0]), 12: torch.tensor([-9.0, 9.0])}
-    found = assembled(grid, lambda tiles: [both[t.top][:, None, None].expand(2, 16, 16) for t in tiles], 2)
+    found = assembled(
+        grid, lambda tiles: [both[t.top][:, None, None].expand(2, 16, 16) for t in tiles], 2
+    )
     share = found[1, :, 0]
     assert (share[1:] >= share[:-1] - 1e-6).all() and share[0] < 1e-3 and share[-1] > 1 - 1e-3
     assert share[12] < 0.1 and 0.9 < share[15]
