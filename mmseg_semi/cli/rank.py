@@ -129,14 +129,14 @@ def _pairs(own: OwnData, part: str) -> list[dict]:
 
 
 def write_table(path: Path, choices: list[Choice], names: list[str]) -> None:
-    """Write ranking.csv."""
+    """Write ranking.csv; ``names`` are those of the choices."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator='\n')
     writer.writerow(('rank', 'image', 'score', 'uncertainty', 'distance'))
-    for place_, choice in enumerate(choices, 1):
+    for number, (choice, name) in enumerate(zip(choices, names, strict=True), 1):
         distance = '' if np.isinf(choice.distance) else f'{choice.distance:.6f}'
         row = (f'{choice.score:.6f}', f'{choice.uncertainty:.6f}', distance)
-        writer.writerow((place_, names[choice.index], *row))
+        writer.writerow((number, name, *row))
     write_whole(path, out.getvalue())
 
 
