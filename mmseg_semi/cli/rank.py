@@ -8,6 +8,8 @@ import argparse
 import csv
 import io
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from mmseg_semi.cli.common import tool
 from mmseg_semi.cli.predict import (
     add_model_arguments,
     add_tile_argument,
+    check_georeference,
     check_out,
     check_sizes,
     large_images,
@@ -29,15 +32,16 @@ from mmseg_semi.preparing.image_files import place
 from mmseg_semi.preparing.progress import progress_bar
 from mmseg_semi.runtime.pictures import sheet
 from mmseg_semi.runtime.prediction.geo import GeoImage, is_georeferenced
-from mmseg_semi.runtime.prediction.looks import Looker, content, thumbnail
+from mmseg_semi.runtime.prediction.looks import Look, Looker, content, thumbnail
 from mmseg_semi.runtime.prediction.models import (
+    Model,
     find_model,
     labelled_images,
     load_model,
 )
 from mmseg_semi.runtime.prediction.predictor import Predictor
 from mmseg_semi.runtime.prediction.ranking import UNCERTAINTIES, Choice, rank
-from mmseg_semi.runtime.prediction.sources import ImageSource, find_images
+from mmseg_semi.runtime.prediction.sources import ImageSource, Inputs, find_images
 from mmseg_semi.runtime.prediction.window_loader import window_loader
 
 _COLUMNS = 5
@@ -89,19 +93,25 @@ class Reader:
         self.failed: list[tuple[str, str]] = []
         self._load_window = window_loader(predictor)
 
-    def open(self, path: Path) -> ImageSource | None:
-        """An image's pixels; None if it cannot be read."""
+    @contextmanager
+    def open(self, path: Path) -> Iterator[ImageSource | None]:
+        """An image's pixels, None if it cannot be read; a GeoTIFF is closed at the end of the block."""
         try:
-            if is_georeferenced(path):
-                return GeoImage(path, self._load_window)
-            return self.predictor.load(str(path))
+            geo = is_georeferenced(path)
+            source = GeoImage(path, self._load_window) if geo else self.predictor.load(str(path))
         except Exception as error:  # each decoder raises its own kinds
             reason = ' '.join(str(error).split()) or type(error).__name__
             self.failed.append((str(path), reason))
-            return None
+            yield None
+            return
+        try:
+            yield source
+        finally:
+            if geo:
+                source.close()
 
 
-def labelled_paths(project: str | None, model) -> list[str]:
+def labelled_paths(project: str | None, model: Model) -> list[str]:
     """Labelled images of the project, else of the model's config.
 
     Raises:
@@ -119,14 +129,14 @@ def _pairs(own: OwnData, part: str) -> list[dict]:
 
 
 def write_table(path: Path, choices: list[Choice], names: list[str]) -> None:
-    """Write ranking.csv."""
+    """Write ranking.csv; ``names`` are those of the choices."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator='\n')
     writer.writerow(('rank', 'image', 'score', 'uncertainty', 'distance'))
-    for place_, choice in enumerate(choices, 1):
+    for number, (choice, name) in enumerate(zip(choices, names, strict=True), 1):
         distance = '' if np.isinf(choice.distance) else f'{choice.distance:.6f}'
         row = (f'{choice.score:.6f}', f'{choice.uncertainty:.6f}', distance)
-        writer.writerow((place_, names[choice.index], *row))
+        writer.writerow((number, name, *row))
     write_whole(path, out.getvalue())
 
 
@@ -136,6 +146,107 @@ def write_sheet(path: Path, pictures: list[np.ndarray], titles: list[str]) -> No
     rows = [cells[start : start + _COLUMNS] for start in range(0, len(cells), _COLUMNS)]
     with whole_file(path, sync=False) as draft:
         Image.fromarray(sheet(rows)).save(draft, 'JPEG', quality=90)
+
+
+class Ranking:
+    """Looks at all images, chooses, and writes.
+
+    Args:
+        args: The command's options.
+        inputs: The unlabelled images.
+        predictor: The model.
+    """
+
+    def __init__(self, args: argparse.Namespace, inputs: Inputs, predictor: Predictor) -> None:
+        self.args, self.inputs = args, inputs
+        self.reader = Reader(predictor, inputs.root)
+        self.looker = Looker(predictor, args.uncertainty)
+        self.known: set[bytes] = set()
+        self.centres: list[np.ndarray] = []
+        self.images: list[Path] = []
+        self.looks: list[Look] = []
+        self.equal: list[Path] = []
+
+    def look(self, labelled: Sequence[str]) -> None:
+        """Look at the labelled and the unlabelled images.
+
+        Raises:
+            SetupError: If no unlabelled image is left.
+        """
+        with progress_bar(TextColumn('{task.completed:.0f} of {task.total:.0f}')) as bar:
+            # an empty list has no bar
+            for path in bar.track(labelled, description='labelled images') if labelled else ():
+                with self.reader.open(Path(path)) as source:
+                    if source is not None:
+                        self.known.add(content(source))
+                        self.centres.append(self.looker(source).embedding)
+            paths = list(self.inputs.names.values())
+            for path in bar.track(paths, description='unlabelled images'):
+                with self.reader.open(path) as source:
+                    if source is None:
+                        continue
+                    if content(source) in self.known:
+                        self.equal.append(path)
+                    else:
+                        self.images.append(path)
+                        self.looks.append(self.looker(source))
+        if not self.images:
+            raise SetupError(
+                f"'{self.args.folder}' holds no unlabelled image that can be read: {len(self.equal)} equal labelled ones, "
+                f'{len(self.reader.failed)} cannot be read; give another folder'
+            )
+
+    def choose(self) -> list[Choice]:
+        """The ranked images."""
+        return rank(
+            np.stack([look.embedding for look in self.looks]),
+            np.array([look.uncertainty for look in self.looks]),
+            np.stack(self.centres) if self.centres else None,
+            self.args.n,
+            self.args.diversity,
+        )
+
+    def name(self, choice: Choice) -> str:
+        """Path of a chosen image below the folder."""
+        return self.images[choice.index].relative_to(self.inputs.root).as_posix()
+
+    def write(self, choices: list[Choice]) -> None:
+        """Write the table and the contact sheet, and link the images."""
+        out, pictures, titles = self.args.out, [], []
+        write_table(out / 'ranking.csv', choices, [self.name(choice) for choice in choices])
+        for number, choice in enumerate(choices, 1):
+            with self.reader.open(self.images[choice.index]) as source:
+                if source is None:  # removed in the meantime; the end says so
+                    continue
+                pictures.append(thumbnail(source))
+            name = self.images[choice.index].name
+            titles.append(f'{number}  {choice.uncertainty:.3f}  {name}')
+            if self.args.copy is not None:
+                place(self.images[choice.index], self.args.copy / self.name(choice))
+        write_sheet(out / 'contact_sheet.jpg', pictures, titles)
+
+    def lines(self, choices: list[Choice], seconds: float) -> list[str]:
+        """The summary."""
+        lines = [
+            f'{len(self.images)} unlabelled images, {len(self.centres)} labelled ones for comparison, in {seconds:.1f} s'
+        ]
+        if not self.centres:
+            lines.append(
+                "no labelled image was compared with: the data of the model's config are not there; name them by --project"
+            )
+        if self.equal:
+            lines.append(
+                f'{len(self.equal)} images have the pixels of a labelled one and were left out'
+            )
+        for number, choice in enumerate(choices[:10], 1):
+            lines.append(f'  {number:3}  uncertainty {choice.uncertainty:.3f}  {self.name(choice)}')
+        if len(choices) > 10:
+            lines.append(f'  ... {len(choices) - 10} more in {self.args.out / "ranking.csv"}')
+        if self.reader.failed:
+            lines.append(f'{len(self.reader.failed)} files could not be read:')
+            lines += [f'  {name}: {reason}' for name, reason in self.reader.failed]
+        copied = f'; images in {self.args.copy}' if self.args.copy else ''
+        return [*lines, f'written to {self.args.out}: ranking.csv, contact_sheet.jpg{copied}']
 
 
 @tool
@@ -153,67 +264,12 @@ def main(arguments: list[str] | None = None) -> int:
     start = time.monotonic()
     with large_images():
         inputs = find_images(folder, args.out)
+        check_georeference(inputs, drop=False)
         model = load_model(find_model(args.model, args.config), args.network, args.device)
         labelled = labelled_paths(args.project, model)
-        predictor = Predictor(model, args.tile)
-        reader = Reader(predictor, inputs.root)
-        looker = Looker(predictor, args.uncertainty)
-        known, centres, images, looks, equal = set(), [], [], [], []
-        with progress_bar(TextColumn('{task.completed:.0f} of {task.total:.0f}')) as bar:
-            for path in bar.track(labelled, description='labelled images'):
-                source = reader.open(Path(path))
-                if source is not None:
-                    known.add(content(source))
-                    centres.append(looker(source).embedding)
-            for path in bar.track(list(inputs.names.values()), description='unlabelled images'):
-                source = reader.open(path)
-                if source is None:
-                    continue
-                if content(source) in known:
-                    equal.append(path)
-                else:
-                    images.append(path)
-                    looks.append(looker(source))
-        if not images:
-            raise SetupError(
-                f"'{folder}' holds no unlabelled image that can be read: {len(equal)} equal labelled ones, "
-                f'{len(reader.failed)} cannot be read; give another folder'
-            )
-        names = [path.relative_to(inputs.root).as_posix() for path in images]
-        choices = rank(
-            np.stack([look.embedding for look in looks]),
-            np.array([look.uncertainty for look in looks]),
-            np.stack(centres) if centres else None,
-            args.n,
-            args.diversity,
-        )
-        chosen = [reader.open(images[choice.index]) for choice in choices]
-        titles = [
-            f'{number}  {choice.uncertainty:.3f}  {Path(names[choice.index]).name}'
-            for number, choice in enumerate(choices, 1)
-        ]
-        pictures = [thumbnail(source) for source in chosen]
-    write_table(args.out / 'ranking.csv', choices, names)
-    write_sheet(args.out / 'contact_sheet.jpg', pictures, titles)
-    for choice in choices if args.copy is not None else ():
-        place(images[choice.index], args.copy / names[choice.index])
-    print(
-        f'{len(images)} unlabelled images, {len(centres)} labelled ones for comparison, in '
-        f'{time.monotonic() - start:.1f} s'
-    )
-    if not centres:
-        print(
-            "no labelled image was compared with: the data of the model's config are not there; name them by --project"
-        )
-    if equal:
-        print(f'{len(equal)} images have the pixels of a labelled one and were left out')
-    for number, choice in enumerate(choices[:10], 1):
-        print(f'  {number:3}  uncertainty {choice.uncertainty:.3f}  {names[choice.index]}')
-    if len(choices) > 10:
-        print(f'  ... {len(choices) - 10} more in {args.out / "ranking.csv"}')
-    if reader.failed:
-        print(f'{len(reader.failed)} files could not be read:')
-        print('\n'.join(f'  {name}: {reason}' for name, reason in reader.failed))
-    written = 'ranking.csv, contact_sheet.jpg'
-    print(f'written to {args.out}: {written}' + (f'; images in {args.copy}' if args.copy else ''))
-    return 1 if reader.failed else 0
+        ranking = Ranking(args, inputs, Predictor(model, args.tile))
+        ranking.look(labelled)
+        choices = ranking.choose()
+        ranking.write(choices)
+    print('\n'.join(ranking.lines(choices, time.monotonic() - start)))
+    return 1 if ranking.reader.failed else 0

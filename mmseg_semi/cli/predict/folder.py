@@ -15,6 +15,9 @@ from mmseg_semi.runtime.prediction.predictor import Plan, Predictor
 from mmseg_semi.runtime.prediction.sources import ArrayImage, ImageSource, Inputs, orientation
 from mmseg_semi.runtime.prediction.window_loader import window_loader
 
+WHOLE_WINDOW = 2**28
+"""Pixels of a GeoTIFF up to which it is read at once."""
+
 
 class FolderRun:
     """Predicts a folder of images, or one image.
@@ -64,13 +67,29 @@ class FolderRun:
         """An image's pixels; None if it cannot be read, which the report then says."""
         try:
             if not self.args.drop_georeference and is_georeferenced(path):
-                return GeoImage(path, self.load_window)
+                return self.open_geo(path)
             source = self.predictor.load(str(path))
         except Exception as error:  # each decoder raises its own kinds
             self.fail(path, error)
             return None
         if orientation(path) != 1:
             self.report.turned.append(self.shown(path))
+        return source
+
+    def open_geo(self, path: Path) -> GeoImage:
+        """A GeoTIFF.
+
+        Raises:
+            SetupError: If the plan would read a very large one at once.
+        """
+        source = GeoImage(path, self.load_window)
+        height, width = source.size
+        if self.predictor.plan(source.size).tile is None and height * width > WHOLE_WINDOW:
+            source.close()
+            raise SetupError(
+                f'it has {width} x {height} pixels and would be taken whole; give the long side of the training images as '
+                '--tile'
+            )
         return source
 
     def fail(self, path: Path, error: Exception) -> None:

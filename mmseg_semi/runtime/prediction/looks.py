@@ -10,6 +10,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 
 from mmseg_semi.heads.two_stage import two_stage
+from mmseg_semi.runtime.pictures import shrink
 from mmseg_semi.runtime.prediction.predictor import Predictor
 from mmseg_semi.runtime.prediction.ranking import pooled, uncertainty
 from mmseg_semi.runtime.prediction.sources import ImageSource, picture_of
@@ -106,6 +107,4 @@ def thumbnail(source: ImageSource, side: int = 240) -> np.ndarray:
         source.read(top, 0, top + 1, source.size[1])[:, ::step]
         for top in range(0, source.size[0], step)
     ]
-    from mmseg_semi.runtime.pictures import shrink
-
     return shrink(picture_of(np.concatenate(rows), source.record), side)

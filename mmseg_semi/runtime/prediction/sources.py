@@ -22,8 +22,8 @@ VIDEO_SUFFIXES = frozenset(
 """Endings of videos, in lower case."""
 
 MAX_PIXELS = 2**30
-"""Largest image that is decoded as a whole, OpenCV's own limit. Pillow's, meant for servers that take files from anywhere, is
-a sixth of it."""
+"""Largest image that is decoded as a whole, OpenCV's own limit. Pillow's, meant for servers that take uploads, is a
+sixth of it."""
 
 
 class ImageSource(Protocol):

@@ -50,7 +50,7 @@ def tile_weights(length: int, tile: int, starts: Sequence[int]) -> list[np.ndarr
         For each tile (min(tile, length),) float32.
 
     Example:
-        >>> [[round(float(w), 2) for w in weight] for weight in tile_weights(4, 3, [0, 1])]
+        >>> [[round(float(value), 2) for value in weight] for weight in tile_weights(4, 3, [0, 1])]
         [[1.0, 0.85, 0.15], [0.15, 0.85, 1.0]]
     """
     size = min(tile, length)
