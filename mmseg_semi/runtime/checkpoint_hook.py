@@ -82,8 +82,6 @@ class AtomicCheckpointHook(CheckpointHook):
                 runner.logger.info(
                     'The checkpoint was written before its validation: validating now.'
                 )
-                # MMEngine notes an iteration as it begins; behind it the run that was stopped had this number
-                runner.message_hub.update_info('iter', runner.iter - 1)
                 runner.val_loop.run()
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
