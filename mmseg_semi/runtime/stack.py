@@ -276,6 +276,9 @@ _IN_FILE_ONLY = re.compile(
     r'|Checkpoints will be saved to '
     r'|Saving checkpoint at '
     r'|SemiDataset: lists of '
+    # learning rate and weight decay of each parameter, hundreds of lines
+    r'|paramwise_options -- '
+    r'|\S+ is skipped since its requires_grad=False'
     # an end of a validation, whose metrics ResultsHook tells
     r'|Iter\(val\) \[\d+/\d+\] .*teacher/'
     # warnings to the developers of MMEngine and of its configs
