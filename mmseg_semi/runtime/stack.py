@@ -281,6 +281,9 @@ _IN_FILE_ONLY = re.compile(
     r'|\S+ is skipped since its requires_grad=False'
     # an end of a validation, whose metrics ResultsHook tells
     r'|Iter\(val\) \[\d+/\d+\] .*teacher/'
+    # weights of ImageNet whose classifier alone is left out
+    r'|The model and loaded state dict do not match exactly\n\nunexpected key in source state_dict: '
+    r'(?:(?:fc|head|classifier|_fc|_conv_head|_bn1)\.\w+(?:, )?)+\s*\Z'
     # warnings to the developers of MMEngine and of its configs
     r'|The prefix is not set in metric class'
     r'|"FileClient" will be deprecated'

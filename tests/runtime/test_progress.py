@@ -12,6 +12,7 @@ import pytest
 from tiny_semi import tiny_data
 from whole_runs import train
 
+from mmseg_semi.runtime import stack
 from mmseg_semi.runtime.live_line import LiveLine
 from mmseg_semi.runtime.progress import ProgressHook
 
@@ -129,3 +130,20 @@ def test_the_bar_on_a_terminal(monkeypatch):
     assert drawn and max(map(len, lines)) <= 60  # cut, not wrapped
     assert drawn[-1].rstrip().endswith('…')
     assert said.rfind('\x1b[?25h') > said.rfind('\x1b[?25l')  # the cursor is back
+
+
+@pytest.mark.parametrize(
+    ('keys', 'shown'),
+    [
+        ('_conv_head.weight, _bn1.running_mean, _bn1.num_batches_tracked, _fc.bias', False),
+        ('fc.weight, fc.bias', False),
+        ('fc.weight, layer4.0.conv1.weight', True),
+        ('fc.weight\n\nmissing keys in source state_dict: layer4.0.conv1.weight', True),
+    ],
+)
+def test_weights_that_lack_a_classifier_alone_are_no_warning(keys, shown):
+    text = 'The model and loaded state dict do not match exactly\n\n'
+    message = f'{text}unexpected key in source state_dict: {keys}\n'
+    record = logging.LogRecord('mmengine', logging.WARNING, '', 0, message, (), None)
+    assert stack._Reader(short=True, console=True).filter(record) is shown
+    assert stack._Reader(short=False, console=False).filter(record)
