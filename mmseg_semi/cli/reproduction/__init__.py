@@ -69,10 +69,12 @@ def section(ledger: Ledger) -> str:
     ]
     for table in ledger.tables:
         configs = ', '.join(
-            f'{profile}: [{path}](../configs/{path})' for profile, path in table.profiles.items()
+            f'{profile}: [configs/{path}](../configs/{path})'
+            for profile, path in table.profiles.items()
         )
         parts.append(f'### {ledger.title}, {table.title}\n\n{configs}\n\n{_table(table)}')
-    sources = '\n'.join(f'- [{number}]: {text}' for number, text in enumerate(ledger.sources, 1))
+    # no "[1]: text", which Markdown reads as a link's address
+    sources = '\n'.join(f'{number}. {text}' for number, text in enumerate(ledger.sources, 1))
     parts.append(f'Sources:\n\n{sources}' if sources else '')
     return '\n\n'.join(part for part in parts if part)
 
