@@ -62,6 +62,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         'convert the COCO-pretrained ResNet of AdvSemiSeg',
     ),
     'model-zoo': ('cli.model_zoo', 'write the table of all configs (needs a checkout)'),
+    'reproduction': (
+        'cli.reproduction',
+        'write the ledger of constants: papers, released code, configs',
+    ),
     'demo': ('cli.quickstart', 'train and compare on generated scenes'),
 }
 """Command -> its module below ``mmseg_semi`` and one line for ``mmseg-semi --help``."""
