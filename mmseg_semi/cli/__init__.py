@@ -43,6 +43,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'authors-ddfp': ('cli.analysis.authors_ddfp', "time DDFP beside its authors' code"),
     'authors-cct': ('cli.analysis.authors_cct', "time CCT beside its authors' code"),
     'authors-dgcl': ('cli.analysis.authors_dgcl', "time DGCL beside its authors' code"),
+    'exported-models': (
+        'cli.analysis.exported_models',
+        'compare simplified, 8-bit and OpenVINO forms of an exported model',
+    ),
     'data-speed': ('cli.analysis.data_speed', 'measure speed and memory of the input pipeline'),
     'crash-test': ('cli.analysis.crash_test', 'kill a training at random moments and resume it'),
     'to-weights-only': (
