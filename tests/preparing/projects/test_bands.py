@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
 import yaml
+from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmseg_semi import cli
 from mmseg_semi.data.decoding import decode_bands
+from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.annotations.files import read_header
 from mmseg_semi.runtime import configs
 
@@ -69,6 +72,20 @@ def test_statistics_of_five_bands(tmp_path, capsys):
     assert '5 of uint16, none are colours' in ' '.join(capsys.readouterr().out.split())
     cfg = configs.load_config(tmp_path / 'made/config.py')
     assert cfg.model.student.backbone.in_channels == 5
+    for part in ('val_dataloader', 'test_dataloader'):
+        (first, *_) = DATASETS.build(cfg[part].dataset)
+        assert first['inputs'].shape[0] == 5 and first['inputs'].dtype == torch.float32
+
+
+def test_pillow_resizes_no_bands(tmp_path):
+    assert cli.main(export(tmp_path, values(5), save_tiff)) == 0
+    path = tmp_path / 'made/config.py'
+    old = "dict(type='ResizeAnyImage', scale=(side, side), keep_ratio=True)"
+    new = "dict(type='Resize', scale=(side, side), keep_ratio=True, backend='pillow')"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(SetupError, match='val_dataloader uses Resize .* use ResizeAnyImage'):
+        configs.load_config(path)
 
 
 def test_colours_that_are_named(tmp_path):
