@@ -10,6 +10,7 @@ from mmseg_semi.cli.next_steps import after_interruption, after_stopping, after_
 from mmseg_semi.errors import SetupError
 from mmseg_semi.runtime import configs, devices, stack
 from mmseg_semi.runtime.progress import ProgressHook
+from mmseg_semi.runtime.run_lock import hold
 from mmseg_semi.runtime.stopping import (
     Interrupted,
     StopHook,
@@ -83,6 +84,13 @@ def train(args: argparse.Namespace, requests: StopRequests) -> None:
     devices.init_distributed(cfg, args.launcher, args.local_rank)
     devices.set_precision(cfg, args.amp)
     configs.set_work_dir(cfg, args.work_dir, args.config)
+    devices.join_processes(cfg)
+    with hold(cfg.work_dir):
+        train_in_folder(cfg, args, requests)
+
+
+def train_in_folder(cfg: Config, args: argparse.Namespace, requests: StopRequests) -> None:
+    """:func:`train` with the final config, in a work folder that no other run uses."""
     if args.load_from is not None:
         if args.resume is not None:
             raise SetupError(
