@@ -51,17 +51,21 @@ def whole_file(path: str | Path, sync: bool = True) -> Iterator[Path]:
             draft.unlink(missing_ok=True)
     except OSError as error:
         # missing rights may be those of a file that the block reads
-        ours = error.filename is None or Path(os.fsdecode(error.filename)) in (draft, path, *path.parents)
+        ours = error.filename is None or Path(os.fsdecode(error.filename)) in (
+            draft,
+            path,
+            *path.parents,
+        )
         if error.errno in _NO_ROOM or (error.errno in _NO_RIGHT | _NO_FOLDER and ours):
             raise unwritable(path, error) from error
         raise
 
 
-def unwritable(path: str | Path, error: OSError) -> UnwritableFileError:
+def unwritable(path: str | Path | None, error: OSError) -> UnwritableFileError:
     """The sentence for a file that cannot be written.
 
     Args:
-        path: The file.
+        path: The file; None if the error does not tell.
         error: Why.
 
     Example:
@@ -74,8 +78,9 @@ def unwritable(path: str | Path, error: OSError) -> UnwritableFileError:
         mend = 'a file stands where a folder must be; name another folder'
     else:
         mend = 'make its folder writable, or name another one'
+    name = 'a file' if path is None else f"'{path}'"
     return UnwritableFileError(
-        f"'{path}' cannot be written: {error.strerror or type(error).__name__}; {mend}"
+        f'{name} cannot be written: {error.strerror or type(error).__name__}; {mend}'
     )
 
 

@@ -47,6 +47,7 @@ from mmseg_semi.runtime import configs, devices, stack
 from mmseg_semi.runtime.checkpoints import latest_checkpoint
 from mmseg_semi.runtime.configs import print_once
 from mmseg_semi.runtime.labelling import ImagesToLabel, Labeller
+from mmseg_semi.runtime.peers import peer_is_lost, watched_peers
 from mmseg_semi.runtime.run_lock import hold
 from mmseg_semi.runtime.stopping import StopHook, stop_requests
 from mmseg_semi.runtime.training_stages import (
@@ -332,6 +333,7 @@ class SelectiveRetraining:
         with hold(cfg.work_dir):  # `train` may be given this folder, too
             runner = configs.build_runner(cfg)
             with stop_requests() as requests, stack.complete_weights(cfg.get('resume', False)):
+                requests.is_ending = peer_is_lost
                 runner.register_hook(StopHook(requests))
                 runner.train()
         iterations = runner.iter
@@ -442,5 +444,5 @@ def main(arguments: list[str] | None = None) -> None:
     devices.init_distributed(cfg, args.launcher, args.local_rank)
     devices.set_precision(cfg, args.amp)
     devices.join_processes(cfg)
-    with hold(cfg.work_dir):
+    with watched_peers(), hold(cfg.work_dir):
         SelectiveRetraining(cfg, args, content).run()

@@ -9,6 +9,7 @@ from mmseg_semi.cli.common import add_config_argument, add_config_arguments, too
 from mmseg_semi.cli.next_steps import after_interruption, after_stopping, after_training
 from mmseg_semi.errors import SetupError
 from mmseg_semi.runtime import configs, devices, stack
+from mmseg_semi.runtime.peers import peer_is_lost, watched_peers
 from mmseg_semi.runtime.progress import ProgressHook
 from mmseg_semi.runtime.run_lock import hold
 from mmseg_semi.runtime.stopping import (
@@ -85,7 +86,8 @@ def train(args: argparse.Namespace, requests: StopRequests) -> None:
     devices.set_precision(cfg, args.amp)
     configs.set_work_dir(cfg, args.work_dir, args.config)
     devices.join_processes(cfg)
-    with hold(cfg.work_dir):
+    with watched_peers(), hold(cfg.work_dir):
+        requests.is_ending = peer_is_lost
         train_in_folder(cfg, args, requests)
 
 

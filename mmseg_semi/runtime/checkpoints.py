@@ -194,7 +194,16 @@ def latest_checkpoint(work_dir: str | Path) -> Path | None:
 
 
 def best_checkpoint(work_dir: str | Path) -> Path | None:
-    """The complete checkpoint of a run that validated best, else its newest one; None if there is none."""
-    best = sorted(Path(work_dir).glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
+    """The complete checkpoint of a run that validated best, else its newest one; None if there is none.
+
+    Of several, such as of two metrics, it is the one of the highest iteration; the time of a file is that of a clock which
+    may have been set.
+    """
+
+    def iteration(path: Path) -> int:
+        number = path.stem.rpartition('_')[2]
+        return int(number) if number.isdigit() else -1
+
+    best = sorted(sorted(Path(work_dir).glob('best_*.pth')), key=iteration)
     whole = [path for path in best if is_whole(path)]
     return whole[-1] if whole else latest_checkpoint(work_dir)
