@@ -183,7 +183,7 @@ class PeerWatch:
                         continue
                     if self._read(key.fileobj):
                         selector.unregister(key.fileobj)
-                if len(selector.get_map()) == 1:
+                if self.lost is None and len(selector.get_map()) == 1:
                     return  # all have said that they are done
         if self.lost is None or self._closed.wait(self.grace):
             return
