@@ -15,6 +15,7 @@ import torch
 from mmengine.logging import HistoryBuffer, print_log
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.runtime.stack import HISTORY
 
 _ARRAY = '__ndarray__'
 _HISTORY = '__history__'
@@ -86,7 +87,8 @@ def from_plain(value: Any) -> Any:
         plain = {key: from_plain(item) for key, item in value.items()}
         if plain.keys() == {_HISTORY}:
             history = plain[_HISTORY]
-            return HistoryBuffer(history['values'], history['counts'], history['max_length'])
+            length = min(history['max_length'], HISTORY)  # longer in files of version 0.1
+            return HistoryBuffer(history['values'][-length:], history['counts'][-length:], length)
         return plain
     if type(value) in (list, tuple):
         return type(value)(from_plain(item) for item in value)

@@ -89,6 +89,7 @@ def apply() -> None:
     keep_console_short()
     keep_starts_in_order()
     time_iterations_by_a_steady_clock()
+    bound_histories()
     silence_warnings()
     infer_with_own_loaders()
 
@@ -348,6 +349,22 @@ def time_iterations_by_a_steady_clock() -> None:
     from mmengine.hooks import iter_timer_hook
 
     iter_timer_hook.time = SimpleNamespace(time=time.perf_counter)
+
+
+HISTORY = 10_000
+"""Values of a logged quantity that a run keeps, in memory and in each checkpoint."""
+
+
+def bound_histories() -> None:
+    """Let MMEngine keep the last :data:`HISTORY` values of each logged quantity instead of a million.
+
+    It copies all of them whenever one is added, and a checkpoint holds them: 20 quantities took 0.1 ms an iteration at 10,000
+    values, 12 ms and 122 MiB at 400,000. Shown means are over ten values; the log files hold all.
+    """
+    from mmengine.logging import HistoryBuffer
+
+    *before, _ = HistoryBuffer.__init__.__defaults__
+    HistoryBuffer.__init__.__defaults__ = (*before, HISTORY)
 
 
 class _Reader(logging.Filter):
