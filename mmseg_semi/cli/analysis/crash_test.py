@@ -15,24 +15,19 @@ Choose a checkpoint interval of one or two iterations, so that saving takes much
 
 import argparse
 import json
-import os
-import platform
 import random
 import shutil
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mmseg_semi import __version__
 from mmseg_semi.cli.analysis.small_runs import small_run
-from mmseg_semi.cli.analysis.trainings import Command, Forked, Training
+from mmseg_semi.cli.analysis.trainings import Command, Forked, Training, circumstances
 from mmseg_semi.cli.common import CONFIG_HELP, tool
 from mmseg_semi.errors import SetupError
 from mmseg_semi.files import DRAFT, write_whole
@@ -266,21 +261,6 @@ def said(counts: Mapping[str, int]) -> str:
     )
 
 
-def _circumstances() -> dict[str, Any]:
-    versions = dict(mmseg_semi=__version__, python=platform.python_version())
-    for name in ('torch', 'onedl-mmengine', 'mmengine', 'onedl-mmsegmentation', 'mmsegmentation'):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return dict(
-        date=datetime.now(UTC).isoformat(timespec='minutes'),
-        cores=os.cpu_count(),
-        system=f'{platform.system()} {platform.release()}',
-        versions=versions,
-    )
-
-
 @tool
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
@@ -322,7 +302,7 @@ def _part(args: argparse.Namespace, before: list[dict[str, Any]]) -> dict[str, A
         options.append('default_hooks.checkpoint.interval=1')
     options += args.cfg_options
     way = Command if args.new_interpreters else Forked
-    part = dict(seed=args.seed, config=config, options=args.cfg_options, **_circumstances())
+    part = dict(seed=args.seed, config=config, options=args.cfg_options, **circumstances())
     began = time.monotonic()
 
     def note(counts: dict[str, int]) -> None:

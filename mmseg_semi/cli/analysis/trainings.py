@@ -2,12 +2,16 @@
 
 import multiprocessing
 import os
+import platform
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from mmseg_semi import __version__
 from mmseg_semi.cli.common import TRAIN
 
 
@@ -88,3 +92,19 @@ def _train(words: list[str], log: str) -> None:
     os.dup2(file, 2)
     sys.argv = ['mmseg-semi train', *words]
     main(words)
+
+
+def circumstances() -> dict[str, Any]:
+    """When, on what and with which versions something is measured."""
+    versions = dict(mmseg_semi=__version__, python=platform.python_version())
+    for name in ('torch', 'onedl-mmengine', 'mmengine', 'onedl-mmsegmentation', 'mmsegmentation'):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return dict(
+        date=datetime.now(UTC).isoformat(timespec='minutes'),
+        cores=os.cpu_count(),
+        system=f'{platform.system()} {platform.release()}',
+        versions=versions,
+    )
