@@ -7,8 +7,12 @@ module of ours imports it.
 
 __version__ = '0.2.0'
 
-from mmseg_semi import _moved
-from mmseg_semi.runtime import stack
+from mmseg_semi.runtime import interrupts
+
+interrupts.quiet_imports_of_commands()
+
+from mmseg_semi import _moved  # noqa: E402
+from mmseg_semi.runtime import stack  # noqa: E402
 
 stack.check_distributions()
 stack.apply()

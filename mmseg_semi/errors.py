@@ -11,3 +11,7 @@ class SetupError(ValueError):
 
 class UnreadableFileError(SetupError):
     """An image or a mask that is missing, cannot be read or cannot be decoded."""
+
+
+class UnwritableFileError(SetupError):
+    """A file that cannot be written: the disk is full, the folder is read-only, or the rights are missing."""

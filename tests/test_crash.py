@@ -3,6 +3,7 @@
 ``tools/analysis/crash_test.py`` does the same with more kills and whole processes; docs/robustness.md has its outcome.
 """
 
+import json
 import multiprocessing
 import os
 from pathlib import Path
@@ -42,6 +43,30 @@ def test_three_kills(tmp_path, start):
     counts = module.crash_test(start, tmp_path / 'runs', 3, report=said.append)
     assert counts['kills'] == 3 and counts['finished'] >= 1
     assert sum(line.startswith('kill ') for line in said) == 3
+
+
+def test_parts_of_a_long_test_add_up(tmp_path, monkeypatch, capsys):
+    out = tmp_path / 'out.json'
+
+    def crash_test(start, folder, times, seed, report, note):
+        note(dict(kills=times, in_saving=seed, anew=1, finished=0))
+
+    monkeypatch.setattr(module, 'crash_test', crash_test)
+    config = ['config.py', '--json', str(out), '--kills']
+    module.main([*config, '4'])
+    module.main([*config, '3', '--seed', '2'])
+    capsys.readouterr()
+    module.main([*config, '0'])
+    assert '7 kills, 2 of them in the middle of saving and 2 before' in capsys.readouterr().out
+    first, second = json.loads(out.read_text())
+    assert (first['seed'], second['kills']) == (0, 3) and 'torch' in first['versions']
+    with pytest.raises(SystemExit) as end:
+        module.main([*config, '3', '--seed', '2'])
+    assert end.value.code == 2 and 'give another seed' in capsys.readouterr().err
+    out.write_text('{}')
+    with pytest.raises(SystemExit):
+        module.main([*config, '0'])
+    assert 'was not written by this command' in capsys.readouterr().err
 
 
 def test_what_it_would_notice(tmp_path):

@@ -49,6 +49,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     'data-speed': ('cli.analysis.data_speed', 'measure speed and memory of the input pipeline'),
     'crash-test': ('cli.analysis.crash_test', 'kill a training at random moments and resume it'),
+    'long-run': (
+        'cli.analysis.long_run',
+        'observe memory, files and the time of an iteration of a long training',
+    ),
     'to-weights-only': (
         'cli.model_converters.to_weights_only',
         'reduce a checkpoint to its weights',

@@ -301,7 +301,7 @@ def curves(methods: list[str], work_dir: Path, path: Path) -> None:
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
     torch.set_num_threads(2)
-    start = time.time()
+    start = time.monotonic()
     init_default_scope('mmseg')
     generate(DATA)
     if args.data_only:
@@ -318,4 +318,4 @@ def main(arguments: list[str] | None = None) -> None:
     sheet(args.methods, models, samples, palette, args.work_dir / 'sheet.png')
     curves(args.methods, args.work_dir, args.work_dir / 'curves.png')
     console.print(f'pictures: {args.work_dir / "sheet.png"}, {args.work_dir / "curves.png"}')
-    console.print(f'done in {time.time() - start:.0f} s')
+    console.print(f'done in {time.monotonic() - start:.0f} s')

@@ -28,8 +28,6 @@ from mmengine.dist import (
     all_gather_object,
     barrier,
     get_dist_info,
-    init_dist,
-    is_distributed,
     is_main_process,
 )
 from mmengine.registry import init_default_scope
@@ -49,6 +47,8 @@ from mmseg_semi.runtime import configs, devices, stack
 from mmseg_semi.runtime.checkpoints import latest_checkpoint
 from mmseg_semi.runtime.configs import print_once
 from mmseg_semi.runtime.labelling import ImagesToLabel, Labeller
+from mmseg_semi.runtime.peers import peer_is_lost, watched_peers
+from mmseg_semi.runtime.run_lock import hold
 from mmseg_semi.runtime.stopping import StopHook, stop_requests
 from mmseg_semi.runtime.training_stages import (
     STAGES,
@@ -118,8 +118,6 @@ class SelectiveRetraining:
         check_config(cfg, args.config, compared, args.reliable)
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         self.cfg, self.args = cfg, args
-        if cfg.launcher != 'none' and not is_distributed():
-            init_dist(cfg.launcher, **cfg.env_cfg.dist_cfg)
         self.folder = Path(cfg.work_dir)
         self.masks = self.folder / 'pseudo_masks'
         labelling = copy.deepcopy(cfg)
@@ -332,10 +330,12 @@ class SelectiveRetraining:
         cfg.experiment_name = f'{Path(self.args.config).stem}_{stage}'
         if cfg.get('visualizer'):
             cfg.visualizer.name = cfg.work_dir
-        runner = configs.build_runner(cfg)
-        with stop_requests() as requests, stack.complete_weights(cfg.get('resume', False)):
-            runner.register_hook(StopHook(requests))
-            runner.train()
+        with hold(cfg.work_dir):  # `train` may be given this folder, too
+            runner = configs.build_runner(cfg)
+            with stop_requests() as requests, stack.complete_weights(cfg.get('resume', False)):
+                requests.is_ending = peer_is_lost
+                runner.register_hook(StopHook(requests))
+                runner.train()
         iterations = runner.iter
         devices.end_workers()
         del runner
@@ -443,4 +443,6 @@ def main(arguments: list[str] | None = None) -> None:
     configs.set_work_dir(cfg, args.work_dir, args.config)
     devices.init_distributed(cfg, args.launcher, args.local_rank)
     devices.set_precision(cfg, args.amp)
-    SelectiveRetraining(cfg, args, content).run()
+    devices.join_processes(cfg)
+    with watched_peers(), hold(cfg.work_dir):
+        SelectiveRetraining(cfg, args, content).run()

@@ -9,7 +9,9 @@ from mmseg_semi.cli.common import add_config_argument, add_config_arguments, too
 from mmseg_semi.cli.next_steps import after_interruption, after_stopping, after_training
 from mmseg_semi.errors import SetupError
 from mmseg_semi.runtime import configs, devices, stack
+from mmseg_semi.runtime.peers import peer_is_lost, watched_peers
 from mmseg_semi.runtime.progress import ProgressHook
+from mmseg_semi.runtime.run_lock import hold
 from mmseg_semi.runtime.stopping import (
     Interrupted,
     StopHook,
@@ -83,6 +85,14 @@ def train(args: argparse.Namespace, requests: StopRequests) -> None:
     devices.init_distributed(cfg, args.launcher, args.local_rank)
     devices.set_precision(cfg, args.amp)
     configs.set_work_dir(cfg, args.work_dir, args.config)
+    devices.join_processes(cfg)
+    with watched_peers(), hold(cfg.work_dir):
+        requests.is_ending = peer_is_lost
+        train_in_folder(cfg, args, requests)
+
+
+def train_in_folder(cfg: Config, args: argparse.Namespace, requests: StopRequests) -> None:
+    """:func:`train` with the final config, in a work folder that no other run uses."""
     if args.load_from is not None:
         if args.resume is not None:
             raise SetupError(

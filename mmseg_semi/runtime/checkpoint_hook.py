@@ -11,9 +11,9 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from mmseg_semi.errors import SetupError
+from mmseg_semi.errors import SetupError, UnwritableFileError
 from mmseg_semi.files import DRAFT, whole_file, write_whole
-from mmseg_semi.runtime.checkpoints import from_plain, is_whole, to_plain
+from mmseg_semi.runtime.checkpoints import from_plain, is_whole, latest_checkpoint, to_plain
 from mmseg_semi.step.hooks import bare_model
 
 # Drafts of checkpoints and of last_checkpoint; version 0.1 called them NAME.tmp.
@@ -306,5 +306,14 @@ class _AtomicRunner:
         if not is_main_process():  # collects its part of the checkpoint and writes nothing
             self._runner.save_checkpoint(out_dir, filename, *args, **kwargs)
             return
-        with whole_file(Path(out_dir, filename)) as draft:
-            self._runner.save_checkpoint(str(draft.parent), draft.name, *args, **kwargs)
+        path = Path(out_dir, filename)
+        try:
+            with whole_file(path) as draft:
+                self._runner.save_checkpoint(str(draft.parent), draft.name, *args, **kwargs)
+        except UnwritableFileError as error:
+            found, mend = str(error).rsplit('; ', 1)
+            latest = latest_checkpoint(self._runner.work_dir)
+            before = 'no checkpoint was saved before'
+            if latest is not None:
+                before = f'--resume goes on from {latest}, which is whole'
+            raise UnwritableFileError(f'checkpoint {found}; {before}; {mend}') from error

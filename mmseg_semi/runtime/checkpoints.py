@@ -15,6 +15,7 @@ import torch
 from mmengine.logging import HistoryBuffer, print_log
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.runtime.stack import HISTORY
 
 _ARRAY = '__ndarray__'
 _HISTORY = '__history__'
@@ -86,7 +87,8 @@ def from_plain(value: Any) -> Any:
         plain = {key: from_plain(item) for key, item in value.items()}
         if plain.keys() == {_HISTORY}:
             history = plain[_HISTORY]
-            return HistoryBuffer(history['values'], history['counts'], history['max_length'])
+            length = min(history['max_length'], HISTORY)  # longer in files of version 0.1
+            return HistoryBuffer(history['values'][-length:], history['counts'][-length:], length)
         return plain
     if type(value) in (list, tuple):
         return type(value)(from_plain(item) for item in value)
@@ -194,7 +196,16 @@ def latest_checkpoint(work_dir: str | Path) -> Path | None:
 
 
 def best_checkpoint(work_dir: str | Path) -> Path | None:
-    """The complete checkpoint of a run that validated best, else its newest one; None if there is none."""
-    best = sorted(Path(work_dir).glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
+    """The complete checkpoint of a run that validated best, else its newest one; None if there is none.
+
+    Of several, such as of two metrics, it is the one of the highest iteration; the time of a file is that of a clock which
+    may have been set.
+    """
+
+    def iteration(path: Path) -> int:
+        number = path.stem.rpartition('_')[2]
+        return int(number) if number.isdigit() else -1
+
+    best = sorted(sorted(Path(work_dir).glob('best_*.pth')), key=iteration)
     whole = [path for path in best if is_whole(path)]
     return whole[-1] if whole else latest_checkpoint(work_dir)

@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.dist import init_dist, is_distributed
+from mmengine.utils.dl_utils import set_multi_processing
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.runtime.configs import print_once
@@ -72,6 +74,21 @@ def init_distributed(cfg: Config, launcher: str, local_rank: int = 0) -> None:
     cfg.model_wrapper_cfg = {**wrapper, **(cfg.get('model_wrapper_cfg') or {}), 'device_ids': None}
     if replace_sync_bn(cfg.model):
         print_once('SyncBN needs GPUs: on the CPU each process normalises by its own batch (BN)')
+
+
+def join_processes(cfg: Config) -> None:
+    """Make the process group that the runner would make, if there is none yet.
+
+    What a command refuses before it writes anything is then refused by all of its processes.
+
+    Args:
+        cfg: With its launcher, see :func:`init_distributed`.
+    """
+    if cfg.launcher == 'none' or is_distributed():
+        return
+    environment = cfg.get('env_cfg') or {}
+    set_multi_processing(**environment.get('mp_cfg', {}), distributed=True)
+    init_dist(cfg.launcher, **environment.get('dist_cfg', {}))
 
 
 def replace_sync_bn(node: Any) -> int:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from pickle import UnpicklingError
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ import torch
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.packaged import PREFIX, find_config
+from mmseg_semi.runtime import run_folders
 
 DISTRIBUTIONS = ('onedl-mmsegmentation', 'mmsegmentation')
 _INSTALL = "pip install 'mmseg_semi[onedl]'"
@@ -85,6 +87,9 @@ def apply() -> None:
     load_checkpoints_safely()
     resume_from_whole_checkpoints()
     keep_console_short()
+    keep_starts_in_order()
+    time_iterations_by_a_steady_clock()
+    bound_histories()
     silence_warnings()
     infer_with_own_loaders()
 
@@ -312,10 +317,60 @@ def keep_console_short() -> None:
             console = type(handler) is logging.StreamHandler
             kept = [f for f in handler.filters if not isinstance(f, _Reader)]
             handler.filters = [*kept, _Reader(console and handler.level > logging.DEBUG, console)]
+            if isinstance(handler, logging.FileHandler):
+                run_folders.say_once(handler)
         return logger
 
     build_logger.original = build
     Runner.build_logger = build_logger
+
+
+def keep_starts_in_order() -> None:
+    """Let each start of a run have a log folder of its own, behind those before; see :func:`.run_folders.later_stamp`."""
+    from mmengine.dist import broadcast_object_list, is_main_process
+    from mmengine.runner import Runner
+
+    set_up = Runner.setup_env
+    if hasattr(set_up, 'original'):
+        return
+
+    @functools.wraps(set_up)
+    def setup_env(self, env_cfg):
+        set_up(self, env_cfg)
+        stamps = [self._timestamp]
+        if is_main_process():
+            stamps = [run_folders.later_stamp(self.work_dir, self._timestamp)]
+        broadcast_object_list(stamps)
+        self._timestamp = stamps[0]
+
+    setup_env.original = set_up
+    Runner.setup_env = setup_env
+
+
+def time_iterations_by_a_steady_clock() -> None:
+    """Let MMEngine measure iterations by a clock that nobody sets.
+
+    By the time of day, an iteration in which the clock is set back takes a negative time, and the time left becomes negative.
+    """
+    from mmengine.hooks import iter_timer_hook
+
+    iter_timer_hook.time = SimpleNamespace(time=time.perf_counter)
+
+
+HISTORY = 10_000
+"""Values of a logged quantity that a run keeps, in memory and in each checkpoint."""
+
+
+def bound_histories() -> None:
+    """Let MMEngine keep the last :data:`HISTORY` values of each logged quantity instead of a million.
+
+    It copies all of them whenever one is added, and a checkpoint holds them: 20 quantities took 0.1 ms an iteration at 10,000
+    values, 12 ms and 122 MiB at 400,000. Shown means are over ten values; the log files hold all.
+    """
+    from mmengine.logging import HistoryBuffer
+
+    *before, _ = HistoryBuffer.__init__.__defaults__
+    HistoryBuffer.__init__.__defaults__ = (*before, HISTORY)
 
 
 class _Reader(logging.Filter):

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -20,6 +20,7 @@ import torch.distributed as dist
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
+from torch.utils.data._utils import signal_handling
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.runtime.checkpoint_hook import AtomicCheckpointHook
@@ -73,6 +74,8 @@ class StopRequests:
         self.deadline = None if seconds is None else time.monotonic() + seconds
         self.can_wait = False
         """Whether an iteration is running, which a signal lets come to its end."""
+        self.is_ending: Callable[[], bool] = bool
+        """Whether the run ends anyway, such as for another rank's end; a first signal then changes nothing."""
         self.signal: int | None = None
         self._came = 0.0
         self._process = os.getpid()
@@ -98,6 +101,8 @@ class StopRequests:
             return  # a child between its fork and _ignore_signals
         if not self.can_wait:
             raise Interrupted(number)
+        if self.is_ending():
+            return
         if self.signal is None:
             self.signal, self._came = number, time.monotonic()
             if int(os.environ.get('RANK', '0')) == 0:
@@ -124,6 +129,14 @@ def _ignore_signals() -> None:
     if _catching:
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
+        set_handlers = signal_handling._set_worker_signal_handlers
+
+        def set_handlers_but_one() -> None:
+            """A loader gives its worker a handler of SIGTERM, by which it ends."""
+            set_handlers()
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+        signal_handling._set_worker_signal_handlers = set_handlers_but_one  # in this child alone
 
 
 os.register_at_fork(after_in_child=_ignore_signals)

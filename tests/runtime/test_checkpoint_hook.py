@@ -1,5 +1,6 @@
 """AtomicCheckpointHook on a runner of one linear layer: what is on the disk, whenever it stops."""
 
+import errno
 import os
 import random
 import shutil
@@ -18,9 +19,15 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmseg_semi.errors import SetupError
+from mmseg_semi.errors import SetupError, UnwritableFileError
 from mmseg_semi.runtime.checkpoint_hook import AtomicCheckpointHook
-from mmseg_semi.runtime.checkpoints import from_plain, is_whole, latest_checkpoint, to_plain
+from mmseg_semi.runtime.checkpoints import (
+    best_checkpoint,
+    from_plain,
+    is_whole,
+    latest_checkpoint,
+    to_plain,
+)
 
 
 class Toy(BaseModel):
@@ -195,6 +202,33 @@ def test_a_crash_at_any_operation_leaves_whole_checkpoints(tmp_path):
     assert count > 40
 
 
+@pytest.mark.parametrize(
+    ('number', 'mend'),
+    [(errno.ENOSPC, 'make room on that disk'), (errno.EROFS, 'make its folder writable')],
+)
+def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path, monkeypatch, number, mend):
+    def half(backend, data, path):
+        if 'iter_3' in str(path):
+            Path(path).write_bytes(data[: len(data) // 2])
+            raise OSError(number, os.strerror(number))
+        Path(path).write_bytes(data)
+
+    monkeypatch.setattr(LocalBackend, 'put', half)
+    with pytest.raises(UnwritableFileError) as error:
+        build(tmp_path, max_keep_ckpts=1).train()
+    said = str(error.value)
+    assert said.startswith(f"checkpoint '{tmp_path}/iter_3.pth' cannot be written: ")
+    assert f'--resume goes on from {tmp_path}/iter_2.pth, which is whole; {mend}' in said
+    assert names(tmp_path) == ['iter_2.pth'] and is_whole(tmp_path / 'iter_2.pth')
+    assert not list(tmp_path.glob('.*'))  # no draft takes up room
+    monkeypatch.undo()
+    runner = build(tmp_path, resume=True, max_keep_ckpts=1)
+    runner.train()
+    whole = build(tmp_path / 'whole')
+    whole.train()
+    assert all(torch.equal(v, weights(runner)[k]) for k, v in weights(whole).items())
+
+
 def test_killed_at_random_moments(tmp_path):
     rng = random.Random(0)
     for _ in range(3):
@@ -259,6 +293,16 @@ def test_latest_checkpoint(tmp_path, caplog):
     assert latest_checkpoint(tmp_path).name == 'iter_10.pth'
     (tmp_path / 'iter_10.pth').unlink()
     assert latest_checkpoint(tmp_path) is None
+
+
+def test_the_time_of_a_file_tells_nothing(tmp_path):
+    """A clock may be set back between two starts, and a copied folder has the times of the copy."""
+    for step, age in ((9, 2e9), (10, 1e9), (11, 0)):
+        for name in (f'iter_{step}.pth', f'best_mIoU_iter_{step}.pth'):
+            torch.save({}, tmp_path / name)
+            os.utime(tmp_path / name, (time.time() + age,) * 2)
+    assert latest_checkpoint(tmp_path).name == 'iter_11.pth'
+    assert best_checkpoint(tmp_path).name == 'best_mIoU_iter_11.pth'
 
 
 def test_unfinished_files_are_removed_at_the_start(tmp_path):

@@ -28,6 +28,7 @@ from whole_runs import on_ranks
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.runtime import stack
+from mmseg_semi.runtime.checkpoints import from_plain, to_plain
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -368,3 +369,16 @@ def test_warnings_that_no_user_can_act_on():
     assert len(provoke()) >= 4
     silenced = True
     assert provoke() == ['the data are odd']
+
+
+def test_histories_have_an_end():
+    """Also those of a checkpoint of version 0.1, which may be longer."""
+    hub = MessageHub('histories')
+    hub.update_scalar('train/loss', 0.0)
+    assert hub.get_scalar('train/loss').max_length == stack.HISTORY
+    values = np.arange(stack.HISTORY + 5.0)
+    old = HistoryBuffer(values, np.ones_like(values), max_length=1_000_000)
+    read = from_plain(to_plain({'loss': old}))['loss']
+    assert read.data[0].tolist() == values[5:].tolist() and read.max_length == stack.HISTORY
+    read.update(-1.0)
+    assert len(read.data[0]) == len(read.data[1]) == stack.HISTORY and read.current() == -1.0

@@ -192,8 +192,11 @@ def run_command(config: str, work_dir: Path) -> None:
     call_tool('train', config, '--work-dir', work_dir, '--resume')
 
 
-def test_ctrl_c_on_a_command_with_workers(tmp_path, server):
-    """The terminal sends SIGINT to all processes of the command, its workers among them."""
+@pytest.mark.parametrize(
+    ('number', 'name'), [(signal.SIGINT, 'SIGINT'), (signal.SIGTERM, 'SIGTERM')]
+)
+def test_a_signal_to_a_command_with_workers(tmp_path, server, number, name):
+    """A terminal sends SIGINT, a job system SIGTERM, to all processes of the command, its workers among them."""
     cfg = tiny_data(
         tmp_path, 'supervised', iterations=4000, num_workers=2, checkpoint_interval=4000
     )
@@ -204,11 +207,11 @@ def test_ctrl_c_on_a_command_with_workers(tmp_path, server):
     process = server.Process(target=run_command, args=(cfg.filename, work_dir))
     process.start()
     wait_until(lambda: log.exists() and 'iteration    5/4000' in log.read_text())
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     process.join(60)
     said = log.read_text()
-    assert process.exitcode == 130, said
-    assert 'Traceback' not in said and 'SIGINT: stopped after iteration' in said
+    assert process.exitcode == 128 + number, said
+    assert 'Traceback' not in said and f'{name}: stopped after iteration' in said
     assert f'{cfg.filename} --work-dir {work_dir} --resume' in said
     (saved,) = work_dir.glob('iter_*.pth')
     content = torch.load(saved, weights_only=True)

@@ -1,4 +1,4 @@
-"""Kill a training at random moments: python tools/analysis/crash_test.py CONFIG [--times 20] ..."""
+"""Kill a training at random moments: python tools/analysis/crash_test.py [CONFIG] [--kills 20] ..."""
 
 import sys
 

@@ -1,82 +1,47 @@
 """Kill a training at random moments and check that it always resumes from a complete checkpoint.
 
-mmseg-semi crash-test CONFIG [--times 20] [--seed 0] [--work-dir DIR] [--cfg-options
-...]
+mmseg-semi crash-test [CONFIG] [--kills 20] [--seed 0] [--json OUT] [--work-dir DIR]
+[--cfg-options ...]
 
-The config is trained once without interruption in DIR/whole. Then it is trained in DIR/killed by
-``tools/train.py --resume``, and SIGKILL ends this training again and again: every other time at a
-random moment, else at a random moment after it begins to write a checkpoint. After each kill, all
-checkpoints must load and the newest one must not be older than before. At last the training runs to
-its end and must reach the same weights, optimisers and losses bit for bit.
+The config, by default a small one on generated scenes, is trained once without interruption in DIR/whole. Then it is trained in
+DIR/killed with --resume, and SIGKILL ends this training again and again: every other time at a random moment, else while it
+writes a checkpoint or just after. After each kill, all checkpoints must load and the newest one must not be older than before.
+A training that reaches its end must have the same weights, optimisers and losses bit for bit, and another one begins.
+
+With --json, parts of a long test are added up: call the command again with another seed.
 
 Choose a checkpoint interval of one or two iterations, so that saving takes much of the time.
 """
 
 import argparse
-import os
+import json
 import random
 import shutil
-import signal
-import subprocess
+import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
-from mmseg_semi.cli.common import CONFIG_HELP, TRAIN, tool
-from mmseg_semi.files import DRAFT
+from mmseg_semi.cli.analysis.small_runs import small_run
+from mmseg_semi.cli.analysis.trainings import Command, Forked, Training, circumstances
+from mmseg_semi.cli.common import CONFIG_HELP, tool
+from mmseg_semi.errors import SetupError
+from mmseg_semi.files import DRAFT, write_whole
 from mmseg_semi.runtime.checkpoints import latest_checkpoint
 
 STATE = ('state_dict', 'optimizer', 'flow_optimizers', 'param_schedulers')
+KILLS_A_TRAINING = 15
+"""A training is killed about so many times before it reaches its end and another one begins."""
+
+COUNTS = ('kills', 'in_saving', 'anew', 'finished')
 
 
 class Lost(Exception):
     """A kill cost more than the iterations since the last checkpoint."""
-
-
-class Training(Protocol):
-    """A running training, such as a ``multiprocessing.Process``."""
-
-    def is_alive(self) -> bool: ...
-
-    def kill(self) -> None: ...
-
-    def join(self) -> None: ...
-
-    @property
-    def exitcode(self) -> int | None: ...
-
-
-class Command:
-    """``tools/train.py --resume`` in its own process group, which is killed with all its processes.
-
-    Args:
-        config: A config file.
-        work_dir: Folder of the run.
-        options: Values of ``--cfg-options``.
-    """
-
-    def __init__(self, config: str | Path, work_dir: Path, options: list[str]) -> None:
-        command = [*TRAIN, config, '--work-dir', work_dir]
-        command += ['--resume', *(['--cfg-options', *options] if options else [])]
-        with open(f'{work_dir}.log', 'a') as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-
-    def is_alive(self) -> bool:
-        return self.process.poll() is None
-
-    def kill(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-
-    def join(self) -> None:
-        self.process.wait()
-
-    @property
-    def exitcode(self) -> int | None:
-        return self.process.poll()
 
 
 def crash_test(
@@ -85,6 +50,7 @@ def crash_test(
     times: int = 20,
     seed: int = 0,
     report: Callable[[str], None] = print,
+    note: Callable[[dict[str, int]], None] = lambda counts: None,
 ) -> dict[str, int]:
     """Train once without and once with kills.
 
@@ -94,6 +60,7 @@ def crash_test(
         times: Number of kills. A training that ends earlier begins anew.
         seed: Seed of the moments.
         report: Takes one line for each event.
+        note: Takes what has been counted after each kill.
 
     Returns:
         ``kills``, ``in_saving`` (kills that left a draft), ``anew`` (kills before the first
@@ -110,23 +77,28 @@ def crash_test(
     folder.mkdir(parents=True, exist_ok=True)
     training, began = _started(start, whole)
     _wait(lambda: any(whole.glob('*.pth')) or not training.is_alive())
-    first = time.time() - began
+    first = time.monotonic() - began
+    saving = _time_of_saving(training, whole)
     _finish(training)
-    duration = time.time() - began
+    duration = time.monotonic() - began
     expected = read(latest_checkpoint(whole))
-    report(f'uninterrupted: {duration:.1f} s, {iteration(expected)} iterations')
+    report(
+        f'uninterrupted: {duration:.1f} s, {iteration(expected)} iterations, {1000 * saving:.0f} ms a checkpoint'
+    )
+    # the kills spread over about one training, with the time of its starts
+    longest = 2 * (first + (duration - first) / max(1, min(times, KILLS_A_TRAINING)))
 
-    counts = dict(kills=0, in_saving=0, anew=0, finished=0)
+    counts = dict.fromkeys(COUNTS, 0)
     newest = 0
     while counts['kills'] < times:
         training, began = _started(start, killed)
-        # the kills spread over about one training, with the time of its starts
-        delay = rng.uniform(0, 2 * (first + (duration - first) / times))
+        drafts = _drafts(killed)
+        delay = rng.uniform(0, longest)
         if counts['kills'] % 2 == 1:
             _sleep(delay / 2, training)
-            _wait(lambda t=training, b=began: _saving(killed, b) or not t.is_alive(), 1e-4)
-            # a random time after the draft appears, so that every part of a save is hit
-            delay = rng.uniform(0, 0.03)
+            _wait(lambda t=training, d=drafts: _drafts(killed) - d or not t.is_alive(), 1e-4)
+            # a random time after the draft appears, so that every part of a save is hit, and what follows it
+            delay = rng.uniform(0, 1.25 * saving)
         _sleep(delay, training)
         if not training.is_alive():
             _finish(training)
@@ -139,7 +111,7 @@ def crash_test(
         training.kill()
         training.join()
         counts['kills'] += 1
-        hit = _saving(killed, began)
+        hit = bool(_drafts(killed) - drafts)
         counts['in_saving'] += hit
         newest = _check_folder(killed, newest)
         counts['anew'] += newest == 0
@@ -147,9 +119,12 @@ def crash_test(
             f'kill {counts["kills"]}: newest complete checkpoint of iteration {newest}'
             + (', in the middle of saving' if hit else '')
         )
-    _finish(start(killed))
-    _check_end(killed, expected)
-    counts['finished'] += 1
+        note(counts)
+    if times:
+        _finish(start(killed))
+        _check_end(killed, expected)
+        counts['finished'] += 1
+        note(counts)
     return counts
 
 
@@ -201,26 +176,30 @@ def same(one: Any, other: Any) -> bool:
 
 def _started(start: Callable[[Path], Training], work_dir: Path) -> tuple[Training, float]:
     """Start a training and wait until it opens its log; returns it and the time."""
-    before = time.time()
+    before = set(work_dir.glob('*/*.log'))
     training = start(work_dir)
-    _wait(
-        lambda: (
-            any(log.stat().st_mtime > before for log in work_dir.glob('*/*.log'))
-            or not training.is_alive()
-        )
-    )
-    return training, time.time()
+    _wait(lambda: set(work_dir.glob('*/*.log')) - before or not training.is_alive())
+    return training, time.monotonic()
 
 
-def _saving(work_dir: Path, since: float) -> bool:
-    """Whether there is a draft that is no leftover of an earlier kill."""
-    for path in work_dir.glob(f'*{DRAFT}'):
-        try:
-            if path.stat().st_mtime > since:
-                return True
-        except FileNotFoundError:  # renamed in the meantime
-            pass
-    return False
+def _drafts(work_dir: Path) -> set[str]:
+    """Names of the drafts there, whose numbers are those of their processes."""
+    return {path.name for path in work_dir.glob(f'.*{DRAFT}')}
+
+
+def _time_of_saving(training: Training, work_dir: Path) -> float:
+    """Seconds for which the draft of a checkpoint is there, the median of a training; waits for its end."""
+    times, began = [], None
+    while training.is_alive():
+        there = any('.pth.' in name for name in _drafts(work_dir))
+        now = time.monotonic()
+        if there and began is None:
+            began = now
+        elif not there and began is not None:
+            times.append(now - began)
+            began = None
+        time.sleep(1e-4)
+    return statistics.median(times) if times else 0.02
 
 
 def _finish(training: Training) -> None:
@@ -239,28 +218,107 @@ def _sleep(seconds: float, training: Training) -> None:
     _wait(lambda: time.monotonic() >= end or not training.is_alive(), 1e-3)
 
 
+# -- parts of a long test --------------------------------------------------------------------------
+
+
+def read_parts(path: Path) -> list[dict[str, Any]]:
+    """The parts in a file of ``--json``; none without the file.
+
+    Raises:
+        SetupError: It holds something else.
+    """
+    if not path.is_file():
+        return []
+    try:
+        parts = json.loads(path.read_text(encoding='utf-8'))
+        if not isinstance(parts, list):
+            raise TypeError(f'a {type(parts).__name__}')
+        sum_of(parts)
+    except (ValueError, TypeError, KeyError) as error:
+        raise SetupError(
+            f'--json {path} was not written by this command ({error}); name another file'
+        ) from error
+    return parts
+
+
+def sum_of(parts: list[dict[str, Any]]) -> dict[str, int]:
+    """The counts of all parts together.
+
+    Example:
+        >>> part = dict(kills=10, in_saving=4, anew=1, finished=2)
+        >>> sum_of([part, part])
+        {'kills': 20, 'in_saving': 8, 'anew': 2, 'finished': 4}
+    """
+    return {key: sum(part[key] for part in parts) for key in COUNTS}
+
+
+def said(counts: Mapping[str, int]) -> str:
+    """The outcome in a sentence."""
+    return (
+        f'{counts["kills"]} kills, {counts["in_saving"]} of them in the middle of saving and {counts["anew"]} before the first '
+        f'checkpoint: always a complete checkpoint; {counts["finished"]} trainings reached their end, with the same state as '
+        'without a kill, bit for bit'
+    )
+
+
 @tool
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    parser.add_argument('config', help=CONFIG_HELP)
-    parser.add_argument('--times', type=int, default=20, help='kills; default 20')
+    parser.add_argument(
+        'config', nargs='?', help=f'{CONFIG_HELP}; default a small run on generated scenes'
+    )
+    parser.add_argument(
+        '--kills', '--times', type=int, default=20, help='default 20; 0 shows the sum of --json'
+    )
     parser.add_argument('--seed', type=int, default=0, help='seed of the random moments; default 0')
+    parser.add_argument(
+        '--json', metavar='OUT', help='add this part to those of other seeds in this file'
+    )
     parser.add_argument('--work-dir', default='work_dirs/crash_test', help='folder of both runs')
+    parser.add_argument(
+        '--new-interpreters',
+        action='store_true',
+        help='start each training as a user does, instead of forking it from a process that has imported the package',
+    )
     parser.add_argument(
         '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='as for tools/train.py'
     )
     args = parser.parse_args(arguments)
+    parts = read_parts(Path(args.json)) if args.json else []
+    if args.kills and any(part['seed'] == args.seed for part in parts):
+        raise SetupError(
+            f'--json {args.json} has a part of --seed {args.seed}, whose moments would come again; give another seed'
+        )
+    if args.kills:
+        parts.append(_part(args, parts))
+    print(said(sum_of(parts)))
+
+
+def _part(args: argparse.Namespace, before: list[dict[str, Any]]) -> dict[str, Any]:
+    """Run one part; after each kill it stands in the file."""
+    folder, config, options = Path(args.work_dir), args.config, []
+    if config is None:
+        config, options = small_run(folder, iterations=60)
+        options.append('default_hooks.checkpoint.interval=1')
+    options += args.cfg_options
+    way = Command if args.new_interpreters else Forked
+    part = dict(seed=args.seed, config=config, options=args.cfg_options, **circumstances())
+    began = time.monotonic()
+
+    def note(counts: dict[str, int]) -> None:
+        part.update(counts, minutes=round((time.monotonic() - began) / 60, 1))
+        if args.json:
+            write_whole(args.json, json.dumps([*before, part], indent=1) + '\n', sync=False)
+
     try:
-        counts = crash_test(
-            lambda work_dir: Command(args.config, work_dir, args.cfg_options),
-            Path(args.work_dir),
-            args.times,
+        crash_test(
+            lambda work_dir: way(config, work_dir, options),
+            folder,
+            args.kills,
             args.seed,
             lambda line: print(line, flush=True),
+            note,
         )
     except Lost as error:
         sys.exit(f'failed: {error}; the log is {args.work_dir}/killed.log')
-    print(
-        f'{counts["kills"]} kills, {counts["in_saving"]} of them in the middle of saving: always a '
-        'complete checkpoint, and at the end the same state as without a kill, bit for bit'
-    )
+    return part
