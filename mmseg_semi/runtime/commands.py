@@ -11,6 +11,7 @@ from typing import Any
 import torch.distributed as dist
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.runtime.config_errors import describe_build_error
 from mmseg_semi.runtime.devices import end_workers
 from mmseg_semi.runtime.stopping import Interrupted, Stopped
 
@@ -18,9 +19,9 @@ from mmseg_semi.runtime.stopping import Interrupted, Stopped
 def tool(main: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a command's ``main``: a mistake of the user ends it with one line and exit status 2.
 
-    Such mistakes are :class:`SetupError`, a loss that is not finite, a missing file, and what the
-    registries refuse: a type that is not registered, an argument that a type does not have. Any
-    other exception passes. A run that a signal has ended is told in one line, with the signal's exit status. The workers
+    Such mistakes are :class:`SetupError`, a loss that is not finite, a missing file, and what cannot be built
+    from a config (:func:`.describe_build_error`): a type that is not registered, an argument that a type does
+    not have, a value that it refuses. Any other exception passes. A run that a signal has ended is told in one line, with the signal's exit status. The workers
     of data loaders end with the command. ``MMSEG_SEMI_TRACEBACK=1`` shows the traceback of these, too.
     """
 
@@ -61,6 +62,9 @@ def describe_error(error: Exception) -> str | None:
         return text.strip().rpartition(f'{type(error).__name__}: ')[2]
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"'{error.filename}' does not exist; fix the config key or the option that names it"
+    sentence = describe_build_error(error)
+    if sentence is not None:
+        return sentence
     if isinstance(error, KeyError) and 'is not in the' in text and 'registry' in text:
         name = re.match(r'\W*([\w.]+) is not in the ([\w:. ]+?) registry', text)
         if name:

@@ -106,6 +106,7 @@ class SemiStepHook(Hook):
         loader = runner.train_dataloader
         run_checks.check_loop(runner)
         said = [*run_checks.check_schedules(runner), *run_checks.check_intervals(runner)]
+        run_checks.check_metric_names(runner)
         said += run_checks.check_metrics(runner)
         checks.check_hooks(runner.hooks, segmentor)
         checks.check_sources(loader.sampler, segmentor)
@@ -143,13 +144,15 @@ class SemiStepHook(Hook):
         model = bare_model(runner)
         if not hasattr(model, 'networks'):  # tools evaluate plain segmentors with the same hooks
             return
+        path = getattr(runner, '_load_from', None)
+        if getattr(runner, '_resume', False):
+            checks.check_resumable(checkpoint, path)
         if 'state_dict' not in checkpoint:
             raise SetupError(
                 f"load_from: the file holds {sorted(checkpoint)[:5]} and no 'state_dict': give a checkpoint of a segmentor"
             )
         checkpoint['state_dict'] = self.adapt(checkpoint['state_dict'], model)
         if self.strict_load:
-            path = getattr(runner, '_load_from', None)
             checks.check_checkpoint(checkpoint['state_dict'], model, path)
 
     def adapt(self, state: dict, model: nn.Module) -> dict:

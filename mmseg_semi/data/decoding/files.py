@@ -59,6 +59,19 @@ def read_file(
         raise UnreadableFileError(f'{kind} {path} cannot be read: {error}') from error
 
 
+_INSTEAD = (
+    (b'version https://git-lfs', ', but a pointer of Git LFS: git lfs pull fetches the file itself'),
+    (b'<!doctype html', ', but a web page'),
+    (b'<html', ', but a web page'),
+)
+
+
+def _instead(content: bytes) -> str:
+    """What often has an image's name and is none, for an error; empty for other contents."""
+    start = content[:64].lstrip().lower()
+    return next((words for begin, words in _INSTEAD if start.startswith(begin)), '')
+
+
 def unreadable(
     path: str, kind: str, content: bytes, reason: Exception | str
 ) -> UnreadableFileError:
@@ -75,8 +88,9 @@ def unreadable(
         'image a.png (0 bytes) cannot be decoded (it is empty)'
     """
     if isinstance(reason, UnidentifiedImageError):  # its text shows the address of a buffer
-        reason = 'no image format that Pillow knows'
+        reason = 'no image format that Pillow knows' + _instead(content)
     reason = ' '.join(str(reason).split()) or type(reason).__name__
+    reason = reason if content else 'it is empty'
     return UnreadableFileError(
         f'{kind} {path} ({len(content)} bytes) cannot be decoded ({reason}); replace the file, or '
         'take its name out of the list'
