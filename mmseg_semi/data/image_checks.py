@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from mmseg_semi.data.decoding.bands import is_npy
+from mmseg_semi.data.decoding.bands import decode_npy, is_npy
 from mmseg_semi.data.decoding.files import read_file, unreadable
 from mmseg_semi.data.decoding.images import (
     decode_deep_colour,
@@ -26,7 +26,7 @@ _ENDS = {'PNG': b'IEND\xaeB`\x82', 'JPEG': b'\xff\xd9'}
 
 
 def check_readable(path: str, content: bytes) -> None:
-    """Refuse a file that no decoder will read. Pixels are decoded only of a file that does not end as its format must.
+    """Refuse a file that no decoder will read. Pixels are decoded only of a PNG or JPEG that does not end as such a file must.
 
     Args:
         path: The file; errors name it.
@@ -43,8 +43,11 @@ def check_readable(path: str, content: bytes) -> None:
         ...     str(error).partition(';')[0]
         'image a.png (0 bytes) cannot be decoded (it is empty)'
     """
-    if is_npy(content) or (content and tiff_layout(io.BytesIO(content)) is not None):
-        return  # try_images decodes some
+    if is_npy(content):
+        decode_npy(content, path)
+        return
+    if content and tiff_layout(io.BytesIO(content)) is not None:
+        return  # of which there are too many kinds to tell by the header
     try:
         with Image.open(io.BytesIO(content)) as img:
             end = _ENDS.get(img.format)

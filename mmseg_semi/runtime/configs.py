@@ -102,6 +102,10 @@ def load_config(
         raise SetupError(f"config '{path}' is a folder, expected a file; name a config in it")
     if not path.is_file():
         raise SetupError(f"config '{path}' does not exist; {_similar_config(path)}")
+    if path.suffix not in ('.py', '.json', '.yaml', '.yml'):
+        raise SetupError(
+            f"config '{path}' ends in {path.suffix or 'nothing'!r}, expected .py (or .json, .yaml); give a config"
+        )
     check_bases(path)
     stack.import_yapf()
     find_projects(path)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from mmseg_semi.data.checks import check_files, check_label_values
 from mmseg_semi.data.colour import DeferColour
+from mmseg_semi.data.image_checks import check_readable
 from mmseg_semi.data.pools import find_images
 from mmseg_semi.data.transforms import MultiBranch
 from mmseg_semi.errors import SetupError
@@ -162,17 +164,21 @@ def check_validation(dataset: Any, segmentor: SemiSegmentor, masks: int = 100) -
     """Finds missing or unfit validation files now, not after the first thousand iterations.
 
     Args:
-        masks: Number of masks whose values are checked.
+        masks: Number of masks whose values are checked, and of images that are looked at.
 
     Raises:
-        SetupError: Another number of classes, a missing file, or a label out of range.
+        SetupError: Another number of classes, a missing file, an image that cannot be read, or a label out of range.
     """
     check_classes('val_dataloader', dataset, segmentor)
     check_bands('val_dataloader', dataset, segmentor)
     if not isinstance(dataset, BaseSegDataset):
         return
-    check_files(dataset, 'val_dataloader.dataset')
+    paths = check_files(dataset, 'val_dataloader.dataset')
     check_files(dataset, 'val_dataloader.dataset', 'seg_map_path')
+    if not getattr(dataset, 'backend_args', None):
+        for place in range(min(masks, len(paths))):
+            path = paths[place * len(paths) // min(masks, len(paths))]
+            check_readable(path, Path(path).read_bytes())
     check_label_values(
         dataset,
         len(dataset.metainfo['classes']),

@@ -18,7 +18,7 @@ from drawn_exports import EXPORTS
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from PIL import Image
-from tiny_semi import tiny_data, write_pictures
+from tiny_semi import CROP, tiny_data, write_pictures
 
 from mmseg_semi.preparing.shards import write_shards
 
@@ -97,14 +97,12 @@ def own_config() -> dict:
     config = listed_config()
     config['model']['student']['decode_head']['num_classes'] = len(NAMES)
     load = [dict(type='LoadAnyImage'), dict(type='LoadAnyLabels')]
+    crop = [dict(type='RandomScaleCrop', crop_size=CROP), dict(type='RandomFlip', prob=0.5)]
     for part in ('labeled', 'unlabeled'):
-        *geometry, split = config['train_dataloader']['dataset'][part]['pipeline'][2:]
+        *_, split = config['train_dataloader']['dataset'][part]['pipeline']
         begin = load if part == 'labeled' else [load[0], dict(type='InitValidMap')]
         config['train_dataloader']['dataset'][part] = dict(
-            type='FolderDataset',
-            data_file='data.yaml',
-            part=part,
-            pipeline=[*begin, *geometry, split],
+            type='FolderDataset', data_file='data.yaml', part=part, pipeline=[*begin, *crop, split]
         )
     for loader in ('val_dataloader', 'test_dataloader'):
         config[loader]['dataset'] = dict(

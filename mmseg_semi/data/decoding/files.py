@@ -40,7 +40,7 @@ def read_file(
             None reads all of ``path``.
 
     Raises:
-        UnreadableFileError: If the file does not exist or cannot be read.
+        UnreadableFileError: If the file does not exist, cannot be read, or ends before the span does.
 
     Example:
         >>> import tempfile
@@ -50,7 +50,15 @@ def read_file(
         (b'0123', b'12')
     """
     try:
-        return read_bytes(*span) if span else fileio.get(path, backend_args=backend_args)
+        if not span:
+            return fileio.get(path, backend_args=backend_args)
+        content = read_bytes(*span)
+        if len(content) < span[2] - span[1]:
+            raise UnreadableFileError(
+                f'{kind} {path} lies beyond the end of {span[0]}; copy the file again, or write its index again (mmseg-semi shards '
+                f'index {span[0]})'
+            )
+        return content
     except FileNotFoundError as error:
         raise UnreadableFileError(
             f'{kind} {path} does not exist; add the file, or take its name out of the list'

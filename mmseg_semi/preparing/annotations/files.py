@@ -40,8 +40,12 @@ def _is_absolute(name: str) -> bool:
 
 
 def walk_images(folder: Path) -> Iterator[Path]:
-    """Image files below a folder, sorted, links followed, hidden ones left out."""
-    for path in walk_files(folder, _is_image):
+    """Image files below a folder, sorted, links followed, hidden ones left out; none of a folder that is not there.
+
+    Raises:
+        SetupError: As :func:`.walk_files`.
+    """
+    for path in walk_files(folder, _is_image) if folder.is_dir() else ():
         if _is_image(path):
             yield Path(path)
 

@@ -65,7 +65,14 @@ def ring_of(points: Any, where: str) -> np.ndarray:
         SetupError: If they are no pairs of finite numbers.
     """
     try:
-        flat = np.asarray(points, float).reshape(-1, 2)
+        numbers = np.asarray(points, float)
+        if numbers.size % 2:
+            raise SetupError(
+                f'{where} has a polygon of {numbers.size} numbers, expected x and y of each corner: {points!r:.80}; correct it'
+            )
+        flat = numbers.reshape(-1, 2)
+    except SetupError:  # a ValueError, too
+        raise
     except (TypeError, ValueError) as error:
         raise SetupError(
             f'{where} has a polygon that is no list of x, y: {points!r:.80}; correct it'

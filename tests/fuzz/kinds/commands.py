@@ -17,7 +17,7 @@ def command_that_is_none(case: Case):
 def option_of_train(case: Case):
     words, names = [
         (['--time', '5x'], ('--time', '5x', '90m')),
-        (['--time', '-1h'], ('--time', '-1h')),
+        (['--time', '-1h'], ('--time', 'expected one argument')),
         (['--early-stop', '0'], ('--early-stop', '0', '1 or more')),
         (['--early-stop', 'often'], ('--early-stop', 'often')),
         (['--launcher', 'mpirun'], ('--launcher', 'mpirun', 'pytorch')),
@@ -81,7 +81,7 @@ def checkpoint_of_a_command(case: Case):
         case.command = [name, 'runs']
         return 'runs', 'folder'
     if name == 'export':
-        case.command += ['--out', 'network.onnx']
+        case.command.append('network.onnx')
     return 'weight.pth', 'does not exist'
 
 

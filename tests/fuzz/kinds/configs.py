@@ -2,6 +2,8 @@
 
 import math
 
+from PIL import Image
+
 from ..grammar import Case, kind
 from ..ground import ddfp, listed
 
@@ -72,7 +74,7 @@ def value_out_of_range(case: Case):
         ('model.student.decode_head.num_classes', case.pick(0, -2)),
         ('model.student.decode_head.dropout_ratio', 1.5),
         ('train_dataloader.dataset.labeled.pipeline.4.crop_size', [0, 0]),
-        ('train_dataloader.dataset.labeled.pipeline.2.ratio_range', [2.0, 0.5]),
+        ('train_dataloader.dataset.labeled.pipeline.2.ratio_range', (2.0, 0.5)),
         ('randomness.seed', -1),
         ('default_hooks.checkpoint.interval', 0),
         ('default_hooks.teacher.momentum', case.pick(0, 1.5)),
@@ -134,7 +136,7 @@ def no_config(case: Case):
         ('_base_ = ["base.py"]\n', 'base.py'),
         ('_base_ = "config.py"\n', 'config.py'),
         ('max_iters = iterations * 2\n', 'iterations'),
-        ('import mmengine_ext\nmodel = dict()\n', 'mmengine_ext'),
+        ('from mmengine_ext import nothing\nmodel = dict()\n', 'train_dataloader'),
         (b'\x80\x02}q\x00.', 'config.py'),
         ('model:\n  type: SemiSegmentor\n', 'line'),
         ('', 'train_dataloader'),
@@ -153,7 +155,7 @@ def config_that_is_none(case: Case):
 @kind(AREA, listed, times=6)
 def option_that_has_no_place(case: Case):
     option, names = [
-        ('train_cfg.max_iter=4', ('train_cfg.max_iter', 'max_iters')),
+        ('train_cfg.max_iter=4', ("'max_iter'", 'train_cfg', "'max_iters'")),
         ('model.objectives.7.weight=1', ('model.objectives', '0 to 1')),
         ('train_cfg.max_iters.value=4', ('train_cfg.max_iters', '2')),
         ('max_iters=4', ('max_iters', 'train_cfg.max_iters')),
@@ -161,4 +163,39 @@ def option_that_has_no_place(case: Case):
         ('param_scheduler.end=4', ('param_scheduler', 'end')),
     ][case.turn]
     case.command += ['--cfg-options', option]
+    return names
+
+
+@kind(AREA, listed)
+def metric_with_a_misspelt_key(case: Case):
+    wrong = case.misspell('iou_metrics')
+    case.part('val_evaluator')[wrong] = case.part('val_evaluator').pop('iou_metrics')
+    return 'val_evaluator', repr(wrong), "'iou_metrics'"
+
+
+@kind(AREA, listed, times=5)
+def run_that_could_not_go_on(case: Case):
+    place, value, names = [
+        (
+            'train_cfg',
+            dict(type='EpochBasedTrainLoop', max_epochs=2),
+            ('EpochBasedTrainLoop', 'IterBasedTrainLoop', 'max_iters=4'),
+        ),
+        (
+            'train_dataloader.sampler.source_ratio',
+            [1, 1],
+            ('batch_size=4', 'source_ratio=[2, 2]'),
+        ),
+        ('model.student.decode_head.ignore_index', 0, ('ignore_index=0', '255', "'ignore'")),
+        ('param_scheduler.0.end', 1, ('PolyLR', 'iteration 1', 'end=2')),
+        ('val_dataloader.batch_size', 2, ('val_dataloader.batch_size=2', 'val01.png', 'batch_size=1')),
+    ][case.turn]
+    case.set(place, value)
+    if case.turn == 1:  # one image of each kind
+        case.set('train_dataloader.batch_size', 2)
+        case.set('train_dataloader.sampler.batch_size', 2)
+    if case.turn == 4:
+        for folder in ('images', 'labels'):
+            path = case.file(f'data/{folder}/val/val01.png')
+            Image.open(path).crop((0, 0, 40, 36)).save(path)
     return names

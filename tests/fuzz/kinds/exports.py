@@ -97,7 +97,7 @@ def file_of_cvat(case: Case):
     text = path.read_text()
     old, new, names = [
         ('</annotations>', '', ('annotations.xml',)),
-        ('points="', 'points="a,b;', ('annotations.xml', 'a,b')),
+        ('points="', 'points="a,b;', ('annotations.xml', "['a', 'b']")),
         ('width="', 'width="x', ('annotations.xml', 'x')),
     ][case.turn]
     assert old in text
@@ -157,7 +157,7 @@ def folder_of_voc(case: Case):
     lines = path.read_text().splitlines()
     if case.turn:
         case.file('export/SegmentationClass/day 1/a.png').write_bytes(b'')
-        return 'SegmentationClass/day 1/a.png', 'replace|export'.split('|')[1]
+        return 'SegmentationClass/day 1/a.png', 'export it again'
     lines[-1] = lines[-1].split(':')[0] + ':36,179,999::'
     path.write_text('\n'.join(lines) + '\n')
     return 'labelmap.txt', '36,179,999'

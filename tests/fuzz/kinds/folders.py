@@ -116,7 +116,7 @@ def link_to_nowhere(case: Case):
 @kind(AREA, own)
 def pipe_among_images(case: Case):
     os.mkfifo(case.file('more/camera.png'))
-    return 'more/camera.png', 'no file', 'remove'
+    return 'more/camera.png', 'a pipe', 'remove'
 
 
 @kind(AREA, own)

@@ -18,7 +18,7 @@ def broken(case: Case, content: bytes) -> bytes:
     """A file's content after one of several accidents."""
     wrong = [
         b'',
-        content[: case.number(60, len(content) // 2)],
+        content[: case.number(len(content) // 3, len(content) * 2 // 3)],
         LFS,
         b'<!DOCTYPE html><title>404</title>',
         bytes(len(content)),
@@ -103,7 +103,7 @@ def bands_that_one_file_lacks(case: Case):
 def array_that_is_no_image(case: Case):
     wrong, found = [
         (np.zeros((2, 2, *SIZE[::-1], 3)), '5 axes'),
-        (np.array([{'a': 1}], dtype=object), 'object'),
+        (np.array([{'a': 1}], dtype=object), 'Object'),
         (np.zeros(SIZE[::-1], complex), 'complex'),
         (np.zeros((0, 0, 3), np.uint8), '0 x 0'),
     ][case.turn]

@@ -125,7 +125,7 @@ def manifest_that_is_none(case: Case):
     case.texts['mine/manifest.json'] = [
         json.dumps(whole)[:40],
         json.dumps(whole | dict(labeled=[4])),
-        json.dumps([whole]),
+        json.dumps(whole | dict(protocol=4)),
     ][case.turn]
     return 'mine/manifest.json', 'no manifest'
 

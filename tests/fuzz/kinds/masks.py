@@ -106,9 +106,9 @@ def masks_of_numbers_that_are_none(case: Case):
 def array_that_is_no_mask(case: Case):
     name, values = any_mask(case)
     wrong, found = [
-        (np.stack([values] * 4)[:, None], '4 axes'),
+        (np.stack([values] * 4)[:, None], f'4 x 1 x {SIZE[1]} x {SIZE[0]}'),
         (np.stack([values == i for i in range(3)]), f'3 x {SIZE[1]} x {SIZE[0]}'),
-        (np.array([{'a': 1}], dtype=object), 'object'),
+        (np.array([{'a': 1}], dtype=object), 'Object'),
     ][case.turn]
     case.file(name).unlink()
     np.save(case.file(name).with_suffix('.npy'), wrong, allow_pickle=True)
