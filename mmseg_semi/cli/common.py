@@ -100,9 +100,7 @@ def add_options_argument(
     parser: argparse.ArgumentParser, help: str = 'override keys of the config, as in train.py'
 ) -> None:
     """Add ``--cfg-options KEY=VALUE ...``."""
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=Options, metavar='KEY=VALUE', help=help
-    )
+    parser.add_argument('--cfg-options', nargs='+', action=Options, metavar='KEY=VALUE', help=help)
 
 
 def check_seed(seed: int | None) -> None:

@@ -137,7 +137,9 @@ def _check_encoding(lines: list[bytes], place: str, first: bool) -> None:
     except UnicodeDecodeError as error:
         raise not_utf8(place, error) from error
     if b'\0' in text:
-        raise SetupError(f'{place} holds zero bytes, which names in UTF-8 do not have; save it as UTF-8')
+        raise SetupError(
+            f'{place} holds zero bytes, which names in UTF-8 do not have; save it as UTF-8'
+        )
 
 
 def read_names(dataset: BaseDataset, key: str) -> None:

@@ -75,7 +75,7 @@ def check_not_exchanged(images: Sequence[str], masks: Sequence[str], source: str
     flat = all(has_few_levels(images[i]) for i in some)
     if flat and not any(has_few_levels(masks[i]) for i in some):
         raise SetupError(
-            f"{source}: labeled.images, such as {images[0]}, have a few levels as masks have, and labeled.masks, such as "
+            f'{source}: labeled.images, such as {images[0]}, have a few levels as masks have, and labeled.masks, such as '
             f'{masks[0]}, have many as photographs have; exchange labeled.images and labeled.masks'
         )
 

@@ -178,8 +178,8 @@ class MaskMap:
         for entry in spec if isinstance(spec, list | tuple) else [spec]:
             if entry is None:
                 raise SetupError(
-                    f"{self.source}: {key} is empty; give a value or a colour, which stands in quotes ('#00ff00'), "
-                    'because # starts a comment in YAML'
+                    f"{self.source}: {key} is empty; a colour stands in quotes ('#00ff00'), "
+                    'because # starts a comment in YAML: write a value or a colour'
                 )
             color = parse_color(entry)
             if color:

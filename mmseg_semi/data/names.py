@@ -120,7 +120,7 @@ def not_utf8(file: str, error: UnicodeDecodeError) -> SetupError:
 
     Example:
         >>> try:
-        ...     b'a\xfc'.decode()
+        ...     bytes([97, 252]).decode()
         ... except UnicodeDecodeError as error:
         ...     str(not_utf8('list a.txt', error)).partition(';')[0]
         'list a.txt is no text in UTF-8 (found the byte 0xfc)'

@@ -142,7 +142,7 @@ class OwnData:
         state = _state_of(folder)
         if state:
             raise SetupError(
-                f'{self.source}: {key} is {value!r}, but the folder {str(folder)!r} {state}; fix the path (it is '
+                f'{self.source}: {key} is {value!r}, but the folder {folder} {state}; fix the path (it is '
                 f'relative to {osp.abspath(self.folder)})'
             )
         return folder
@@ -262,7 +262,11 @@ class OwnData:
             path = self._path(text) or Path(f'{i}')
             key = f'unlabeled[{i}]' if several else 'unlabeled'
             for other, (known, first) in found.items():
-                inner, outer = ((key, text), (known, first)) if path.is_relative_to(other) else ((known, first), (key, text))
+                inner, outer = (
+                    ((key, text), (known, first))
+                    if path.is_relative_to(other)
+                    else ((known, first), (key, text))
+                )
                 if path.is_relative_to(other) or other.is_relative_to(path):
                     raise SetupError(
                         f'{self.source}: {inner[0]} is {inner[1]!r}, which lies in {outer[0]}, {outer[1]!r}, whose '
@@ -376,7 +380,7 @@ def _state_of(folder: Path) -> str:
     except (FileNotFoundError, NotADirectoryError):
         return 'does not exist'
     except ValueError:  # a name with a zero byte
-        return 'cannot exist'
+        return 'cannot exist (its name holds a zero byte)'
     except OSError as error:
         return f'cannot be looked at ({error.strerror})'
     return '' if stat.S_ISDIR(mode) else 'is a file'

@@ -70,7 +70,9 @@ def make_split(
     if only is not None:
         names = _among(names, Path(only), images)
     if not 1 <= n <= len(names):
-        raise SetupError(f'--n {n} is out of range: {images} holds {len(names)} images, expected 1 to {len(names)}')
+        raise SetupError(
+            f'--n {n} is out of range: {images} holds {len(names)} images, expected 1 to {len(names)}'
+        )
     if seed < 0:
         raise SetupError(f'--seed {seed} is negative; expected an integer of 0 or more')
     _check_balance(balance, group, masks)

@@ -119,7 +119,7 @@ def kind_of_file(path: str | Path) -> str | None:
 
 
 def what_is_wrong(path: Path) -> str:
-    """What is wrong with a file that is no whole checkpoint, in words that follow its name.
+    """What is wrong with a file that is no complete checkpoint, in words that follow its name.
 
     Example:
         >>> what_is_wrong(Path('nowhere.pth'))
@@ -162,7 +162,9 @@ def check_content(content: Any, name: str) -> Any:
         keys = ', '.join(map(str, list(content)[:5])) or 'nothing'
         raise SetupError(f"checkpoint '{name}' holds {keys}, {expected}")
     for key, value in content.get('state_dict', {}).items():
-        aside = str(key).endswith(('_metadata', '_extra_state'))  # what PyTorch itself puts beside tensors
+        aside = str(key).endswith(
+            ('_metadata', '_extra_state')
+        )  # what PyTorch itself puts beside tensors
         if not isinstance(value, torch.Tensor) and not aside:
             raise SetupError(
                 f"checkpoint '{name}' has a {type(value).__name__} in place of the tensor '{key}', {expected}"

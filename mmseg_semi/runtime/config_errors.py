@@ -74,9 +74,9 @@ def unregistered(name: str, registry: Registry, place: str = '') -> str:
         known |= level.module_dict.keys()
         level = level.parent
     near = difflib.get_close_matches(name, known, n=1)
-    mend = f'did you mean {near[0]!r}? Else' if near else 'fix the name, or'
+    advice = f'did you mean {near[0]!r}? Else' if near else 'fix the name, or'
     return (
-        f"config: {_at(place)}type='{name}' is not registered ({registry.scope}::{registry.name}); {mend} import what defines "
+        f"config: {_at(place)}type='{name}' is not registered ({registry.scope}::{registry.name}); {advice} import what defines "
         'it with custom_imports=dict(imports=[...])'
     )
 

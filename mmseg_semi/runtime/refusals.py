@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 
 from mmseg_semi.runtime.commands import describe_error
 
@@ -55,7 +56,7 @@ def no_traces(work_dir: str | Path) -> Iterator[Begun]:
     """
     folder = Path(os.path.abspath(work_dir))
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    before = set(_below(folder))
+    before, visualizers = set(_below(folder)), _visualizers(Visualizer)
     begun = Begun()
     try:
         yield begun
@@ -63,7 +64,16 @@ def no_traces(work_dir: str | Path) -> Iterator[Begun]:
         if describe_error(error) is not None and not begun.yes and is_main_process():
             _close(begun.runner)
             _remove(folder, before, missing)
+            for kind, name in _visualizers(Visualizer) - visualizers:
+                # the next run of this process must not write into a folder that is gone
+                del kind._instance_dict[name]
         raise
+
+
+def _visualizers(kind: type[Visualizer]) -> set[tuple[type[Visualizer], str]]:
+    """MMEngine's register of visualizers: their types and names."""
+    found = {(kind, name) for name in kind._instance_dict}
+    return found.union(*map(_visualizers, kind.__subclasses__()))
 
 
 def _below(folder: Path) -> Iterator[str]:

@@ -248,14 +248,14 @@ def check_networks(segmentor: SemiSegmentor, size: int = 128) -> None:
             raise
         except (RuntimeError, IndexError, ValueError, AssertionError) as error:
             reason = str(error).partition('\n')[0] or type(error).__name__
-            mend = (
+            advice = (
                 'make in_channels and in_index of the heads match the backbone, or, for a network of one input size, set '
                 'default_hooks.step.probe_size'
             )
             if 'dropout probability' in reason:
-                mend = 'correct dropout_ratio of the heads, or the drop rates of the backbone'
+                advice = 'correct dropout_ratio of the heads, or the drop rates of the backbone'
             raise SetupError(
-                f'model.student: the {name} cannot pass a {size} x {size} image ({reason}): {mend}'
+                f'model.student: the {name} cannot pass a {size} x {size} image ({reason}): {advice}'
             ) from error
         if logits.shape[1] != segmentor.num_classes:
             raise SetupError(

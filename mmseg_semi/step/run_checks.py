@@ -237,7 +237,11 @@ def check_metric_names(runner: Runner) -> None:
         return
     for hook in runner.hooks:
         key = 'save_best' if isinstance(hook, CheckpointHook) else 'monitor'
-        given = getattr(hook, key, None) if key == 'save_best' or isinstance(hook, EarlyStoppingHook) else None
+        given = (
+            getattr(hook, key, None)
+            if key == 'save_best' or isinstance(hook, EarlyStoppingHook)
+            else None
+        )
         for name in [given] if isinstance(given, str) else given or []:
             if name.rpartition('/')[2] not in known:
                 raise SetupError(

@@ -171,7 +171,7 @@ def packed(case: Case) -> None:
 
 
 def checkpoint(case: Case) -> None:
-    """A training on lists, and a whole checkpoint of it in ``weights.pth``."""
+    """A training on lists, and a complete checkpoint of it in ``weights.pth``."""
     listed(case)
     case.file('weights.pth').write_bytes(checkpoint_bytes())
 
@@ -194,7 +194,14 @@ def export(name: str, file: str = '') -> Callable[[Case], None]:
         shutil.copytree(EXPORTS / name, case.file('export'))
         for i in range(3):
             save(scene(200 + i)[0], case.file(f'more/c{i}.png'))
-        case.command = ['init', f'export/{file}'.rstrip('/'), '--unlabeled', 'more', '--out', 'project']
+        case.command = [
+            'init',
+            f'export/{file}'.rstrip('/'),
+            '--unlabeled',
+            'more',
+            '--out',
+            'project',
+        ]
 
     return ground
 
@@ -213,7 +220,16 @@ def coco(case: Case) -> None:
         save(scene(200 + i)[0], case.file(f'more/c{i}.png'))
     categories = [dict(id=1, name='plant'), dict(id=2, name='stone')]
     case.content = dict(images=images, annotations=annotations, categories=categories)
-    case.command = ['init', 'coco.json', '--images', 'photos', '--unlabeled', 'more', '--out', 'project']
+    case.command = [
+        'init',
+        'coco.json',
+        '--images',
+        'photos',
+        '--unlabeled',
+        'more',
+        '--out',
+        'project',
+    ]
 
 
 def bare(case: Case) -> None:
@@ -253,4 +269,3 @@ def _text(value: Any) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return f"float('{value}')"
     return repr(value)
-

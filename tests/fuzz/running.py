@@ -19,7 +19,7 @@ from .grammar import Case
 LIMIT = 60
 """Seconds after which a command hangs."""
 
-_MENDS = re.compile(
+_FIXES = re.compile(
     r'\b(add|annotate|build|check|choose|convert|copy|correct|did you mean|download|draw|exchange|expected|export|fix|give|import|index|'
     r'install|keep|label|leave|lower|make|map|measure|merge|move|name|needs|override|put|raise|remove|rename|replace|restore|save|say|separate|set|store|take|'
     r'train|turn|unpack|unrecognized arguments|use|write|invalid (int|float) value|choose from)\b',
@@ -69,7 +69,9 @@ def snapshot(folder: Path) -> dict[str, str]:
                     what = hashlib.sha256(file.read()).hexdigest()
             elif what == 'l':
                 what = os.fsdecode(os.readlink(path))
-            found[os.path.relpath(path, os.fsencode(folder)).decode(errors='backslashreplace')] = what
+            found[os.path.relpath(path, os.fsencode(folder)).decode(errors='backslashreplace')] = (
+                what
+            )
     return found
 
 
@@ -100,7 +102,11 @@ def run_here(case: Case) -> Outcome:
 
     before, said, argv, paths = snapshot(case.folder), io.StringIO(), sys.argv, list(sys.path)
     start, status = time.perf_counter(), None
-    with contextlib.chdir(case.folder), contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        contextlib.chdir(case.folder),
+        contextlib.redirect_stderr(said),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         try:
             with alarm(LIMIT):
                 status = cli.main(list(case.command)) or 0
@@ -115,7 +121,9 @@ def run_here(case: Case) -> Outcome:
             sys.argv, sys.path[:] = argv, paths
             devices.end_workers()
     seconds = time.perf_counter() - start
-    return judge(case, Outcome(status, said.getvalue(), seconds, differences(before, snapshot(case.folder))))
+    return judge(
+        case, Outcome(status, said.getvalue(), seconds, differences(before, snapshot(case.folder)))
+    )
 
 
 def run_apart(case: Case) -> Outcome:
@@ -148,7 +156,9 @@ def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
     """What was made (+), removed (-) or changed (!)."""
     made = [f'+{name}' for name in sorted(after.keys() - before.keys())]
     gone = [f'-{name}' for name in sorted(before.keys() - after.keys())]
-    changed = [f'!{name}' for name in sorted(before.keys() & after.keys()) if before[name] != after[name]]
+    changed = [
+        f'!{name}' for name in sorted(before.keys() & after.keys()) if before[name] != after[name]
+    ]
     return made + gone + changed
 
 
@@ -164,15 +174,17 @@ def judge(case: Case, outcome: Outcome) -> Outcome:
         problems.append(f'it wrote {", ".join(outcome.changes[:4])}')
     if 'Traceback' in outcome.said:
         problems.append('a traceback')
-    told = [line for line in outcome.said.splitlines() if re.match(r'(mmseg-semi .*)?error: ', line)]
+    told = [
+        line for line in outcome.said.splitlines() if re.match(r'(mmseg-semi .*)?error: ', line)
+    ]
     if len(told) != 1 or not re.match(r'(mmseg-semi .*)?error: ', sentence):
         problems.append(f'{len(told)} lines that begin with error:, expected one at the end')
     for wanted in case.says:
         there = wanted.search(sentence) if isinstance(wanted, re.Pattern) else wanted in sentence
         if not there:
             problems.append(f'it does not say {getattr(wanted, "pattern", wanted)!r}')
-    if not _MENDS.search(sentence):
-        problems.append('it does not say how to mend it')
+    if not _FIXES.search(sentence):
+        problems.append('it does not say how to fix it')
     if _RAW.search(sentence):
         problems.append(f'it shows {_RAW.search(sentence)[0]!r}')
     if len(sentence) > _LONGEST:

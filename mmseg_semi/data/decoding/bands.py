@@ -38,7 +38,9 @@ def decode_npy(content: bytes, path: str, kind: str = 'image') -> np.ndarray:
     if array.dtype.kind not in 'buif':
         raise unreadable(path, kind, content, f'it holds values of the type {array.dtype}')
     if not array.size:
-        raise unreadable(path, kind, content, f'it is an array of {_text(array.shape)}, without a pixel')
+        raise unreadable(
+            path, kind, content, f'it is an array of {_text(array.shape)}, without a pixel'
+        )
     return array
 
 

@@ -68,7 +68,10 @@ def read_file(
 
 
 _INSTEAD = (
-    (b'version https://git-lfs', ', but a pointer of Git LFS: git lfs pull fetches the file itself'),
+    (
+        b'version https://git-lfs',
+        ', but a pointer of Git LFS: git lfs pull fetches the file itself',
+    ),
     (b'<!doctype html', ', but a web page'),
     (b'<html', ', but a web page'),
 )

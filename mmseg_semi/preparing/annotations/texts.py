@@ -38,9 +38,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(text)
     except RecursionError as error:
-        raise SetupError(
-            f'{path} is nested too deep to be read; export it again'
-        ) from error
+        raise SetupError(f'{path} is nested too deep to be read; export it again') from error
     except ValueError as error:
         raise SetupError(f'{path} is no complete JSON ({error}); export it again') from error
 

@@ -112,9 +112,7 @@ def choose_settings(
     return _gpu(long_side, labelled, machine, step, frame_size, iterations, validating)
 
 
-def check_options(
-    frame_size: int | None, iterations: int | None, line_width: float = 0.0
-) -> None:
+def check_options(frame_size: int | None, iterations: int | None, line_width: float = 0.0) -> None:
     """Refuse options of :func:`choose_settings` that are too small, and a width of lines that is none.
 
     Raises:

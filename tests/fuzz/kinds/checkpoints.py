@@ -49,7 +49,16 @@ def file_that_is_none(case: Case):
         content[:20000] + case.rng.bytes(200) + content[20200:],
     ][case.turn]
     case.texts['weights.pth'] = wrong
-    return hand_over(case), ('empty', 'text file', 'cut short', 'checkpoint', 'checkpoint', 'pickle', 'checkpoint', 'damaged')[case.turn]
+    return hand_over(case), (
+        'empty',
+        'text file',
+        'cut short',
+        'checkpoint',
+        'checkpoint',
+        'pickle',
+        'checkpoint',
+        'damaged',
+    )[case.turn]
 
 
 @kind(AREA, checkpoint, times=2)
@@ -101,7 +110,9 @@ def weights_of_another_model(case: Case):
 def weights_that_are_no_numbers(case: Case):
     def change(content: dict):
         state = content['state_dict']
-        keys = [key for key, value in state.items() if value.is_floating_point() and value.dim() == 4]
+        keys = [
+            key for key, value in state.items() if value.is_floating_point() and value.dim() == 4
+        ]
         state[keys[case.number(0, len(keys))]][0, 0, 0, 0] = (float('nan'), float('inf'))[case.turn]
 
     case.texts['weights.pth'] = changed(change)

@@ -49,9 +49,18 @@ def option_of_splits(case: Case):
     words, names = [
         (['make', '--images', 'photo', '--n', '2', '--out', 'split'], ('--images', 'photo')),
         (['make', '--images', 'photos', '--n', '9', '--out', 'split'], ('--n', '9', '6 images')),
-        (['make', '--images', 'photos', '--n', '2', '--seed', '-1', '--out', 'split'], ('--seed', '-1')),
-        (['make', '--images', 'photos', '--n', '2', '--group', '(', '--out', 'split'], ('--group', '(')),
-        (['make', '--images', 'photos', '--n', '2', '--balance', 'classes', '--out', 'split'], ('--balance', '--masks')),
+        (
+            ['make', '--images', 'photos', '--n', '2', '--seed', '-1', '--out', 'split'],
+            ('--seed', '-1'),
+        ),
+        (
+            ['make', '--images', 'photos', '--n', '2', '--group', '(', '--out', 'split'],
+            ('--group', '('),
+        ),
+        (
+            ['make', '--images', 'photos', '--n', '2', '--balance', 'classes', '--out', 'split'],
+            ('--balance', '--masks'),
+        ),
         (['describe', 'photo'], ('photo',)),
     ][case.turn]
     case.command = ['splits', *words]

@@ -140,7 +140,10 @@ def no_config(case: Case):
         (b'\x80\x02}q\x00.', 'config.py'),
         ('model:\n  type: SemiSegmentor\n', 'line'),
         ('', 'train_dataloader'),
-        ('custom_imports = dict(imports=["my_own_objective"], allow_failed_imports=False)\n', 'my_own_objective'),
+        (
+            'custom_imports = dict(imports=["my_own_objective"], allow_failed_imports=False)\n',
+            'my_own_objective',
+        ),
     ][case.turn]
     case.texts['config.py'] = text
     return 'config.py', found
@@ -188,7 +191,11 @@ def run_that_could_not_go_on(case: Case):
         ),
         ('model.student.decode_head.ignore_index', 0, ('ignore_index=0', '255', "'ignore'")),
         ('param_scheduler.0.end', 1, ('PolyLR', 'iteration 1', 'end=2')),
-        ('val_dataloader.batch_size', 2, ('val_dataloader.batch_size=2', 'val01.png', 'batch_size=1')),
+        (
+            'val_dataloader.batch_size',
+            2,
+            ('val_dataloader.batch_size=2', 'val01.png', 'batch_size=1'),
+        ),
     ][case.turn]
     case.set(place, value)
     if case.turn == 1:  # one image of each kind

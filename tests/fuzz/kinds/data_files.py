@@ -83,7 +83,9 @@ def values_of_a_class(case: Case):
     values = dict(zip(NAMES, range(3), strict=True))
     values[name] = wrong
     case.data['classes'] = values
-    found = [repr(wrong), repr(wrong), 'is empty', repr(wrong), 'empty list', repr(wrong)][case.turn]
+    found = [repr(wrong), repr(wrong), 'is empty', repr(wrong), 'empty list', repr(wrong)][
+        case.turn
+    ]
     return 'data.yaml', f'classes.{name}', found
 
 

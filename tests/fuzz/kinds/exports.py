@@ -38,7 +38,12 @@ def value_of_a_coco_file(case: Case):
         (annotation, 'category_id', 9, (f'annotation {number}', '9', '1: plant')),
         (annotation, 'segmentation', [[1, 2, 'a', 4, 5, 6]], (f'annotation {number}', "'a'")),
         (annotation, 'segmentation', [[1, 2, 3, 4, 5]], (f'annotation {number}', '5 numbers')),
-        (annotation, 'segmentation', dict(size=[36, 48], counts=[5, 9]), (f'annotation {number}', '14 pixels')),
+        (
+            annotation,
+            'segmentation',
+            dict(size=[36, 48], counts=[5, 9]),
+            (f'annotation {number}', '14 pixels'),
+        ),
         (case.content['categories'][0], 'name', None, ('category 1', "no 'name'")),
     ][case.turn]
     if wrong is ...:

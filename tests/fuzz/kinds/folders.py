@@ -36,7 +36,11 @@ def folder_that_is_a_file(case: Case):
 @kind(AREA, own, times=2)
 def folder_with_an_impossible_name(case: Case):
     wrong = ('photos\0', 'p' * 300)[case.turn]
-    return 'data.yaml', entry(case, case.pick('images', 'unlabeled'), wrong), ('\\x00', 'ppp')[case.turn]
+    return (
+        'data.yaml',
+        entry(case, case.pick('images', 'unlabeled'), wrong),
+        ('\\x00', 'ppp')[case.turn],
+    )
 
 
 @kind(AREA, own)
@@ -58,7 +62,9 @@ def folder_without_an_image(case: Case):
 @kind(AREA, own, times=2)
 def image_without_mask(case: Case):
     name = f'a{case.number(0, 6)}'
-    case.file(f'masks/{name}.png').rename(case.file(f'masks/{name}{("_mask", "-1")[case.turn]}.png'))
+    case.file(f'masks/{name}.png').rename(
+        case.file(f'masks/{name}{("_mask", "-1")[case.turn]}.png')
+    )
     return 'data.yaml', f'{name}.png', 'have no mask', 'mask_suffix'
 
 
@@ -100,7 +106,10 @@ def name_that_is_no_utf8(case: Case):
 @kind(AREA, own, times=2)
 def links_in_a_circle(case: Case):
     folder = ('more', 'photos')[case.turn]
-    for name in ('again', 'once_more'):  # one would end after 40 rounds, two after 2 to the power of 40
+    for name in (
+        'again',
+        'once_more',
+    ):  # one would end after 40 rounds, two after 2 to the power of 40
         case.file(folder, name).symlink_to('.', target_is_directory=True)
     return 'data.yaml', f'{folder}/again', 'remove the link'
 

@@ -56,7 +56,9 @@ def image_of_a_billion_pixels(case: Case):
     """A header alone: what an upload that is meant to fill the memory looks like."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
+        return (
+            struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
+        )
 
     header = struct.pack('>IIBBBBB', 200_000, 200_000, 8, 2, 0, 0, 0)
     content = b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header)
@@ -119,7 +121,12 @@ def mask_of_another_size(case: Case):
     width, height = SIZE[0] - case.number(1, 9), SIZE[1]
     path = case.file(f'masks/{name}.png')
     Image.open(path).crop((0, 0, width, height)).save(path)
-    return f'masks/{name}.png', f'{width} x {height}', f'{SIZE[0]} x {SIZE[1]}', f'photos/{name}.png'
+    return (
+        f'masks/{name}.png',
+        f'{width} x {height}',
+        f'{SIZE[0]} x {SIZE[1]}',
+        f'photos/{name}.png',
+    )
 
 
 @kind(AREA, own)
@@ -142,5 +149,3 @@ def range_of_no_pixels(case: Case):
             Image.fromarray(pixels).save(path)
     case.data['value_range'] = [10000, 65535]
     return 'data.yaml', 'value_range', '10000'
-
-

@@ -79,7 +79,9 @@ def archive_to_be_indexed(case: Case):
         empty_tar('notes.txt', b'text'),
     ][case.turn]
     path.write_bytes(wrong)
-    return f'{FIRST}.tar', ('tar file', 'tar file', 'tar file', 'compressed', 'holds no image')[case.turn]
+    return f'{FIRST}.tar', ('tar file', 'tar file', 'tar file', 'compressed', 'holds no image')[
+        case.turn
+    ]
 
 
 def empty_tar(name: str, content: bytes) -> bytes:
@@ -106,4 +108,3 @@ def images_to_be_packed(case: Case):
         return '--per-shard', '0', 'expected 1 or more'
     case.texts['shards/pool.json'] = '{"source": "m'
     return 'shards/pool.json', 'remove'
-
