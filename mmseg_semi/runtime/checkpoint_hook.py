@@ -58,7 +58,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     Raises:
         SetupError: If a key is unknown, or a number is none that means something; before training, if ``out_dir`` is no local folder or the data set's metainfo
-            cannot be saved; at the first validation, if ``save_best`` is none of its metrics.
+            cannot be saved; at the first validation, if ``save_best`` is none of its metrics (``SemiStepHook`` finds most before).
 
     State:
         In the message hub: ``last_ckpt``, ``best_ckpt*``, ``keep_ckpt_ids`` (MMEngine's own),

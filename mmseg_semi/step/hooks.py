@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from mmseg_semi.data.skipped_images import SkippedImages
 from mmseg_semi.errors import SetupError
-from mmseg_semi.step import checks, run_checks
+from mmseg_semi.step import checks, metric_checks, run_checks
 from mmseg_semi.step.teacher import MovingAverage
 
 
@@ -106,8 +106,7 @@ class SemiStepHook(Hook):
         loader = runner.train_dataloader
         run_checks.check_loop(runner)
         said = [*run_checks.check_schedules(runner), *run_checks.check_intervals(runner)]
-        run_checks.check_metric_names(runner)
-        said += run_checks.check_metrics(runner)
+        said += metric_checks.check_metrics(runner)
         checks.check_hooks(runner.hooks, segmentor)
         checks.check_sources(loader.sampler, segmentor)
         checks.check_classes('train_dataloader', loader.dataset, segmentor)

@@ -1,15 +1,13 @@
 """What a run's length, schedules, batch and heads are refused for before its first iteration."""
 
-import difflib
 import itertools
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from mmengine.dist import get_world_size
-from mmengine.hooks import CheckpointHook, EarlyStoppingHook, LoggerHook
+from mmengine.hooks import CheckpointHook, LoggerHook
 from mmengine.runner import IterBasedTrainLoop, Runner
-from mmseg.evaluation import IoUMetric
 from torch import nn
 
 from mmseg_semi.data.checks import header_size
@@ -181,78 +179,6 @@ def check_heads(segmentor: SemiSegmentor) -> None:
                     f'{place}.num_classes={classes}, but {key}.decode_head.num_classes={segmentor.num_classes}: set them '
                     'equal, or leave the first one out'
                 )
-
-
-# -- metrics ---------------------------------------------------------------------------------------
-
-
-def check_metrics(runner: Runner) -> list[str]:
-    """A warning on MMSegmentation's mFscore: a class that is never predicted is left out of its mean, and missing it raises the mean."""
-    if runner.val_loop is None:
-        return []
-    asked = {
-        name
-        for metric in runner.val_loop.evaluator.metrics
-        for name in (getattr(metric, 'metrics', None) or [])
-    }
-    if 'mFscore' not in asked:
-        return []
-    return [
-        "val_evaluator: 'mFscore' leaves out a class that is never predicted, so that missing a class raises it; 'mDice', the same "
-        'number elsewhere, counts 0 for such a class'
-    ]
-
-
-_OF_IOU = {
-    'mIoU': ('mIoU', 'mAcc'),
-    'mDice': ('mDice', 'mAcc'),
-    'mFscore': ('mFscore', 'mPrecision', 'mRecall'),
-}
-"""What IoUMetric computes by the name in ``iou_metrics``, beside aAcc."""
-
-
-def check_metric_names(runner: Runner) -> None:
-    """Checks the names of metrics that validations compute, and of those that hooks choose by.
-
-    Nothing is checked of names where other metrics than IoUMetric may compute them.
-
-    Raises:
-        SetupError: IoUMetric knows no such metric, or a hook waits for one that no validation will have.
-    """
-    if runner.val_loop is None:
-        return
-    metrics = runner.val_loop.evaluator.metrics
-    known = {'aAcc', 'auto'}
-    for metric in metrics:
-        if not isinstance(metric, IoUMetric):
-            continue
-        for name in metric.metrics:
-            if name not in _OF_IOU:
-                raise SetupError(
-                    f'val_evaluator: iou_metrics of IoUMetric names {name!r}, expected some of {", ".join(_OF_IOU)}'
-                    + _similar(name, _OF_IOU)
-                )
-            known |= {*_OF_IOU[name]}
-    if not all(type(metric) is IoUMetric and not metric.prefix for metric in metrics):
-        return
-    for hook in runner.hooks:
-        key = 'save_best' if isinstance(hook, CheckpointHook) else 'monitor'
-        given = (
-            getattr(hook, key, None)
-            if key == 'save_best' or isinstance(hook, EarlyStoppingHook)
-            else None
-        )
-        for name in [given] if isinstance(given, str) else given or []:
-            if name.rpartition('/')[2] not in known:
-                raise SetupError(
-                    f'{type(hook).__name__}.{key}={name!r} is no metric of the validation, which computes '
-                    f'{", ".join(sorted(known - {"auto"}))}{_similar(name, known)}'
-                )
-
-
-def _similar(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f'; did you mean {near[0]!r}?' if near else '; choose among them'
 
 
 # -- batches ---------------------------------------------------------------------------------------
