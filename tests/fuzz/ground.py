@@ -237,6 +237,37 @@ def bare(case: Case) -> None:
     draw_own(case.folder)
 
 
+GROUNDS = {
+    'own folders': own,
+    'lists': listed,
+    'lists, DDFP': ddfp,
+    'shards': shards,
+    'shards without indexes': packed,
+    'a checkpoint': checkpoint,
+    'COCO': coco,
+    **{
+        name: export(name)
+        for name in ('labelme', 'cvat', 'datumaro', 'datumaro_yolo', 'supervisely', 'cvat_masks')
+    },
+}
+"""Projects by name: nothing is refused of them."""
+
+
+def sound_case(name: str, folder: Path) -> Case:
+    """A project without a mistake.
+
+    Args:
+        name: Of :data:`GROUNDS`.
+        folder: An empty folder.
+    """
+    case = Case(folder, np.random.default_rng(0))
+    GROUNDS[name](case)
+    if name == 'a checkpoint':
+        case.command += ['--load-from', 'weights.pth']
+    write(case)
+    return case
+
+
 # -- files ---------------------------------------------------------------------------------------------------------------------
 
 
