@@ -115,7 +115,10 @@ def main(arguments: list[str] | None = None) -> int | None:
     if module is None:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f'; did you mean {near[0]}?' if near else ''
-        print(f"error: '{arguments[0]}' is no command{hint}\n\n{usage()}", file=sys.stderr)
+        print(
+            f"error: '{arguments[0]}' is no command{hint or '; give one of them'} (mmseg-semi --help lists them)",
+            file=sys.stderr,
+        )
         return 2
     sys.argv = [f'mmseg-semi {name}', *rest]  # argparse takes the name in its messages from here
     return importlib.import_module(f'mmseg_semi.{module}').main(rest)

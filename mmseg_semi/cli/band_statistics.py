@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from mmseg_semi.cli.common import tool
+from mmseg_semi.cli.common import check_seed, tool
 from mmseg_semi.data.own_data import OwnData
 from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.band_statistics import measure_bands, table, write_bands
@@ -32,6 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
     if args.images < 1:
         raise SetupError(f'--images {args.images}: expected 1 or more')
+    check_seed(args.seed)
 
     def progress(items, total):
         return track(items, 'reading', total=total, console=Console(stderr=True))

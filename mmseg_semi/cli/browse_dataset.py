@@ -24,7 +24,7 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from mmseg_semi.cli.common import add_config_argument, add_options_argument, tool
+from mmseg_semi.cli.common import add_config_argument, add_options_argument, check_seed, tool
 from mmseg_semi.data.randomness import derive_seed
 from mmseg_semi.errors import SetupError
 from mmseg_semi.labels import IGNORE
@@ -292,6 +292,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
     if args.count < 1:
         raise SetupError(f'--count {args.count}: expected 1 or more batches')
+    check_seed(args.seed)
     cfg = configs.load_config(args.config, args.cfg_options, with_model=False)
     configs.set_work_dir(cfg, None, args.config)
     out = args.out or Path(cfg.work_dir, 'browse')

@@ -22,6 +22,7 @@ __all__ = [
     'add_config_arguments',
     'add_options_argument',
     'add_run_arguments',
+    'check_seed',
     'complete_run',
     'describe_error',
     'tool',
@@ -83,13 +84,33 @@ def complete_run(args: argparse.Namespace) -> argparse.Namespace:
     return args
 
 
+class Options(DictAction):
+    """MMEngine's ``KEY=VALUE``, with a sentence for a word without '='."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        for word in values:
+            if '=' not in word:
+                parser.error(
+                    f"argument --cfg-options: '{word}' has no '='; write KEY=VALUE, such as train_cfg.max_iters=100"
+                )
+        super().__call__(parser, namespace, values, option_string)
+
+
 def add_options_argument(
     parser: argparse.ArgumentParser, help: str = 'override keys of the config, as in train.py'
 ) -> None:
     """Add ``--cfg-options KEY=VALUE ...``."""
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help=help
-    )
+    parser.add_argument('--cfg-options', nargs='+', action=Options, metavar='KEY=VALUE', help=help)
+
+
+def check_seed(seed: int | None) -> None:
+    """Refuse a negative ``--seed``.
+
+    Raises:
+        SetupError: It is one.
+    """
+    if seed is not None and seed < 0:
+        raise SetupError(f'--seed {seed}: expected a whole number of 0 or more')
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:

@@ -192,7 +192,7 @@ def print_tables(console: Console, classes, parts, written, lines) -> None:
 @tool
 def main(arguments: list[str] | None = None) -> int:
     args = parse_args(arguments)
-    check_options(args.frame_size, args.iterations)
+    check_options(args.frame_size, args.iterations, args.line_width)
     console = Console(width=None if Console().is_terminal else _WIDTH)
     with new_folder(args.out) as folder:
         export = read(args)

@@ -25,7 +25,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmseg_semi.cli.common import TRAIN, tool
+from mmseg_semi.cli.common import TRAIN, check_seed, tool
 from mmseg_semi.errors import SetupError
 from mmseg_semi.heads import two_stage
 from mmseg_semi.labels import IGNORE
@@ -300,6 +300,7 @@ def curves(methods: list[str], work_dir: Path, path: Path) -> None:
 @tool
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
+    check_seed(args.seed)
     torch.set_num_threads(2)
     start = time.monotonic()
     init_default_scope('mmseg')

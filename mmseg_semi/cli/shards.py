@@ -16,7 +16,8 @@ from pathlib import Path
 from rich.progress import Progress
 
 from mmseg_semi.cli.common import tool
-from mmseg_semi.data.names import NameList, read_bytes
+from mmseg_semi.data.checks import missing_paths
+from mmseg_semi.data.names import read_bytes, read_lines
 from mmseg_semi.data.pools import find_shards
 from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.shards import IMAGE_SUFFIXES, index_shard, write_shards
@@ -70,9 +71,15 @@ def image_names(args: argparse.Namespace) -> list[str]:
         return names
     if not args.list.is_file():
         raise SetupError(f'--list: {args.list} does not exist; expected one name per line')
-    names = [name + args.suffix for name in NameList(args.list) if name]
+    names = [name + args.suffix for name in read_lines(args.list) if name]
     if len(set(names)) < len(names) or not names:
         raise SetupError(f'--list: {args.list} is empty or has a duplicate name; fix the list')
+    missing = missing_paths(str(args.images / name) for name in names)
+    if missing:
+        raise SetupError(
+            f'--list: {args.list} names {len(missing)} images that are not in {args.images}, the first is {missing[0]}; fix the '
+            'list, or give the ending of its names (--suffix .jpg)'
+        )
     return names
 
 

@@ -34,6 +34,7 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.files import write_whole
 from mmseg_semi.runtime import clip_scores, configs, devices, stack
 from mmseg_semi.runtime.painted_predictions import PaintedPredictionsHook
+from mmseg_semi.runtime.refusals import no_traces
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -322,13 +323,15 @@ def main(arguments: list[str] | None = None) -> None:
     by_clip = None
     if args.pool or args.by_clip or args.clips:
         by_clip = ClipEvaluation(cfg, args.pool, args.clips)
-    runner = configs.build_runner(cfg)
-    if by_clip:
-        by_clip.prepare(runner, cfg)
-    check_masks(runner.test_loop.dataloader.dataset)
-    single = bool(args.out or args.tta)
-    with choose_network(runner, args.network, single), stack.complete_weights():
-        runner.test()
+    with no_traces(cfg.work_dir) as begun:
+        runner = configs.build_runner(cfg)
+        begun.watch(runner)
+        if by_clip:
+            by_clip.prepare(runner, cfg)
+        check_masks(runner.test_loop.dataloader.dataset)
+        single = bool(args.out or args.tta)
+        with choose_network(runner, args.network, single), stack.complete_weights():
+            runner.test()
     if by_clip:
         by_clip.write(runner, args.checkpoint, args.network)
     else:

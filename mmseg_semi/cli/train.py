@@ -9,8 +9,10 @@ from mmseg_semi.cli.common import add_config_argument, add_config_arguments, too
 from mmseg_semi.cli.next_steps import after_interruption, after_stopping, after_training
 from mmseg_semi.errors import SetupError
 from mmseg_semi.runtime import configs, devices, stack
+from mmseg_semi.runtime.config_checks import check_training
 from mmseg_semi.runtime.peers import peer_is_lost, watched_peers
 from mmseg_semi.runtime.progress import ProgressHook
+from mmseg_semi.runtime.refusals import Begun, no_traces
 from mmseg_semi.runtime.run_lock import hold
 from mmseg_semi.runtime.stopping import (
     Interrupted,
@@ -82,6 +84,7 @@ def train(args: argparse.Namespace, requests: StopRequests) -> None:
         SystemExit: A signal ended the run; its checkpoint is written.
     """
     cfg = configs.load_config(args.config, args.cfg_options)
+    check_training(cfg, args.config)
     devices.init_distributed(cfg, args.launcher, args.local_rank)
     devices.set_precision(cfg, args.amp)
     configs.set_work_dir(cfg, args.work_dir, args.config)
@@ -102,7 +105,14 @@ def train_in_folder(cfg: Config, args: argparse.Namespace, requests: StopRequest
     configs.set_resume(cfg, args.resume)
     if args.early_stop is not None:
         add_early_stopping(cfg, args.early_stop)
+    with no_traces(cfg.work_dir) as begun:
+        run(cfg, args, requests, begun)
+
+
+def run(cfg: Config, args: argparse.Namespace, requests: StopRequests, begun: Begun) -> None:
+    """Run the training of a config that has all options."""
     runner = configs.build_runner(cfg)
+    begun.watch(runner)
     runner.register_hook(StopHook(requests))
     progress = [hook for hook in runner.hooks if isinstance(hook, ProgressHook)]
     for hook in progress:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import os.path as osp
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from PIL import Image
 from mmseg_semi.data.decoding.labels import check_mask_size, read_labels, to_class_indices
 from mmseg_semi.data.decoding.tiff import tiff_layout
 from mmseg_semi.data.mask_map import UnmappedValues
-from mmseg_semi.data.names import NameList, hash_names, hash_paths, repeated
+from mmseg_semi.data.names import NameList, hash_names, hash_paths, not_utf8, repeated
 from mmseg_semi.data.pools import ImageList, ShardedImages, find_images
 from mmseg_semi.data.remarks import MaskFacts, remarks_on_masks
 from mmseg_semi.data.splits import FAMILIES
@@ -79,15 +80,14 @@ def resolve_source(cfg: dict, key: str) -> dict:
             cfg['ann_file'] = osp.abspath(ann_file)
         elif not osp.isfile(below_root):
             tried = ann_file if below_root == ann_file else f'{ann_file} (nor {below_root})'
-            raise SetupError(
-                f'{key}.ann_file: list {tried} does not exist; {_list_command(ann_file)}'
-            )
+            state = 'is a folder' if osp.isdir(ann_file) else 'does not exist'
+            raise SetupError(f'{key}.ann_file: list {tried} {state}; {_list_command(ann_file)}')
         check_list(cfg['ann_file'] if osp.isfile(ann_file) else below_root, key, ann_file)
     return cfg
 
 
 def check_list(path: str, key: str, shown: str | None = None) -> None:
-    """Refuse a list that is empty, has an empty line or names an image twice.
+    """Refuse a list that is empty, is not UTF-8, has an empty line or names an image twice.
 
     Args:
         path: List file, one name a line.
@@ -107,6 +107,7 @@ def check_list(path: str, key: str, shown: str | None = None) -> None:
     names = NameList(path)
     blank, count, hashes = None, 0, []
     for lines in names.chunks():
+        _check_encoding(lines, f'{key}.ann_file: list {shown}', count == 0)
         if blank is None and b'' in lines:
             blank = count + lines.index(b'')
         count += len(lines)
@@ -124,6 +125,23 @@ def check_list(path: str, key: str, shown: str | None = None) -> None:
         )
 
 
+def _check_encoding(lines: list[bytes], place: str, first: bool) -> None:
+    """Refuse names that are not UTF-8, and a mark at the beginning of a list that would be part of a name."""
+    text = b'\n'.join(lines)
+    if first and text.startswith(BOM_UTF8):
+        raise SetupError(
+            f'{place} begins with a byte order mark, which would be a part of its first name; save it as UTF-8 without BOM'
+        )
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        raise not_utf8(place, error) from error
+    if b'\0' in text:
+        raise SetupError(
+            f'{place} holds zero bytes, which names in UTF-8 do not have; save it as UTF-8'
+        )
+
+
 def read_names(dataset: BaseDataset, key: str) -> None:
     """Let a data set read its list or its folder, and refuse a data set without images.
 
@@ -138,9 +156,9 @@ def read_names(dataset: BaseDataset, key: str) -> None:
         dataset.full_init()
     except SetupError:  # a ValueError, too
         raise
-    except ValueError:
+    except ValueError as error:
         # MMEngine cannot store an empty list of entries
-        if dataset.data_list:
+        if dataset.data_list or 'need at least one array' not in str(error):
             raise
         empty = True
     else:

@@ -97,6 +97,7 @@ class MaskMap:
 
     def __init__(self, classes: Any, ignore: Any = None, source: str = 'the config') -> None:
         self.source = source
+        _check_names(classes, source)
         if isinstance(classes, Sequence) and not isinstance(classes, str):
             names, specs = list(map(str, classes)), range(len(classes))
         elif isinstance(classes, Mapping):
@@ -141,8 +142,8 @@ class MaskMap:
                 if taken:
                     shown = entry if self.by_color else _range_text(entry)
                     raise SetupError(
-                        f'{source}: {shown} stands in {taken[0]} and in {key}; each value belongs '
-                        "to one of them (a colour is written '#rrggbb' or [[r, g, b]])"
+                        f'{source}: {shown} stands in {taken[0]} and in {key}; keep each value in one of them '
+                        "(a colour is written '#rrggbb' or [[r, g, b]])"
                     )
                 owners[code] = key
                 if self.by_color:
@@ -178,7 +179,7 @@ class MaskMap:
             if entry is None:
                 raise SetupError(
                     f"{self.source}: {key} is empty; a colour stands in quotes ('#00ff00'), "
-                    'because # starts a comment in YAML'
+                    'because # starts a comment in YAML: write a value or a colour'
                 )
             color = parse_color(entry)
             if color:
@@ -276,6 +277,16 @@ class MaskMap:
                 )
             values = whole.astype(np.int64)
         return values
+
+
+def _check_names(classes: Any, source: str) -> None:
+    """Refuse names that are no texts: YAML takes no, yes, on and off for truth values, and ~ for nothing."""
+    for name in classes if isinstance(classes, Sequence | Mapping) else ():
+        if isinstance(name, bool) or not isinstance(name, str | int | float):
+            raise SetupError(
+                f"{source}: 'classes' has the name {name!r}, expected a text; in YAML, names such as no, yes, on, off and null "
+                "stand in quotes ('no')"
+            )
 
 
 def _range_text(span: tuple[int, int]) -> str:

@@ -16,6 +16,8 @@ from pathlib import Path
 import fsspec
 import numpy as np
 
+from mmseg_semi.errors import SetupError
+
 _STRIDE = 64  # lines between two stored places
 _CHUNK = 1 << 22  # bytes that are read at once
 
@@ -70,13 +72,17 @@ class NameList(Sequence[str]):
 
     def __getitem__(self, index: int) -> str:
         """A line, stripped of white space."""
+        return self.line(index).decode()
+
+    def line(self, index: int) -> bytes:
+        """The bytes of a line, stripped of white space."""
         if not 0 <= index < self._count:
             raise IndexError(f'line {index} of {self._count}')
         buffer, start = self.buffer, int(self._places[index // _STRIDE])
         for _ in range(index % _STRIDE):
             start = buffer.find(b'\n', start) + 1
         stop = buffer.find(b'\n', start)
-        return buffer[start : stop if stop >= 0 else len(buffer)].strip().decode()
+        return buffer[start : stop if stop >= 0 else len(buffer)].strip()
 
     def chunks(self) -> Iterator[list[bytes]]:
         """Yield all lines in order, some hundred thousand at a time, stripped of white space."""
@@ -91,6 +97,36 @@ class NameList(Sequence[str]):
                 lines.pop()
             yield [line.strip() for line in lines]
             start = stop
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """Lines of a list that is small, stripped of white space, empty ones included.
+
+    Raises:
+        SetupError: If it does not exist, or is not UTF-8.
+    """
+    if not Path(path).is_file():
+        state = 'is a folder' if Path(path).is_dir() else 'does not exist'
+        raise SetupError(f'list {path} {state}; expected a file of one name a line')
+    try:
+        text = Path(path).read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise not_utf8(f'list {path}', error) from error
+    return [line.strip() for line in text.splitlines()]
+
+
+def not_utf8(file: str, error: UnicodeDecodeError) -> SetupError:
+    """The error of a text file in another encoding.
+
+    Example:
+        >>> try:
+        ...     bytes([97, 252]).decode()
+        ... except UnicodeDecodeError as error:
+        ...     str(not_utf8('list a.txt', error)).partition(';')[0]
+        'list a.txt is no text in UTF-8 (found the byte 0xfc)'
+    """
+    found = f'the byte 0x{error.object[error.start]:02x}'
+    return SetupError(f'{file} is no text in UTF-8 (found {found}); save it as UTF-8')
 
 
 def hash_names(chunks: Iterator[list[bytes]], count: int) -> np.ndarray:

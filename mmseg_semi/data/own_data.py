@@ -17,20 +17,21 @@ the masks contain::
 from __future__ import annotations
 
 import difflib
-import json
+import math
 import os
 import os.path as osp
+import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mmseg_semi.data.bands import Bands
 from mmseg_semi.data.decoding.files import ANY_IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from mmseg_semi.data.description import read_description
+from mmseg_semi.data.folders import walk_files
 from mmseg_semi.data.mask_map import MaskMap
 from mmseg_semi.data.palette import parse_color, voc_color
 from mmseg_semi.data.randomness import seeded_permutation
@@ -71,7 +72,7 @@ class OwnData:
             self.source, self.folder, content = 'data_file', Path(), dict(description)
         else:
             path = Path(description)
-            self.source, self.folder, content = str(path), path.parent, _load(path)
+            self.source, self.folder, content = str(path), path.parent, read_description(path)
         unknown = [str(key) for key in content if key not in _KEYS]
         if unknown:
             near = difflib.get_close_matches(unknown[0], _KEYS, n=1)
@@ -138,10 +139,11 @@ class OwnData:
         if not isinstance(value, str):
             raise SetupError(f'{self.source}: {key} is {value!r}, expected a folder')
         folder = self.folder / osp.expanduser(value)
-        if not folder.is_dir():
+        state = _state_of(folder)
+        if state:
             raise SetupError(
-                f'{self.source}: {key} is {value!r}, but the folder {folder} does not exist; fix '
-                f'the path (it is relative to {osp.abspath(self.folder)})'
+                f'{self.source}: {key} is {value!r}, but the folder {folder} {state}; fix the path (it is '
+                f'relative to {osp.abspath(self.folder)})'
             )
         return folder
 
@@ -158,6 +160,11 @@ class OwnData:
         images = self._folder(f'{part}.images', entry['images'])
         masks = self._folder(f'{part}.masks', entry['masks'])
         suffix = entry.get('mask_suffix') or ''
+        if not isinstance(suffix, str):
+            raise SetupError(
+                f'{self.source}: {part}.mask_suffix is {suffix!r}, expected the end of the names of masks, such as '
+                "'_mask' for NAME_mask.png"
+            )
         mask_files = {
             name.removesuffix(suffix): path
             for name, path in self._find(masks, f'{part}.masks').items()
@@ -222,8 +229,8 @@ class OwnData:
         self.left_out = [f'{count} {role}' for role, count in without.items()]
         if not found:
             raise SetupError(
-                f"{self.source}: every image in 'unlabeled' has a mask or is excluded; name a folder with images "
-                'without masks, or set train_dataloader.dataset.unlabeled=None'
+                f"{self.source}: every image in 'unlabeled' has a mask or is excluded ({', '.join(self.left_out)}); name a "
+                'folder with images without masks, or set train_dataloader.dataset.unlabeled=None'
             )
         return found
 
@@ -250,22 +257,39 @@ class OwnData:
             raise SetupError(
                 f"{self.source}: 'unlabeled' is {folders!r}, expected a folder or a list"
             )
-        several = len(folders) > 1
-        return {
-            self._path(text) or Path(): (f'unlabeled[{i}]' if several else 'unlabeled', text)
-            for i, text in enumerate(folders)
-        }
+        several, found = len(folders) > 1, {}
+        for i, text in enumerate(folders):
+            path = self._path(text) or Path(f'{i}')
+            key = f'unlabeled[{i}]' if several else 'unlabeled'
+            for other, (known, first) in found.items():
+                inner, outer = (
+                    ((key, text), (known, first))
+                    if path.is_relative_to(other)
+                    else ((known, first), (key, text))
+                )
+                if path.is_relative_to(other) or other.is_relative_to(path):
+                    raise SetupError(
+                        f'{self.source}: {inner[0]} is {inner[1]!r}, which lies in {outer[0]}, {outer[1]!r}, whose '
+                        'subfolders are searched, too; keep one of the two'
+                    )
+            found[path] = key, text
+        return found
 
     def _path(self, text: Any) -> Path | None:
-        return (self.folder / osp.expanduser(text)).resolve() if isinstance(text, str) else None
+        if not isinstance(text, str):
+            return None
+        try:
+            return (self.folder / osp.expanduser(text)).resolve()
+        except (OSError, ValueError):  # a name that no folder can have, which _folder refuses
+            return None
 
     def _find(self, folder: Path, key: str) -> dict[str, Path]:
         """Image files below a folder: relative path without its ending -> path."""
         found: dict[str, Path] = {}
         others: Counter = Counter()
-        for path in sorted(_walk(str(folder))):
+        for path in self._files(folder, key):
             stem, suffix = osp.splitext(path)
-            if suffix.lower() not in IMAGE_SUFFIXES:
+            if not _is_image(path):
                 others[suffix or osp.basename(path)] += 1
                 continue
             name = Path(osp.relpath(stem, folder)).as_posix()
@@ -293,9 +317,16 @@ class OwnData:
             )
         return found
 
+    def _files(self, folder: Path, key: str) -> list[str]:
+        """All files below a folder, sorted."""
+        try:
+            return sorted(walk_files(folder, _is_image))
+        except SetupError as error:
+            raise SetupError(f'{self.source}: {key}: {error}') from error
+
     def _held_out(self, share: float, count: int) -> set[int]:
         """Indices of the labelled images that validate; the number of images alone decides them."""
-        number = round(share * count)
+        number = round(share * count) if math.isfinite(share) else 0
         if isinstance(share, bool) or not 0 < share < 1 or not 0 < number < count:
             raise SetupError(
                 f"{self.source}: 'val' is {share}, a share of {count} labelled images; expected a "
@@ -332,7 +363,7 @@ class OwnData:
         numbers = isinstance(given, list | tuple) and len(given) == 2
         if (
             not numbers
-            or not all(isinstance(v, int | float) for v in given)
+            or not all(isinstance(v, int | float) and math.isfinite(v) for v in given)
             or given[0] >= given[1]
         ):
             raise SetupError(
@@ -342,24 +373,18 @@ class OwnData:
         return float(given[0]), float(given[1])
 
 
-def _load(path: Path) -> dict:
-    if not path.is_file():
-        raise SetupError(
-            f'{path} does not exist; write it as docs/custom_data.md shows, or set data_file'
-        )
+def _state_of(folder: Path) -> str:
+    """What is wrong with a folder, in words; empty if nothing is."""
     try:
-        text = path.read_text(encoding='utf-8-sig')
-        content = json.loads(text) if path.suffix == '.json' else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
-        reason = ' '.join(str(error).split())
-        raise SetupError(f'{path} cannot be read ({reason}); fix that line') from error
-    if not isinstance(content, dict):
-        raise SetupError(f'{path} holds no keys and values; docs/custom_data.md shows one')
-    return content
+        mode = os.stat(folder).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 'does not exist'
+    except ValueError:  # a name with a zero byte
+        return 'cannot exist (its name holds a zero byte)'
+    except OSError as error:
+        return f'cannot be looked at ({error.strerror})'
+    return '' if stat.S_ISDIR(mode) else 'is a file'
 
 
-def _walk(folder: str) -> Iterator[str]:
-    """Files below a folder, links followed, hidden ones left out."""
-    for root, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith('.')]
-        yield from (osp.join(root, name) for name in files if not name.startswith('.'))
+def _is_image(name: str) -> bool:
+    return osp.splitext(name)[1].lower() in IMAGE_SUFFIXES

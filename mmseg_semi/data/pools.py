@@ -123,9 +123,13 @@ def find_shards(shards: str | Sequence[str], key: str = 'shards') -> list[str]:
         list[str]: Absolute paths or addresses.
 
     Raises:
-        SetupError: If one of them gives no tar file, or a shard occurs twice.
+        SetupError: If one of them is no text, gives no tar file, or a shard occurs twice.
     """
     found: list[str] = []
+    if not isinstance(shards, str | Sequence) or not all(isinstance(s, str) for s in shards):
+        raise SetupError(
+            f'{key} is {shards!r}, expected a folder, a tar file or a pattern, or a list of them; fix the key'
+        )
     for name in [shards] if isinstance(shards, str) else shards:
         pattern = name if name.endswith('.tar') else osp.join(name, '*.tar')
         if '://' not in pattern:
@@ -256,9 +260,25 @@ class ShardPaths(Sequence[str]):
         if not 0 <= index < len(self):
             raise IndexError(f'image {index} of {len(self)}')
         number = bisect_right(self._ends, index)
-        line = self._index(number)[index - self._ends[number] + int(self.sizes[number])]
-        offset, size, name = line.split(' ', 2)
-        return self.shards[number], int(offset), int(size), name
+        place = index - self._ends[number] + int(self.sizes[number])
+        offset, size, name = self._parts(number, place, self._index(number).line(place))
+        return self.shards[number], int(offset), int(size), name.decode()
+
+    def _parts(self, number: int, place: int, line: bytes) -> list[bytes]:
+        """Offset, size and name of a line of an index.
+
+        Raises:
+            SetupError: If the line is of another form.
+        """
+        parts = line.split(b' ', 2)
+        if len(parts) == 3 and parts[0].isdigit() and parts[1].isdigit():
+            return parts
+        shown = line[:60].decode('utf-8', 'backslashreplace')
+        shard = self.shards[number]
+        raise SetupError(
+            f'index {shard_index(shard)}, line {place + 1}: {shown!r} is no line of offset, size and name; write the index '
+            f'again: mmseg-semi shards index {shard}'
+        )
 
     def _index(self, number: int) -> NameList:
         if number in self._indexes:
@@ -267,6 +287,11 @@ class ShardPaths(Sequence[str]):
             path = shard_index(self.shards[number])
             try:
                 self._indexes[number] = NameList(read_bytes(path) if '://' in path else path)
+                if not len(self._indexes[number]):
+                    raise SetupError(
+                        f'index {path} is empty, so that no image of its shard would be seen; write it again: mmseg-semi shards '
+                        f'index {self.shards[number]}'
+                    )
             except FileNotFoundError as error:
                 raise SetupError(
                     f'shard {self.shards[number]} has no index {osp.basename(path)} beside it; '
@@ -279,8 +304,13 @@ class ShardPaths(Sequence[str]):
     def _name_chunks(self, prefix: bool) -> Iterator[list[bytes]]:
         for number, shard in enumerate(self.shards):
             front = f'{shard}/'.encode() if prefix else b''
+            count = 0
             for lines in self._index(number).chunks():
-                yield [front + line.split(b' ', 2)[2] for line in lines]
+                yield [
+                    front + self._parts(number, place, line)[2]
+                    for place, line in enumerate(lines, count)
+                ]
+                count += len(lines)
 
     def hashes(self) -> np.ndarray:
         """Hash of every 'shard.tar/name'."""

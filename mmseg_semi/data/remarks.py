@@ -232,7 +232,11 @@ def orientation(content: bytes) -> int:
 
 
 def remarks_on_images(
-    labeled: Sequence[str], pool: Sequence[str], limit: int = 2000, sample: int = 200
+    labeled: Sequence[str],
+    pool: Sequence[str],
+    limit: int = 2000,
+    sample: int = 200,
+    look: Callable[[str, bytes], None] = lambda path, content: None,
 ) -> list[Remark]:
     """Remarks on image files of the local disk.
 
@@ -241,17 +245,21 @@ def remarks_on_images(
         pool: Paths of unlabelled images.
         limit: Largest number of labelled images that are read, spread evenly.
         sample: The same of unlabelled images.
+        look: Gets path and content of each image that is read.
     """
     turned, pages, damaged = [], [], []
     read = _spread(labeled, limit)
     for path in read:
         content = Path(path).read_bytes()
+        look(path, content)
         if orientation(content) != 1:
             turned.append(path)
         _look(path, content, pages, damaged)
     looked = _spread(pool, sample)
     for path in looked:
-        _look(path, Path(path).read_bytes(), pages, damaged)
+        content = Path(path).read_bytes()
+        look(path, content)
+        _look(path, content, pages, damaged)
     found, texts = [], []
     if turned:
         text = (

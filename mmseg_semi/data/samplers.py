@@ -258,7 +258,9 @@ def _counts(batch_size: int, source_ratio: Sequence[float], num_sources: int) ->
     """
     key = 'train_dataloader.sampler'
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise SetupError(f'{key}.batch_size={batch_size!r} is not an integer of 1 or more')
+        raise SetupError(
+            f'{key}.batch_size={batch_size!r} is not an integer of 1 or more; set it to the images of a batch'
+        )
     ratio = list(source_ratio) if isinstance(source_ratio, Sequence) else [source_ratio]
     if len(ratio) != num_sources:
         names = '[1] for labelled images alone, [1, 1] for labelled and unlabelled'

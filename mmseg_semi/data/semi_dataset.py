@@ -23,6 +23,7 @@ from mmseg_semi.data.checks import (
     read_names,
     resolve_source,
 )
+from mmseg_semi.data.image_checks import check_not_exchanged, check_readable, check_value_range
 from mmseg_semi.data.names import ListedPaths
 from mmseg_semi.data.pools import ImageList
 from mmseg_semi.data.randomness import derive_seed, seeded_rng
@@ -167,13 +168,19 @@ class SemiDataset(ConcatDataset):
         for paths in unlabeled_paths:
             if isinstance(paths, ListedPaths):
                 paths.forget_hashes()
+        own = getattr(labeled, 'own', None)
+        local = own is not None and not getattr(labeled, 'backend_args', None)
+        if local:
+            infos = [labeled.get_data_info(i) for i in range(len(labeled))]
+            check_not_exchanged(labeled_paths, [i['seg_map_path'] for i in infos], own.source)
         masks = 0
         classes = labeled.metainfo.get('classes')
         if self.check_masks and classes:
             masks = check_label_values(labeled, len(classes), self.check_masks, note=warn)
-        if hasattr(labeled, 'own') and not getattr(labeled, 'backend_args', None):
-            local = [path for pool in unlabeled_paths for path in pool]
-            for remark in remarks_on_images(labeled_paths, local) if is_main_process() else ():
+        if local and is_main_process():
+            pool_paths = [path for pool in unlabeled_paths for path in pool]
+            looks = dict(look=check_readable) if self.on_unreadable == 'stop' else {}
+            for remark in remarks_on_images(labeled_paths, pool_paths, **looks):
                 warn(remark.text)
         print_log(
             f'SemiDataset: {len(labeled_paths)} labelled and {sum(map(len, pools))} unlabelled '
@@ -298,15 +305,18 @@ def try_images(dataset: BaseDataset, count: int = 4) -> None:
         count: Number of images, spread evenly.
 
     Raises:
-        SetupError: If an image has other bands than the data file says, or needs a range or a package. A
-            file that cannot be read is left to training, which may skip it.
+        SetupError: If an image has other bands than the data file says, needs a range or a package, or none of
+            them lies in the range. A file that cannot be read is left to training, which may skip it.
     """
     load = next((s for s in dataset.pipeline.transforms if isinstance(s, LoadAnyImage)), None)
     if load is None:
         return
     count = min(count, len(dataset))
-    for place in range(count):
-        info = dataset.get_data_info(place * len(dataset) // count)
+    infos = [dataset.get_data_info(place * len(dataset) // count) for place in range(count)]
+    if dataset.own.value_range is not None:
+        paths = [info['img_path'] for info in infos]
+        check_value_range(paths, dataset.own.value_range, dataset.own.source)
+    for info in infos:
         try:
             load.transform(dict(info))
         except UnreadableFileError:

@@ -32,6 +32,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmseg_semi.data.names import read_lines
 from mmseg_semi.errors import SetupError
 from mmseg_semi.packaged import CONFIGS
 
@@ -62,12 +63,9 @@ def read_names(path: Path) -> list[str]:
     """Names of a list in the one form that this package writes; no line is interpreted.
 
     Raises:
-        SetupError: If there is no such list.
+        SetupError: If there is no such list, or it is not UTF-8.
     """
-    if not Path(path).is_file():
-        raise SetupError(f'list {path} does not exist; expected one name a line')
-    lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
-    return [line.strip() for line in lines if line.strip()]
+    return [line for line in read_lines(path) if line]
 
 
 def summarize_file(path: Path) -> dict:

@@ -70,7 +70,9 @@ def make_split(
     if only is not None:
         names = _among(names, Path(only), images)
     if not 1 <= n <= len(names):
-        raise SetupError(f'--n {n} is out of range: {images} holds {len(names)} images')
+        raise SetupError(
+            f'--n {n} is out of range: {images} holds {len(names)} images, expected 1 to {len(names)}'
+        )
     if seed < 0:
         raise SetupError(f'--seed {seed} is negative; expected an integer of 0 or more')
     _check_balance(balance, group, masks)
@@ -301,8 +303,8 @@ def _find_groups(order: Sequence[str], pattern: str) -> dict[str, list[str]]:
         matches = {name: re.search(pattern, name) for name in order}
     except re.error as error:
         raise SetupError(
-            f"--group {pattern} is no regular expression ({error}); '^([^/]+)/' finds the first "
-            'folder'
+            f"--group {pattern} is no regular expression ({error}); give one such as '^([^/]+)/', which finds the "
+            'first folder'
         ) from error
     unmatched = [name for name, match in matches.items() if match is None]
     if unmatched:

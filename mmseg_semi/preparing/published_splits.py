@@ -343,6 +343,7 @@ def _unpack(archive: Path, folder: Path, source: str | Path) -> None:
                 members = [m for m in file if m.isfile() and wanted(m.name)]
                 file.extractall(folder, members, filter='data')
     except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+        reason = str(error).partition('\n')[0].rstrip(':') or type(error).__name__
         raise SetupError(
-            f'--source {source} cannot be unpacked ({error}); download it again'
+            f'--source {source} cannot be unpacked ({reason}); download it again'
         ) from error

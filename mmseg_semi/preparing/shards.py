@@ -46,7 +46,7 @@ def write_shards(
         int: Number of shards.
 
     Raises:
-        SetupError: If the folder holds shards of other images or of another order.
+        SetupError: If the folder holds shards of other images or of another order, or a manifest that cannot be read.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def _claim(out: Path, plan: dict) -> None:
     """Write the manifest of the folder, or check that the existing one has the same settings."""
     manifest = out / MANIFEST
     if manifest.is_file():
-        found = json.loads(manifest.read_text(encoding='utf-8'))
+        found = _read_manifest(manifest)
         different = [key for key in plan if key != 'source' and found.get(key) != plan[key]]
         if different:
             raise SetupError(
@@ -92,6 +92,19 @@ def _claim(out: Path, plan: dict) -> None:
         )
     else:
         write_whole(manifest, json.dumps(plan, indent=1) + '\n')
+
+
+def _read_manifest(path: Path) -> dict:
+    try:
+        found = json.loads(path.read_text(encoding='utf-8'))
+        if not isinstance(found, dict):
+            raise ValueError(f'it holds a {type(found).__name__}')
+        return found
+    except ValueError as error:
+        raise SetupError(
+            f'{path} is no manifest of shards ({error}); remove it together with the shards beside it, or name another folder '
+            'by --out'
+        ) from error
 
 
 def _write_tar(path: Path, names: Iterable[str], read: Callable[[str], bytes]) -> None:
@@ -144,6 +157,11 @@ def index_shard(shard: str | Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> 
             keys[key] = name
             lines.append(f'{offset} {size} {name}\n')
     except (tarfile.TarError, OSError) as error:
+        packer = _packer(shard)
+        if packer:
+            raise SetupError(
+                f'{shard} is compressed by {packer}, in which no image has a place of its own; unpack it to a plain tar file'
+            ) from error
         raise SetupError(
             f'{shard} is no complete tar file ({error}); write or copy it again'
         ) from error
@@ -151,6 +169,22 @@ def index_shard(shard: str | Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> 
         raise SetupError(f'{shard} holds no image ({", ".join(suffixes)}); set --suffixes')
     write_whole(shard_index(str(shard)), ''.join(lines))
     return len(lines)
+
+
+_PACKERS = {
+    b'\x1f\x8b': 'gzip',
+    b'BZh': 'bzip2',
+    b'\xfd7zXZ': 'xz',
+    b'(\xb5/\xfd': 'zstandard',
+    b'PK\x03\x04': 'zip',
+}
+
+
+def _packer(path: str | Path) -> str | None:
+    """Which program has compressed a file, by its first bytes."""
+    with open(path, 'rb') as file:
+        start = file.read(8)
+    return next((name for mark, name in _PACKERS.items() if start.startswith(mark)), None)
 
 
 def _members(shard: str | Path) -> Iterator[tuple[str, int, int]]:

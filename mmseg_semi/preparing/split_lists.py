@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from mmseg_semi.data.names import read_lines
 from mmseg_semi.data.splits import MANIFEST, summarize
 from mmseg_semi.errors import SetupError
 from mmseg_semi.files import write_whole
@@ -78,11 +79,10 @@ def read_list(path: Path, dataset: str) -> list[str]:
         list[str]: Normalised names in the order of the file, repetitions included.
 
     Raises:
-        SetupError: If a line names no image of this data set, or an image and another one's mask.
+        SetupError: If the file is not UTF-8, or a line names no image of this data set, or an image and another one's mask.
     """
     names = []
-    text = Path(path).read_text(encoding='utf-8-sig')
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(read_lines(path), 1):
         tokens = line.split()
         if not tokens:
             continue

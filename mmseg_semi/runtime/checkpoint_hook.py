@@ -1,5 +1,6 @@
 """A checkpoint hook that leaves a complete checkpoint on the disk whenever a run is killed."""
 
+import inspect
 import os
 import re
 from pathlib import Path
@@ -14,6 +15,7 @@ from mmseg.registry import HOOKS
 from mmseg_semi.errors import SetupError, UnwritableFileError
 from mmseg_semi.files import DRAFT, whole_file, write_whole
 from mmseg_semi.runtime.checkpoints import from_plain, is_whole, latest_checkpoint, to_plain
+from mmseg_semi.runtime.config_checks import check_keys
 from mmseg_semi.step.hooks import bare_model
 
 # Drafts of checkpoints and of last_checkpoint; version 0.1 called them NAME.tmp.
@@ -22,6 +24,14 @@ _DRAFTS = re.compile(
 )
 
 _BETWEEN = 'checkpoint_between'
+
+_ARGUMENTS = [name for name in inspect.signature(CheckpointHook).parameters if name != 'kwargs']
+# what MMEngine's hook hands on to Runner.save_checkpoint
+_OF_SAVING = [
+    name
+    for name in inspect.signature(Runner.save_checkpoint).parameters
+    if name not in ('self', 'out_dir', 'filename', 'meta')
+]
 
 
 @HOOKS.register_module()
@@ -47,14 +57,25 @@ class AtomicCheckpointHook(CheckpointHook):
         args, kwargs: See ``mmengine.hooks.CheckpointHook``.
 
     Raises:
-        SetupError: Before training, if ``out_dir`` is no local folder or the data set's metainfo
-            cannot be saved; at the first validation, if ``save_best`` is none of its metrics.
+        SetupError: If a key is unknown, or a number is none that means something; before training, if ``out_dir`` is no local folder or the data set's metainfo
+            cannot be saved; at the first validation, if ``save_best`` is none of its metrics (``SemiStepHook`` finds most before).
 
     State:
         In the message hub: ``last_ckpt``, ``best_ckpt*``, ``keep_ckpt_ids`` (MMEngine's own),
         ``checkpoint_validated``, the iteration of the last validation, and in a checkpoint of
         :meth:`save_between`, ``checkpoint_between``, its iteration.
     """
+
+    def __init__(self, interval: int = -1, *args: Any, **kwargs: Any) -> None:
+        place = 'default_hooks.checkpoint'
+        check_keys(kwargs, [*_ARGUMENTS, *_OF_SAVING], place)
+        super().__init__(interval, *args, **kwargs)
+        for key, meaning in (('interval', 'no regular checkpoint'), ('max_keep_ckpts', 'all')):
+            value = getattr(self, key)
+            if isinstance(value, bool) or not isinstance(value, int) or (value < 1 and value != -1):
+                raise SetupError(
+                    f'{place}.{key}={value!r}, expected a whole number of 1 or more, or -1 for {meaning}; set it so'
+                )
 
     def before_train(self, runner: Runner) -> None:
         """Resolves ``save_best``, removes a killed run's drafts, finds a resumed run's files."""

@@ -120,6 +120,23 @@ def kind_of_file(path: str | Path) -> str | None:
     return 'a text file' if all(char.isprintable() or char.isspace() for char in text) else None
 
 
+def what_is_wrong(path: Path) -> str:
+    """What is wrong with a file that is no complete checkpoint, in words that follow its name.
+
+    Example:
+        >>> what_is_wrong(Path('nowhere.pth'))
+        'does not exist'
+    """
+    if path.is_dir():
+        return 'is a folder'
+    if not path.is_file():
+        return 'does not exist'
+    kind = kind_of_file(path)
+    if kind is not None:
+        return f'is {kind}, no checkpoint' if kind != 'empty' else 'is empty'
+    return 'is cut short or no checkpoint'
+
+
 def check_content(content: Any, name: str) -> Any:
     """Check that a loaded file holds weights: a dict with 'state_dict', or of tensors.
 
@@ -146,6 +163,14 @@ def check_content(content: Any, name: str) -> Any:
     if not tensors and not any(isinstance(content.get(key), Mapping) for key in known):
         keys = ', '.join(map(str, list(content)[:5])) or 'nothing'
         raise SetupError(f"checkpoint '{name}' holds {keys}, {expected}")
+    for key, value in content.get('state_dict', {}).items():
+        aside = str(key).endswith(
+            ('_metadata', '_extra_state')
+        )  # what PyTorch itself puts beside tensors
+        if not isinstance(value, torch.Tensor) and not aside:
+            raise SetupError(
+                f"checkpoint '{name}' has a {type(value).__name__} in place of the tensor '{key}', {expected}"
+            )
     return content
 
 

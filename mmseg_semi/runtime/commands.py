@@ -13,6 +13,7 @@ import torch.distributed as dist
 from mmseg_semi.errors import SetupError
 from mmseg_semi.files import is_unwritable, unwritable
 from mmseg_semi.runtime import interrupts
+from mmseg_semi.runtime.config_errors import describe_build_error
 from mmseg_semi.runtime.devices import end_workers
 from mmseg_semi.runtime.peers import PeerLost
 from mmseg_semi.runtime.stopping import Interrupted, Stopped
@@ -22,9 +23,10 @@ def tool(main: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a command's ``main``: a mistake of the user ends it with one line and exit status 2.
 
     Such mistakes are :class:`SetupError`, a loss that is not finite, a missing file, a full disk, a data loader's worker that
-    was killed, and what the registries refuse: a type that is not registered, an argument that a type does not have. Any
-    other exception passes. A run that a signal has ended is told in one line, with the signal's exit status; Ctrl-C in other
-    commands ends them with 130 and no word. A rank that ends because of another one has the status 1. The workers
+    was killed, and what cannot be built from a config (:func:`.describe_build_error`): a type that is not registered, an
+    argument that a type does not have, a value that it refuses. Any other exception passes. A run that a signal has ended is
+    told in one line, with the signal's exit status; Ctrl-C in other commands ends them with 130 and no word. A rank that ends
+    because of another one has the status 1. The workers
     of data loaders end with the command. ``MMSEG_SEMI_TRACEBACK=1`` shows the traceback of these, too.
     """
 
@@ -76,6 +78,9 @@ def describe_error(error: Exception) -> str | None:
         return str(unwritable(error.filename, error))
     if isinstance(error, PermissionError) and error.filename:
         return f"'{error.filename}' cannot be opened: {error.strerror}; fix its rights, or the key or option that names it"
+    sentence = describe_build_error(error)
+    if sentence is not None:
+        return sentence
     if isinstance(error, KeyError) and 'is not in the' in text and 'registry' in text:
         name = re.match(r'\W*([\w.]+) is not in the ([\w:. ]+?) registry', text)
         if name:

@@ -19,7 +19,9 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.packaged import PACKAGE, find_config
 from mmseg_semi.runtime import stack
 from mmseg_semi.runtime.band_configs import fill_bands
-from mmseg_semi.runtime.checkpoints import is_whole, latest_checkpoint
+from mmseg_semi.runtime.checkpoints import is_whole, latest_checkpoint, what_is_wrong
+from mmseg_semi.runtime.config_checks import check_config
+from mmseg_semi.runtime.config_files import check_bases, failed_import
 
 # Top-level keys that Runner or the tools read. --cfg-options may add them to a config.
 _RUNNER_KEYS = set(inspect.signature(Runner.__init__).parameters) | {
@@ -96,8 +98,15 @@ def load_config(
             be imported.
     """
     path = find_config(path)
+    if path.is_dir():
+        raise SetupError(f"config '{path}' is a folder, expected a file; name a config in it")
     if not path.is_file():
         raise SetupError(f"config '{path}' does not exist; {_similar_config(path)}")
+    if path.suffix not in ('.py', '.json', '.yaml', '.yml'):
+        raise SetupError(
+            f"config '{path}' ends in {path.suffix or 'nothing'!r}, expected .py (or .json, .yaml); give a config"
+        )
+    check_bases(path)
     stack.import_yapf()
     find_projects(path)
     find_neighbours(path)
@@ -108,6 +117,9 @@ def load_config(
     except Exception as error:
         if 'mmpretrain' in str(error):
             _require_mmpretrain(f"config '{path}'")
+        missing = failed_import(str(error))
+        if missing:
+            raise SetupError(f"config '{path}': {missing}") from error
         text = str(error).strip().partition('\n')[0]
         raise SetupError(
             f"config '{path}' cannot be read: {type(error).__name__}: {text}; fix that line"
@@ -241,11 +253,23 @@ def set_work_dir(cfg: Config, work_dir: str | None, config: str | Path) -> None:
         cfg: Changed in place.
         work_dir: The option ``--work-dir``.
         config: The config file, or its name in the package.
+
+    Raises:
+        SetupError: It is no folder.
     """
     if work_dir is not None:
         cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(default_work_dir(config))
+    given = '--work-dir' if work_dir is not None else 'work_dir'
+    if not isinstance(cfg.work_dir, str) or not cfg.work_dir.strip():
+        raise SetupError(
+            f'{given} is {cfg.work_dir!r}, expected a folder for logs and checkpoints; name one, or leave it out'
+        )
+    place = Path(cfg.work_dir)
+    taken = next((path for path in (place, *place.parents) if path.exists()), None)
+    if taken is not None and not taken.is_dir():
+        raise SetupError(f"{given} '{cfg.work_dir}': {taken} is a file; give a folder")
 
 
 def default_work_dir(config: str | Path) -> Path:
@@ -283,9 +307,8 @@ def set_resume(cfg: Config, resume: str | None) -> None:
     else:
         latest = Path(resume)
         if not is_whole(latest):
-            state = 'is cut short or no checkpoint' if latest.is_file() else 'does not exist'
             raise SetupError(
-                f"--resume: '{latest}' {state}; give a complete checkpoint, or --resume alone for "
+                f"--resume: '{latest}' {what_is_wrong(latest)}; give a complete checkpoint, or --resume alone for "
                 f'the newest one in {cfg.work_dir}'
             )
     cfg.load_from, cfg.resume = str(latest), True
@@ -331,7 +354,11 @@ def build_runner(cfg: Config) -> Runner:
     """Build MMEngine's runner for a config, or the one that its ``runner_type`` names.
 
     ``default_hooks.<name>=None`` switches off any hook, as MMEngine allows for its own hooks.
+
+    Raises:
+        SetupError: See :func:`.check_config`.
     """
+    check_config(cfg)
     loaders = (cfg.get(f'{key}_dataloader') for key in ('train', 'val', 'test'))
     if any(isinstance(loader, Mapping) and loader.get('num_workers') for loader in loaders):
         share_temporary_folder()

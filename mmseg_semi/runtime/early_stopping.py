@@ -29,7 +29,7 @@ class SemiEarlyStoppingHook(EarlyStoppingHook):
 
     Raises:
         SetupError: Before training, if ``patience`` is below 1; at the first validation, if there is no metric of
-            that name.
+            that name (where all metrics are of IoUMetric, ``SemiStepHook`` finds that before training).
 
     State:
         ``early_stopping`` in the message hub: best value, validations without improvement, and whether they ended

@@ -18,6 +18,9 @@ from mmengine.registry import OPTIMIZERS
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from mmseg_semi.errors import SetupError
+from mmseg_semi.runtime.config_errors import unregistered
+
 FUSED = (SGD, Adam, AdamW)
 """Optimisers that are fused by default. Subclasses are not: their steps are their own."""
 
@@ -35,6 +38,9 @@ def fuse_by_default(config: Mapping[str, Any], parameters: Iterable[nn.Parameter
     Returns:
         dict: A copy.
 
+    Raises:
+        SetupError: There is no optimiser of this type.
+
     Example:
         >>> layer = nn.Linear(2, 1)
         >>> fuse_by_default(dict(type='SGD', lr=0.1), layer.parameters())
@@ -43,8 +49,14 @@ def fuse_by_default(config: Mapping[str, Any], parameters: Iterable[nn.Parameter
         {'type': 'SGD', 'lr': 0.1, 'fused': False}
     """
     config = dict(config)
-    kind = config['type']
-    kind = OPTIMIZERS.get(kind) if isinstance(kind, str) else kind
+    name = config.get('type')
+    kind = OPTIMIZERS.get(name) if isinstance(name, str) else name
+    if kind is None:
+        raise SetupError(
+            unregistered(name, OPTIMIZERS, 'optim_wrapper.optimizer')
+            if name
+            else "config: optim_wrapper.optimizer has no 'type'; add one, such as type='SGD'"
+        )
     # dampening: PyTorch does not dampen the first gradient, momentum that begins at zero does
     other = ('foreach', 'capturable', 'differentiable', 'dampening')
     if kind not in FUSED or config.get('fused') is not None or any(map(config.get, other)):

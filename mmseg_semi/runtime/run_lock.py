@@ -129,7 +129,8 @@ class FolderLock:
         self.path = folder / LOCK
         self._file: int | None = None
         self._process = os.getpid()
-        self._is_new = not folder.exists()
+        absolute = Path(os.path.abspath(folder))
+        self._made = [path for path in (absolute, *absolute.parents) if not path.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock()
@@ -142,9 +143,9 @@ class FolderLock:
         if self._process != os.getpid():
             return
         self._remove()
-        if self._is_new:
-            with contextlib.suppress(OSError):
-                self.folder.rmdir()
+        for path in self._made:
+            with contextlib.suppress(OSError):  # something came into it
+                path.rmdir()
         if self._file is not None:
             _held.discard(self._file)
             os.close(self._file)

@@ -17,6 +17,7 @@ import re
 import sys
 import time
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -685,9 +686,11 @@ def _unreadable(name: str, error: Exception) -> SetupError:
             f"checkpoint '{name}' is {kind}, expected a file that torch.save wrote; give another one or "
             'download it again'
         )
+    what = 'is cut short or no PyTorch checkpoint'
+    if zipfile.is_zipfile(name):  # whose directory stands at its end
+        what = 'is a whole archive, but its content is damaged or not that of a checkpoint'
     return SetupError(
-        f"checkpoint '{name}' cannot be read ({reason}); it is cut short or no PyTorch checkpoint, "
-        'use another one or download it again'
+        f"checkpoint '{name}' cannot be read ({reason}); it {what}, use another one or download it again"
     )
 
 

@@ -1,7 +1,8 @@
 """What a run is refused for before its first iteration, and which checkpoints are refused."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from mmseg_semi.data.checks import check_files, check_label_values
 from mmseg_semi.data.colour import DeferColour
+from mmseg_semi.data.image_checks import check_readable
 from mmseg_semi.data.pools import find_images
 from mmseg_semi.data.transforms import MultiBranch
 from mmseg_semi.errors import SetupError
@@ -162,17 +164,21 @@ def check_validation(dataset: Any, segmentor: SemiSegmentor, masks: int = 100) -
     """Finds missing or unfit validation files now, not after the first thousand iterations.
 
     Args:
-        masks: Number of masks whose values are checked.
+        masks: Number of masks whose values are checked, and of images that are looked at.
 
     Raises:
-        SetupError: Another number of classes, a missing file, or a label out of range.
+        SetupError: Another number of classes, a missing file, an image that cannot be read, or a label out of range.
     """
     check_classes('val_dataloader', dataset, segmentor)
     check_bands('val_dataloader', dataset, segmentor)
     if not isinstance(dataset, BaseSegDataset):
         return
-    check_files(dataset, 'val_dataloader.dataset')
+    paths = check_files(dataset, 'val_dataloader.dataset')
     check_files(dataset, 'val_dataloader.dataset', 'seg_map_path')
+    if not getattr(dataset, 'backend_args', None):
+        for place in range(min(masks, len(paths))):
+            path = paths[place * len(paths) // min(masks, len(paths))]
+            check_readable(path, Path(path).read_bytes())
     check_label_values(
         dataset,
         len(dataset.metainfo['classes']),
@@ -242,9 +248,14 @@ def check_networks(segmentor: SemiSegmentor, size: int = 128) -> None:
             raise
         except (RuntimeError, IndexError, ValueError, AssertionError) as error:
             reason = str(error).partition('\n')[0] or type(error).__name__
+            advice = (
+                'make in_channels and in_index of the heads match the backbone, or, for a network of one input size, set '
+                'default_hooks.step.probe_size'
+            )
+            if 'dropout probability' in reason:
+                advice = 'correct dropout_ratio of the heads, or the drop rates of the backbone'
             raise SetupError(
-                f'model.student: the {name} cannot pass a {size} x {size} image ({reason}): make in_channels and in_index of '
-                'the heads match the backbone, or, for a network of one input size, set default_hooks.step.probe_size'
+                f'model.student: the {name} cannot pass a {size} x {size} image ({reason}): {advice}'
             ) from error
         if logits.shape[1] != segmentor.num_classes:
             raise SetupError(
@@ -285,20 +296,53 @@ def adapt_checkpoint(state: dict[str, Tensor], segmentor: SemiSegmentor) -> dict
     }
 
 
+def check_resumable(checkpoint: Mapping, path: str | None = None) -> None:
+    """Checks that a checkpoint holds what a run goes on from, and not weights alone.
+
+    Args:
+        checkpoint: Its content.
+        path: Its file, for the error.
+
+    Raises:
+        SetupError: It has no optimiser, no iteration or no history.
+
+    Example:
+        >>> check_resumable(dict(optimizer={}, message_hub={}, meta=dict(iter=2, epoch=0)))
+    """
+    meta = checkpoint.get('meta') or {}
+    missing = [key for key in ('optimizer', 'message_hub') if key not in checkpoint]
+    missing += [f'meta.{key}' for key in ('iter', 'epoch') if key not in meta]
+    if missing:
+        named = f"checkpoint '{path}'" if path else 'the checkpoint'
+        raise SetupError(
+            f'--resume: {named} has no {", ".join(missing)}, so that no run can go on from it; give a checkpoint that a training '
+            'wrote, or begin a new run from its weights: --load-from'
+        )
+
+
 def check_checkpoint(state: dict[str, Tensor], model: nn.Module, path: str | None = None) -> None:
-    """Checks that a checkpoint has the model's tensors, in name and shape.
+    """Checks that a checkpoint has the model's tensors, in name and shape, and that its weights are numbers.
 
     Args:
         path: File of the checkpoint, for the error.
 
     Raises:
-        SetupError: Missing or unknown tensors, or tensors of another shape.
+        SetupError: Missing or unknown tensors, tensors of another shape, or weights that are not finite.
 
     Example:
         >>> layer = nn.Linear(2, 1)
         >>> check_checkpoint(layer.state_dict(), layer)
     """
     own = model.state_dict()
+    named = f"checkpoint '{path}'" if path else 'the checkpoint'
+    for key, _ in model.named_parameters():
+        value = state.get(key)
+        if value is not None and value.is_floating_point() and not value.isfinite().all():
+            wrong = value[~value.isfinite()][0].item()
+            raise SetupError(
+                f'{named} holds {wrong} in {key}, a network that could neither predict nor learn; take an earlier checkpoint of '
+                'that run'
+            )
     found = {
         'missing': own.keys() - state.keys(),
         'unknown': state.keys() - own.keys(),
@@ -311,7 +355,6 @@ def check_checkpoint(state: dict[str, Tensor], model: nn.Module, path: str | Non
             f'{len(keys)} {problem} (first: {min(keys)})' for problem, keys in found.items() if keys
         )
         raise SetupError(
-            (f"checkpoint '{path}'" if path else 'the checkpoint')
-            + f' is of another architecture than the config: {problems}; use the config that made it, or '
+            f'{named} is of another architecture than the config: {problems}; use the config that made it, or '
             'load what fits with --cfg-options default_hooks.step.strict_load=False'
         )

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from mmseg_semi.data.skipped_images import SkippedImages
 from mmseg_semi.errors import SetupError
-from mmseg_semi.step import checks, run_checks
+from mmseg_semi.step import checks, metric_checks, run_checks
 from mmseg_semi.step.teacher import MovingAverage
 
 
@@ -106,7 +106,7 @@ class SemiStepHook(Hook):
         loader = runner.train_dataloader
         run_checks.check_loop(runner)
         said = [*run_checks.check_schedules(runner), *run_checks.check_intervals(runner)]
-        said += run_checks.check_metrics(runner)
+        said += metric_checks.check_metrics(runner)
         checks.check_hooks(runner.hooks, segmentor)
         checks.check_sources(loader.sampler, segmentor)
         checks.check_classes('train_dataloader', loader.dataset, segmentor)
@@ -143,13 +143,15 @@ class SemiStepHook(Hook):
         model = bare_model(runner)
         if not hasattr(model, 'networks'):  # tools evaluate plain segmentors with the same hooks
             return
+        path = getattr(runner, '_load_from', None)
+        if getattr(runner, '_resume', False):
+            checks.check_resumable(checkpoint, path)
         if 'state_dict' not in checkpoint:
             raise SetupError(
                 f"load_from: the file holds {sorted(checkpoint)[:5]} and no 'state_dict': give a checkpoint of a segmentor"
             )
         checkpoint['state_dict'] = self.adapt(checkpoint['state_dict'], model)
         if self.strict_load:
-            path = getattr(runner, '_load_from', None)
             checks.check_checkpoint(checkpoint['state_dict'], model, path)
 
     def adapt(self, state: dict, model: nn.Module) -> dict:

@@ -181,26 +181,6 @@ def check_heads(segmentor: SemiSegmentor) -> None:
                 )
 
 
-# -- metrics ---------------------------------------------------------------------------------------
-
-
-def check_metrics(runner: Runner) -> list[str]:
-    """A warning on MMSegmentation's mFscore: a class that is never predicted is left out of its mean, and missing it raises the mean."""
-    if runner.val_loop is None:
-        return []
-    asked = {
-        name
-        for metric in runner.val_loop.evaluator.metrics
-        for name in (getattr(metric, 'metrics', None) or [])
-    }
-    if 'mFscore' not in asked:
-        return []
-    return [
-        "val_evaluator: 'mFscore' leaves out a class that is never predicted, so that missing a class raises it; 'mDice', the same "
-        'number elsewhere, counts 0 for such a class'
-    ]
-
-
 # -- batches ---------------------------------------------------------------------------------------
 
 

@@ -124,6 +124,10 @@ class SemiSegmentor(StudentAndTeacher):
                 'model.init_cfg is set, but nothing would read it: initial weights belong to model.student.init_cfg or '
                 'model.student.backbone.init_cfg'
             )
+        if not isinstance(objectives, list | tuple):
+            raise SetupError(
+                f"model.objectives is {objectives!r:.100}, expected a list of objectives; write [dict(type='SupervisedObjective'), ...]"
+            )
         self._check_running_stats(running_stats, forward)
         self.compiler = StepCompiler(compile)
         if iters_per_epoch < 1 or monitor_interval < 1:

@@ -2,12 +2,9 @@
 
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
-from mmengine.evaluator import Evaluator
 from mmengine.optim import CosineAnnealingLR, LinearLR, MultiStepLR, PolyLR
-from mmseg.evaluation import IoUMetric
 from tiny_semi import tiny_model
 
 from mmseg_semi.errors import SetupError
@@ -82,21 +79,3 @@ def test_one_image_and_norms_that_need_no_batch():
         run_checks.check_batch(model, sampler, 64)
     assert model.training
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
-
-
-def scores(metric: str) -> float:
-    """MMSegmentation's mean over three classes: two half right, one never predicted."""
-    areas = torch.tensor([50.0, 50.0, 0.0]), torch.tensor([100.0, 100.0, 50.0])
-    predicted, label = torch.tensor([100.0, 50.0, 0.0]), torch.tensor([50.0, 100.0, 50.0])
-    found = IoUMetric.total_area_to_metrics(areas[0], areas[1], predicted, label, [metric])
-    return float(np.nanmean(found['Fscore' if metric == 'mFscore' else 'Dice']))
-
-
-def test_a_metric_that_a_missed_class_raises_is_named():
-    for names, expected in ((['mIoU'], 0), (['mFscore'], 1), (['mIoU', 'mFscore'], 1)):
-        loop = SimpleNamespace(evaluator=Evaluator([IoUMetric(iou_metrics=names)]))
-        said = run_checks.check_metrics(SimpleNamespace(val_loop=loop))
-        assert len(said) == expected and all("'mDice'" in sentence for sentence in said)
-    assert run_checks.check_metrics(SimpleNamespace(val_loop=None)) == []
-    # what the sentence says: 2/3, 2/3 and a class that is missed
-    assert scores('mFscore') == pytest.approx(2 / 3) and scores('mDice') == pytest.approx(4 / 9)

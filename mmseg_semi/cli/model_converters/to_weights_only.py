@@ -34,7 +34,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
     if not args.source.is_file():
-        raise SetupError(f"checkpoint '{args.source}' does not exist")
+        raise SetupError(f"checkpoint '{args.source}' does not exist; give the path of a file")
     if args.trust:
         checkpoint = torch.load(args.source, map_location='cpu', weights_only=False)
     else:

@@ -37,7 +37,15 @@ def decode_npy(content: bytes, path: str, kind: str = 'image') -> np.ndarray:
         raise unreadable(path, kind, content, error) from error
     if array.dtype.kind not in 'buif':
         raise unreadable(path, kind, content, f'it holds values of the type {array.dtype}')
+    if not array.size:
+        raise unreadable(
+            path, kind, content, f'it is an array of {_text(array.shape)}, without a pixel'
+        )
     return array
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return ' x '.join(map(str, shape))
 
 
 def decode_bands(
@@ -111,6 +119,8 @@ def _bits(img: Image.Image, content: bytes) -> int:
 
 def _by_opencv(content: bytes) -> np.ndarray | None:
     """All channels by OpenCV, in the order red, green, blue, alpha; None if it cannot."""
+    if not content:  # for which OpenCV raises an error
+        return None
     array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.ndim == 2 or array.shape[2] < 3:
         return array

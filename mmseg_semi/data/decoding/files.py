@@ -40,7 +40,7 @@ def read_file(
             None reads all of ``path``.
 
     Raises:
-        UnreadableFileError: If the file does not exist or cannot be read.
+        UnreadableFileError: If the file does not exist, cannot be read, or ends before the span does.
 
     Example:
         >>> import tempfile
@@ -50,13 +50,37 @@ def read_file(
         (b'0123', b'12')
     """
     try:
-        return read_bytes(*span) if span else fileio.get(path, backend_args=backend_args)
+        if not span:
+            return fileio.get(path, backend_args=backend_args)
+        content = read_bytes(*span)
+        if len(content) < span[2] - span[1]:
+            raise UnreadableFileError(
+                f'{kind} {path} lies beyond the end of {span[0]}; copy the file again, or write its index again (mmseg-semi shards '
+                f'index {span[0]})'
+            )
+        return content
     except FileNotFoundError as error:
         raise UnreadableFileError(
             f'{kind} {path} does not exist; add the file, or take its name out of the list'
         ) from error
     except OSError as error:
         raise UnreadableFileError(f'{kind} {path} cannot be read: {error}') from error
+
+
+_INSTEAD = (
+    (
+        b'version https://git-lfs',
+        ', but a pointer of Git LFS: git lfs pull fetches the file itself',
+    ),
+    (b'<!doctype html', ', but a web page'),
+    (b'<html', ', but a web page'),
+)
+
+
+def _instead(content: bytes) -> str:
+    """What often has an image's name and is none, for an error; empty for other contents."""
+    start = content[:64].lstrip().lower()
+    return next((words for begin, words in _INSTEAD if start.startswith(begin)), '')
 
 
 def unreadable(
@@ -75,8 +99,9 @@ def unreadable(
         'image a.png (0 bytes) cannot be decoded (it is empty)'
     """
     if isinstance(reason, UnidentifiedImageError):  # its text shows the address of a buffer
-        reason = 'no image format that Pillow knows'
+        reason = 'no image format that Pillow knows' + _instead(content)
     reason = ' '.join(str(reason).split()) or type(reason).__name__
+    reason = reason if content else 'it is empty'
     return UnreadableFileError(
         f'{kind} {path} ({len(content)} bytes) cannot be decoded ({reason}); replace the file, or '
         'take its name out of the list'

@@ -149,6 +149,8 @@ def _other_bands(path: str, bands: int) -> SetupError:
 
 def decode_with_opencv(content: bytes) -> np.ndarray | None:
     """Decode a file's bytes by OpenCV, values and channels unchanged (BGR); None if it cannot."""
+    if not content:  # for which OpenCV raises an error
+        return None
     return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
 
 

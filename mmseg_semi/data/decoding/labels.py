@@ -50,7 +50,9 @@ def read_labels(path: str, backend_args: dict | None = None) -> np.ndarray:
             'indices; convert it to an indexed or 8-bit grey PNG whose values are the classes'
         )
     if labels.dtype.kind not in 'bui':
-        raise SetupError(f'mask {path} holds {labels.dtype} values, expected integer class indices')
+        raise SetupError(
+            f'mask {path} holds {labels.dtype} values, expected integer class indices; export it as integers'
+        )
     return labels.astype(np.uint8) if labels.dtype == bool else labels
 
 
@@ -164,9 +166,15 @@ def check_mask_size(
     """
     if labels.shape != tuple(shape):
         height, width = shape
+        turned = labels.shape == (width, height)
         raise SetupError(
-            f'mask {path} is {labels.shape[1]} x {labels.shape[0]} pixels, but its image '
-            f'{img_path} is {width} x {height}; both must have the same size'
+            f'mask {path} is {labels.shape[1]} x {labels.shape[0]} pixels, but its image {img_path} is {width} x {height}; '
+            'both must have the same size: '
+            + (
+                'turn the mask, or store the image upright if only its orientation tag turns it'
+                if turned
+                else 'draw the mask on this image, or correct which mask belongs to it'
+            )
         )
 
 
@@ -196,6 +204,11 @@ def read_mask(path: str, backend_args: dict | None = None, as_color: bool = Fals
     _check_storage(path, content)
     if is_npy(content):
         array = decode_npy(content, path, 'mask')
+        if array.ndim != 2 and (array.ndim != 3 or array.shape[2] != 3):
+            raise SetupError(
+                f'mask {path} is an array of {" x ".join(map(str, array.shape))}, expected height x width with the value of a '
+                'class for each pixel, or height x width x 3 in colour; save it so, such as array.argmax(0) of a plane a class'
+            )
         return np.repeat(array[..., None], 3, 2) if as_color and array.ndim == 2 else array
     try:
         img = Image.open(io.BytesIO(content))

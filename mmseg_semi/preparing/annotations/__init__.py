@@ -13,6 +13,7 @@ from typing import Any
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.annotations.export import AnnotatedImage, Export, Region
+from mmseg_semi.preparing.annotations.texts import read_json
 
 __all__ = ['READERS', 'AnnotatedImage', 'Export', 'Region', 'find_reader', 'read_export']
 
@@ -56,6 +57,8 @@ def find_reader(path: Path) -> ModuleType:
         module = reader(name)
         if module.matches(path):
             return module
+    if path.is_file() and path.suffix.lower() == '.json':
+        read_json(path)  # says what is wrong with a file that no reader can look into
     looked_for = '; '.join(reader(name).TITLE for name in READERS)
     raise SetupError(
         f'{path} is no export that is known, looked for were: {looked_for}; export again in one of these formats, or name it by --format '

@@ -16,7 +16,7 @@ from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.annotations.drawing import require_pycocotools
 from mmseg_semi.preparing.annotations.export import AnnotatedImage, Export, Region
 from mmseg_semi.preparing.annotations.files import BY_NAME, ImageFiles
-from mmseg_semi.preparing.annotations.texts import head, need, read_json, ring_of
+from mmseg_semi.preparing.annotations.texts import head, need, read_json, ring_of, size_of
 
 TITLE = "COCO (a JSON file with 'images', 'categories' and 'annotations', or a folder with annotations/*.json)"
 
@@ -200,7 +200,7 @@ def _images(
         where = f'the image {name} of {file}'
         size = None
         if entry.get('width') is not None or entry.get('height') is not None:
-            size = need(entry, 'width', int, where), need(entry, 'height', int, where)
+            size = size_of(entry.get('width'), entry.get('height'), where)
         if key in of_id:
             raise SetupError(
                 f'{file} has two images with the id {key}, {of_id[key].name} and {name}; export it again'
@@ -208,12 +208,12 @@ def _images(
         of_id[key] = AnnotatedImage(name, finder.find(name), size, annotated=False, part=part)
     for place, entry in enumerate(content['annotations']):
         where = f'annotation {entry.get("id", f"number {place}")} of {file}'
-        image = of_id.get(entry.get('image_id'))
+        image = of_id.get(_key(entry, 'image_id'))
         if image is None:
             raise SetupError(
                 f'{where} belongs to the image {entry.get("image_id")!r}, which the file does not have; export it again'
             )
-        if entry.get('category_id') not in categories:
+        if _key(entry, 'category_id') not in categories:
             shown = ', '.join(f'{key}: {name}' for key, name in list(categories.items())[:8])
             raise SetupError(
                 f'{where} has the category {entry.get("category_id")!r}, which the list of categories lacks ({shown}); add it there'
@@ -223,6 +223,12 @@ def _images(
         if region is not None:
             image.regions.append(region)
     return list(of_id.values())
+
+
+def _key(entry: dict, key: str) -> Any:
+    """A value that refers to another entry; None for what cannot be looked up."""
+    value = entry.get(key)
+    return value if isinstance(value, int | str) else None
 
 
 def _region(

@@ -19,6 +19,7 @@ from mmseg_semi.data.decoding import (
     tiff_layout,
     unreadable,
 )
+from mmseg_semi.data.folders import walk_files
 from mmseg_semi.errors import SetupError
 
 BY_NAME = (
@@ -46,12 +47,18 @@ def _is_absolute(name: str) -> bool:
 
 
 def walk_images(folder: Path) -> Iterator[Path]:
-    """Image files below a folder, sorted, links followed, hidden ones left out."""
-    for root, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith('.'))
-        for name in sorted(files):
-            if not name.startswith('.') and os.path.splitext(name)[1].lower() in ANY_IMAGE_SUFFIXES:
-                yield Path(root, name)
+    """Image files below a folder, sorted, links followed, hidden ones left out; none of a folder that is not there.
+
+    Raises:
+        SetupError: As :func:`.walk_files`.
+    """
+    for path in walk_files(folder, _is_image) if folder.is_dir() else ():
+        if _is_image(path):
+            yield Path(path)
+
+
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in ANY_IMAGE_SUFFIXES
 
 
 class ImageFiles:
@@ -160,7 +167,8 @@ def read_header(source: Path | bytes, name: str | Path = '') -> ImageHeader:
     except UnidentifiedImageError:
         orientation = 1  # perhaps a format that only OpenCV reads
     except Exception as error:  # each decoder raises its own kinds
-        raise unreadable(name, 'image', b'', error) from error
+        content = source if isinstance(source, bytes) else source.read_bytes()
+        raise unreadable(name, 'image', content, error) from error
     return _decoded_header(source, name, orientation)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mmseg_semi.data.names import not_utf8
 from mmseg_semi.errors import SetupError
 
 
@@ -24,16 +25,20 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file.
 
     Raises:
-        SetupError: If it is empty or no JSON.
+        SetupError: If it is empty, no text in UTF-8 or no JSON.
     """
     try:
         text = path.read_text(encoding='utf-8-sig')
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise not_utf8(str(path), error) from error
+    except OSError as error:
         raise SetupError(f'{path} cannot be read ({error}); export it again') from error
     if not text.strip():
         raise SetupError(f'{path} is empty; export the annotations again')
     try:
         return json.loads(text)
+    except RecursionError as error:
+        raise SetupError(f'{path} is nested too deep to be read; export it again') from error
     except ValueError as error:
         raise SetupError(f'{path} is no complete JSON ({error}); export it again') from error
 
@@ -58,7 +63,14 @@ def ring_of(points: Any, where: str) -> np.ndarray:
         SetupError: If they are no pairs of finite numbers.
     """
     try:
-        flat = np.asarray(points, float).reshape(-1, 2)
+        numbers = np.asarray(points, float)
+        if numbers.size % 2:
+            raise SetupError(
+                f'{where} has a polygon of {numbers.size} numbers, expected x and y of each corner: {points!r:.80}; correct it'
+            )
+        flat = numbers.reshape(-1, 2)
+    except SetupError:  # a ValueError, too
+        raise
     except (TypeError, ValueError) as error:
         raise SetupError(
             f'{where} has a polygon that is no list of x, y: {points!r:.80}; correct it'

@@ -112,8 +112,8 @@ def choose_settings(
     return _gpu(long_side, labelled, machine, step, frame_size, iterations, validating)
 
 
-def check_options(frame_size: int | None, iterations: int | None) -> None:
-    """Refuse options of :func:`choose_settings` that are too small.
+def check_options(frame_size: int | None, iterations: int | None, line_width: float = 0.0) -> None:
+    """Refuse options of :func:`choose_settings` that are too small, and a width of lines that is none.
 
     Raises:
         SetupError: If one is.
@@ -122,6 +122,8 @@ def check_options(frame_size: int | None, iterations: int | None) -> None:
         raise SetupError(f'--frame-size {frame_size}: expected at least 33 pixels')
     if iterations is not None and iterations < 8:
         raise SetupError(f'--iterations {iterations}: expected at least 8')
+    if not 0 <= line_width < float('inf'):
+        raise SetupError(f'--line-width {line_width:g}: expected a width in pixels of 0 or more')
 
 
 # GiB of free memory, crop and labelled images of a step; the first that fits. On a CPU a step of own_data/ddfp.py with 2 + 2 crops of

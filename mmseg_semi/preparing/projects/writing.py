@@ -101,7 +101,7 @@ def write_project(
     todo = [(part, image) for part in PARTS for image in of_part[part]]
     names = {part: Names() for part in PARTS}
     for part, image in progress(todo) if progress else todo:
-        header = read_header(image.content() if image.path is None else image.path, image.name)
+        header = read_header(*_file_of(image))
         name = names[part].new(image.name)
         target = folder / 'images' / part / name
         if image.path is None:
@@ -121,6 +121,13 @@ def write_project(
         )
     write_whole(folder / 'data.yaml', describe(classes, parts))
     return written
+
+
+def _file_of(image: AnnotatedImage) -> tuple[Path | bytes, Path | str]:
+    """An image's file and its name in errors; the content, where the export carries it."""
+    if image.path is None:
+        return image.content(), image.name
+    return image.path, image.path
 
 
 class Names:

@@ -160,7 +160,9 @@ def read_json(path: Path) -> dict | None:
     except ValueError as error:
         raise SetupError(f'{path} is no JSON ({error}); remove it or restore it') from error
     if not isinstance(content, dict):
-        raise SetupError(f'{path} holds a {type(content).__name__}, expected a JSON object')
+        raise SetupError(
+            f'{path} holds a {type(content).__name__}, expected a JSON object; remove it or restore it'
+        )
     return content
 
 
