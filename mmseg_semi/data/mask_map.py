@@ -282,7 +282,7 @@ class MaskMap:
 def _check_names(classes: Any, source: str) -> None:
     """Refuse names that are no texts: YAML takes no, yes, on and off for truth values, and ~ for nothing."""
     for name in classes if isinstance(classes, Sequence | Mapping) else ():
-        if isinstance(name, bool) or not isinstance(name, str | int | float):
+        if isinstance(name, bool) or not isinstance(name, str | int) or not str(name).strip():
             raise SetupError(
                 f"{source}: 'classes' has the name {name!r}, expected a text; in YAML, names such as no, yes, on, off and null "
                 "stand in quotes ('no')"

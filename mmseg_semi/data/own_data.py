@@ -240,7 +240,7 @@ class OwnData:
         return any(path and path.is_relative_to(folder) for path in own for folder in folders)
 
     def _patterns(self, given: Any) -> list[str]:
-        patterns = [given] if isinstance(given, str) else given or []
+        patterns = [given] if isinstance(given, str) else [] if given is None else given
         if not isinstance(patterns, list) or not all(isinstance(p, str) for p in patterns):
             raise SetupError(
                 f"{self.source}: 'exclude' is {given!r}, expected patterns of unlabelled files to leave "
@@ -363,7 +363,7 @@ class OwnData:
         numbers = isinstance(given, list | tuple) and len(given) == 2
         if (
             not numbers
-            or not all(isinstance(v, int | float) and math.isfinite(v) for v in given)
+            or not all(type(v) in (int, float) and math.isfinite(v) for v in given)
             or given[0] >= given[1]
         ):
             raise SetupError(

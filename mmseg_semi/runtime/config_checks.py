@@ -9,11 +9,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.utils.dl_utils import set_multi_processing
 from mmseg.evaluation import IoUMetric
 
 from mmseg_semi.errors import SetupError
 
 _IOU_KEYS = [name for name in inspect.signature(IoUMetric).parameters if name != 'kwargs']
+_MP_KEYS = [
+    name for name in inspect.signature(set_multi_processing).parameters if name != 'distributed'
+]
 _TOGETHER = (
     ('train_dataloader', 'train_cfg', 'optim_wrapper'),
     ('val_dataloader', 'val_cfg', 'val_evaluator'),
@@ -51,6 +55,9 @@ def check_config(cfg: Config) -> None:
             f'randomness.seed={seed!r}, expected a whole number of 0 to {2**32 - 1}, or None for another one in each run; '
             'set it so'
         )
+    environment = cfg.get('env_cfg') or {}
+    check_keys(environment, ['cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'], 'env_cfg')
+    check_keys(environment.get('mp_cfg') or {}, _MP_KEYS, 'env_cfg.mp_cfg')
     for key in ('val_evaluator', 'test_evaluator'):
         _check_evaluator(cfg.get(key), key)
     _check_lengths(cfg.get('train_cfg') or {})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType
@@ -84,6 +85,7 @@ def unregistered(name: str, registry: Registry, place: str = '') -> str:
 def _wrong(error: Exception, built: Any, name: str, given: Mapping, place: str) -> str:
     """The sentence for a key or value that a type refuses."""
     reason = ' '.join(str(error).split()).rstrip('. ') or type(error).__name__
+    reason = re.sub(r"<class '(?:[\w.]+\.)?(\w+)'>", r'\1', reason).replace('ConfigDict', 'dict')
     known = list(dict.fromkeys(_arguments(built)))
     unknown = [key for key in given if isinstance(key, str) and key not in known]
     if isinstance(error, TypeError) and 'unexpected keyword argument' in reason:
@@ -94,6 +96,7 @@ def _wrong(error: Exception, built: Any, name: str, given: Mapping, place: str) 
         near = f' ({unknown[0]!r} is none of its keys)' if unknown else ''
         return f"config: {_at(place)}type='{name}' {reason.partition('() ')[2]}{near}; add the key"
     shown = ', '.join(f'{key}={_text(value)}' for key, value in given.items() if _is_plain(value))
+    shown = shown or ', '.join(f'{key}={_text(value)}' for key, value in given.items())
     shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '…'
     return (
         f"config: {_at(place)}type='{name}' cannot be built with {shown or 'these keys'} ({_reason(error, reason)}); correct "

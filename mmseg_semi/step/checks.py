@@ -50,8 +50,14 @@ def check_sources(sampler: Any, segmentor: SemiSegmentor) -> None:
     """Checks that the training data have what the objectives need in any phase.
 
     Raises:
-        SetupError: They have no unlabelled images, or what ``Objective.check_data`` raises.
+        SetupError: They have no unlabelled images, the sampler does not draw by source, or what ``Objective.check_data`` raises.
     """
+    sizes = getattr(getattr(sampler, 'dataset', None), 'source_sizes', None)
+    if sizes is not None and not hasattr(sampler, 'num_per_source'):
+        raise SetupError(
+            f'train_dataloader.sampler is {type(sampler).__name__}, which knows nothing of labelled and unlabelled images; set '
+            f"sampler=dict(type='MultiSourceSampler', batch_size=..., source_ratio={[1] * len(sizes)})"
+        )
     has_unlabeled = len(getattr(sampler, 'source_sizes', (None, None))) > 1
     for objective in segmentor.objectives:
         if objective.all_needs.unlabeled and not has_unlabeled:

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from mmseg_semi.data.skipped_images import SkippedImages
 from mmseg_semi.errors import SetupError
 from mmseg_semi.step import checks, metric_checks, run_checks
+from mmseg_semi.step.sample_checks import check_samples
 from mmseg_semi.step.teacher import MovingAverage
 
 
@@ -115,6 +116,8 @@ class SemiStepHook(Hook):
             checks.check_validation(runner.val_loop.dataloader.dataset, segmentor)
             run_checks.check_validation_batch(runner.val_loop.dataloader)
             checks.check_held_out(loader.dataset, runner.val_loop.dataloader.dataset)
+        val = runner.val_loop.dataloader.dataset if runner.val_loop is not None else None
+        check_samples(loader.dataset, val)
         checks.check_networks(segmentor, self.probe_size)
         if hasattr(segmentor, 'plan'):  # of one domain
             run_checks.check_heads(segmentor)

@@ -313,7 +313,7 @@ def test_what_is_published_imports_what_its_network_needs_and_no_more(
             r'CPUAmpOptimWrapper',
         ),
         (['tiny_ddfp.py', '--resume', 'gone.pth'], r"'gone\.pth' does not exist"),
-        (['tiny_ddfp.py', '--resume', 'tiny_ddfp.py'], r'is cut short or no checkpoint'),
+        (['tiny_ddfp.py', '--resume', 'tiny_ddfp.py'], r'is a text file, no checkpoint'),
         (
             ['tiny_ddfp.py', '--launcher', 'pytorch'],
             r'has no RANK.*torchrun .* -m mmseg_semi train',

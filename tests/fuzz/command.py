@@ -97,6 +97,8 @@ def table(found: dict[int, Outcome]) -> str:
     areas = dict.fromkeys(kind.area for kind in every)
     for area in areas:
         of = {n: outcome for n, outcome in found.items() if every[n].area == area}
+        if not of:
+            continue
         kinds = len({every[n] for n in of})
         lines.append(_row(area, kinds, list(of.values())))
     lines.append(_row('all', len(set(every)), list(found.values())))

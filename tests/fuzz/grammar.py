@@ -75,7 +75,8 @@ class Case:
     def remove(self, path: str) -> None:
         """Take a key out of the config."""
         above, _, key = path.rpartition('.')
-        del self.part(above)[key]
+        node = self.part(above)
+        del node[int(key) if isinstance(node, list) else key]
 
 
 @dataclass(frozen=True)

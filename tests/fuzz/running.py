@@ -20,7 +20,7 @@ LIMIT = 60
 """Seconds after which a command hangs."""
 
 _FIXES = re.compile(
-    r'\b(add|annotate|build|check|choose|convert|copy|correct|did you mean|download|draw|exchange|expected|export|fix|give|import|index|'
+    r'\b(add|annotate|build|check|choose|convert|copy|correct|did you mean|download|draw|end|exchange|expected|export|fix|give|import|index|'
     r'install|keep|label|leave|lower|make|map|measure|merge|move|name|needs|override|put|raise|remove|rename|replace|restore|save|say|separate|set|store|take|'
     r'train|turn|unpack|unrecognized arguments|use|write|invalid (int|float) value|choose from)\b',
     re.IGNORECASE,

@@ -192,10 +192,10 @@ def _region(
     entry: dict, where: str, size: tuple[int, int], table: _Labels, counts: Counter
 ) -> Region | None:
     """The region of a polygon, None if it is not drawn."""
-    label = entry['label']
     if entry.get('deleted'):
         counts[DELETED] += 1
         return None
+    label = entry['label']
     single = table.member(label)
     counts[GROUPS] += single is not None
     label = single or label

@@ -206,3 +206,22 @@ def run_that_could_not_go_on(case: Case):
             path = case.file(f'data/{folder}/val/val01.png')
             Image.open(path).crop((0, 0, 40, 36)).save(path)
     return names
+
+
+@kind(AREA, listed, times=4)
+def pipeline_that_leaves_something_out(case: Case):
+    place, key = [
+        ('train_dataloader.dataset.labeled.pipeline.1', 'labeled.pipeline'),
+        ('train_dataloader.dataset.unlabeled.pipeline.6.weak', 'unlabeled.pipeline'),
+        ('val_dataloader.dataset.pipeline.2', 'val_dataloader.dataset.pipeline'),
+        ('val_dataloader.dataset.pipeline.1', 'val_dataloader.dataset.pipeline'),
+    ][case.turn]
+    case.remove(place)
+    return key, ('labels', "'weak'", 'no inputs', 'labels')[case.turn]
+
+
+@kind(AREA, listed)
+def setting_of_processes(case: Case):
+    wrong = case.misspell('mp_start_method')
+    case.part('env_cfg.mp_cfg')[wrong] = case.part('env_cfg.mp_cfg').pop('mp_start_method')
+    return 'env_cfg.mp_cfg', repr(wrong), "'mp_start_method'"
