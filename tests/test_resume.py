@@ -3,6 +3,7 @@
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from tiny_semi import METHODS, tiny_data
@@ -17,6 +19,7 @@ from whole_runs import ROOT, assert_same_checkpoint, logged, on_ranks, recorded_
 
 from mmseg_semi.data.samplers import MultiSourceSampler
 from mmseg_semi.runtime import devices
+from mmseg_semi.runtime.stopping import StopHook, Stopped, StopRequests
 
 N = 3  # the perturbation of DDFP starts in iteration 4, the density and DGCL's bank in iteration 2
 
@@ -121,6 +124,51 @@ def test_stopped_and_continued_with_full_banks(tmp_path, workers, dtype, amp):
     assert all(value > 0 for value in logged(state, 'dgcl.loss')[-3:])
     moved = state['state_dict']['objectives.2.bank.heads'][full] != bank['heads'][full]
     assert moved.any()
+
+
+def accumulated(folder: Path, method: str = 'fixmatch') -> Config:
+    """Three iterations make an update; the interval of four falls into the second one, and so does the stop at five."""
+    cfg = tiny_data(folder, method, iterations=11, checkpoint_interval=4, val_interval=11)
+    cfg.optim_wrapper.accumulative_counts = 3
+    cfg.dump(cfg.filename)
+    return cfg
+
+
+def test_in_the_middle_of_an_accumulated_update(tmp_path):
+    """No checkpoint is written there, since it would lack gradients; the run that goes on equals the whole one."""
+    cfg = accumulated(tmp_path)
+    train(cfg, tmp_path / 'whole')
+    saved = {path.name for path in (tmp_path / 'whole').glob('iter_*.pth')}
+    assert saved == {'iter_9.pth', 'iter_11.pth'}  # two are kept; the first one was iter_6
+    train(cfg, tmp_path / 'killed', stop=8)
+    assert {path.name for path in (tmp_path / 'killed').glob('iter_*.pth')} == {'iter_6.pth'}
+    train(cfg, tmp_path / 'killed', resume=True)
+    assert_same_checkpoint(tmp_path / 'whole/iter_11.pth', tmp_path / 'killed/iter_11.pth')
+
+
+def asked_to_stop(rank: int, path: str, folder: Path) -> int:
+    cfg = Config.fromfile(path)
+    devices.init_distributed(cfg, 'pytorch')
+    train(cfg, folder / 'whole')
+    requests = StopRequests()
+
+    class Ask(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+            if runner.iter + 1 == 4:
+                requests.signal = signal.SIGTERM
+
+    try:
+        train(cfg, folder / 'parts', hooks=(StopHook(requests), Ask()))
+    except Stopped as stopped:
+        train(cfg, folder / 'parts', resume=True)
+        return stopped.iteration
+    raise AssertionError('the run was not stopped')
+
+
+def test_stopped_in_the_middle_of_an_accumulated_update_on_two_ranks(tmp_path):
+    cfg = accumulated(tmp_path, 'supervised')
+    assert on_ranks(asked_to_stop, 2, cfg.filename, tmp_path) == [6, 6]
+    assert_same_checkpoint(tmp_path / 'whole/iter_11.pth', tmp_path / 'parts/iter_11.pth')
 
 
 def whole_and_parts(rank: int, path: str, folder: Path) -> set[tuple[int, int]]:

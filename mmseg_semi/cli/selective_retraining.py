@@ -324,7 +324,7 @@ class SelectiveRetraining:
     def _train(self, cfg: Config, stage: str) -> dict:
         """An ordinary run, resumed from its last checkpoint if there is one."""
         cfg.work_dir = str(self.folder / stage)
-        if latest_checkpoint(cfg.work_dir) is not None:
+        if configs.shared_checkpoint(cfg.work_dir) is not None:
             configs.set_resume(cfg, 'auto')
         # MMEngine keeps one log and one visualiser of a name in a process
         cfg.experiment_name = f'{Path(self.args.config).stem}_{stage}'

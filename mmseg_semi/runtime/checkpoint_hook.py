@@ -34,6 +34,12 @@ _OF_SAVING = [
 ]
 
 
+def is_accumulating(runner: Runner) -> bool:
+    """Whether gradients of this iteration wait for those of the next ones, see ``accumulative_counts``."""
+    wrapper = runner.optim_wrapper
+    return getattr(wrapper, '_accumulative_counts', 1) > 1 and not wrapper.should_update()
+
+
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
     """MMEngine's ``CheckpointHook`` with atomic writes.
@@ -47,6 +53,9 @@ class AtomicCheckpointHook(CheckpointHook):
     If an iteration is both saved and validated, the hook writes its checkpoint again after the
     validation, with the metrics. A run that resumes from a checkpoint written before its validation
     validates first, so that no validation is missing.
+
+    A checkpoint holds no gradients. If several iterations make one update of the weights
+    (``accumulative_counts``), the hook waits until the update is complete.
 
     Checkpoints hold plain types (:func:`mmseg_semi.runtime.checkpoints.to_plain`). The folder can
     be moved: ``last_checkpoint`` and the file names inside a checkpoint are relative to it.
@@ -90,6 +99,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self._name_metrics(runner)
         super().before_train(runner)
         self.out_dir = str(self.out_dir)
+        self._due = False
         self._surplus: list[Path] = []
         self._stale_best: dict[str, set[str]] = {}
         self._join_names(runner)
@@ -142,6 +152,21 @@ class AtomicCheckpointHook(CheckpointHook):
                 checkpoint[key] = from_plain(checkpoint[key])
 
     # -- writing -------------------------------------------------------------------------------
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Saves at the interval, or when the update is complete that the interval falls into."""
+        if self.by_epoch:
+            return
+        due = self.every_n_train_iters(runner, self.interval, self.save_begin) or (
+            self.save_last and self.is_last_train_iter(runner)
+        )
+        self._due = due or self._due
+        if self._due and not is_accumulating(runner):
+            self._due = False
+            runner.logger.info(f'Saving checkpoint at {runner.iter + 1} iterations')
+            self._save_checkpoint(runner)
 
     def save_between(self, runner: Runner, step: int) -> str:
         """Saves a checkpoint that the interval does not ask for, when a run is ended early.

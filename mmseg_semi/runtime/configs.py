@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import EarlyStoppingHook
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
@@ -298,7 +299,7 @@ def set_resume(cfg: Config, resume: str | None) -> None:
     if resume is None:
         return
     if resume == 'auto':
-        latest = latest_checkpoint(cfg.work_dir)
+        latest = shared_checkpoint(cfg.work_dir)
         if latest is None:
             print_once(f'--resume: no checkpoint in {cfg.work_dir}, the run starts anew')
             cfg.resume = False
@@ -312,6 +313,16 @@ def set_resume(cfg: Config, resume: str | None) -> None:
                 f'the newest one in {cfg.work_dir}'
             )
     cfg.load_from, cfg.resume = str(latest), True
+
+
+def shared_checkpoint(work_dir: str | Path) -> Path | None:
+    """The newest complete checkpoint of a run, as the main process sees it; called by all processes.
+
+    On a network file system the others may not see its newest file yet, and would resume from another one.
+    """
+    found = [latest_checkpoint(work_dir) if is_main_process() else None]
+    broadcast_object_list(found)
+    return found[0]
 
 
 def print_once(text: str) -> None:

@@ -23,7 +23,7 @@ from mmengine.runner import Runner
 from torch.utils.data._utils import signal_handling
 
 from mmseg_semi.errors import SetupError
-from mmseg_semi.runtime.checkpoint_hook import AtomicCheckpointHook
+from mmseg_semi.runtime.checkpoint_hook import AtomicCheckpointHook, is_accumulating
 from mmseg_semi.runtime.devices import end_workers
 
 TIME_IS_UP = 1
@@ -188,6 +188,7 @@ class StopHook(Hook):
         self._group: Any = None
         self._running: tuple[Any, torch.Tensor] | None = None
         self._shared_batches = 0
+        self._agreed = 0
 
     def before_train(self, runner: Runner) -> None:
         if get_world_size() > 1:
@@ -221,8 +222,9 @@ class StopHook(Hook):
             self._end_if_asked(runner, runner.iter)
 
     def _end_if_asked(self, runner: Runner, iteration: int) -> None:
-        request = self._agree(self.requests.pending())
-        if request:
+        self._agreed = self._agreed or self._agree(self.requests.pending())
+        request = self._agreed
+        if request and not is_accumulating(runner):  # a checkpoint holds no gradients
             checkpoint = save_now(runner, iteration)
             self.requests.can_wait = False
             raise Stopped(request, iteration, checkpoint)
