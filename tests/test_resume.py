@@ -91,6 +91,27 @@ def check_parts(cfg: Config, whole: Path, parts: Path, method: str) -> None:
     assert len(loaded - upto) <= 2 * loader.num_workers * loader.batch_size
 
 
+@pytest.mark.usefixtures('shallow')
+def test_every_phase_boundary_and_twice_in_a_row(tmp_path):
+    """Densities and banks begin in iteration 3, the perturbation in iteration 5: a run goes on from each iteration."""
+    cfg = run_config(tmp_path, 'ddfp_dgcl')
+    cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=-1, save_best=None)
+    cfg.train_cfg.val_interval = 2 * N
+    train(cfg, tmp_path / 'whole')
+    final = f'iter_{2 * N}.pth'
+    state = torch.load(tmp_path / 'whole' / final, weights_only=True)
+    for phase in ('ddfp.loss', 'dgcl.loss'):  # each is 0 before it begins
+        assert 0 in logged(state, phase) and logged(state, phase)[-1] > 0
+    for iteration in range(1, 2 * N):
+        parts = tmp_path / f'from{iteration}'
+        parts.mkdir()
+        shutil.copy(tmp_path / 'whole' / f'iter_{iteration}.pth', parts)
+        if iteration == 1:  # stopped again after its second start
+            train(cfg, parts, resume=True, stop=N)
+        train(cfg, parts, resume=True)
+        assert_same_checkpoint(tmp_path / 'whole' / final, parts / final)
+
+
 @pytest.mark.parametrize(
     ('workers', 'dtype', 'amp'),
     [(0, 'bfloat16', False), (0, 'float32', True), (2, 'float32', False)],

@@ -136,6 +136,15 @@ def on_ranks(function: Callable, world_size: int, *arguments: Any, timeout: floa
     return [results[rank] for rank in range(world_size)]
 
 
+def whole_and_in_parts(rank: int, path: str, folder: Path, stop: int) -> None:
+    """On a rank: the run of a config in ``folder/whole``, and in ``folder/parts`` stopped in front of an iteration and resumed."""
+    cfg = Config.fromfile(path)
+    devices.init_distributed(cfg, 'pytorch')
+    train(cfg, folder / 'whole')
+    train(cfg, folder / 'parts', stop=stop)
+    train(cfg, folder / 'parts', resume=True)
+
+
 def make_light() -> None:
     """What ``conftest.py`` does for the whole suite, in a process of :func:`forkserver`."""
     import yapf.yapflib.yapf_api

@@ -32,6 +32,7 @@ from whole_runs import (
     on_ranks,
     recorded_samples,
     train,
+    whole_and_in_parts,
 )
 
 from mmseg_semi.data.randomness import derive_seed
@@ -93,6 +94,20 @@ def sampler_of(cfg: Config) -> MultiDomainSampler:
     arguments = {k: v for k, v in cfg.train_dataloader.sampler.items() if k != 'type'}
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     return MultiDomainSampler(dataset, **(arguments | {'seed': cfg.randomness.seed}))
+
+
+@pytest.mark.usefixtures('shallow')
+def test_stopped_and_continued_on_two_ranks(tmp_path):
+    cfg = tiny_domains(
+        tmp_path,
+        methods=('ddfp', 'fixmatch'),
+        iterations=2 * N,
+        checkpoint_interval=N,
+        val_interval=2 * N,
+    )
+    on_ranks(whole_and_in_parts, 2, cfg.filename, tmp_path, N)
+    final = f'iter_{2 * N}.pth'
+    assert_same_checkpoint(tmp_path / 'whole' / final, tmp_path / 'parts' / final)
 
 
 # -- ranks -----------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from whole_runs import (
     logged,
     on_ranks,
     train,
+    whole_and_in_parts,
 )
 
 from mmseg_semi.data.samplers import MultiSourceSampler, SampleKey
@@ -322,12 +323,17 @@ def test_a_weak_mask_moves_with_its_image(tmp_path):
 
 
 @pytest.mark.usefixtures('shallow')
-@pytest.mark.parametrize('method', ['cct', 'ddfp'])
-def test_stopped_and_continued(tmp_path, method):
-    cfg = weak_config(tmp_path, method, iterations=6, checkpoint_interval=3)
-    train(cfg, tmp_path / 'whole')
-    train(cfg, tmp_path / 'parts', stop=3)
-    train(cfg, tmp_path / 'parts', resume=True)
+@pytest.mark.parametrize(
+    ('method', 'workers', 'ranks'), [('cct', 0, 1), ('ddfp', 2, 1), ('ddfp', 0, 2)]
+)
+def test_stopped_and_continued(tmp_path, method, workers, ranks):
+    cfg = weak_config(tmp_path, method, iterations=6, checkpoint_interval=3, num_workers=workers)
+    if ranks == 1:
+        train(cfg, tmp_path / 'whole')
+        train(cfg, tmp_path / 'parts', stop=3)
+        train(cfg, tmp_path / 'parts', resume=True)
+    else:
+        on_ranks(whole_and_in_parts, ranks, cfg.filename, tmp_path, 3)
     state = assert_same_checkpoint(tmp_path / 'whole/iter_6.pth', tmp_path / 'parts/iter_6.pth')
     name = 'train/cct.loss_weak' if method == 'cct' else 'train/weak.loss'
     values = state['message_hub']['log_scalars'][name]['__history__']['values']['__ndarray__']
