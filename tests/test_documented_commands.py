@@ -1,7 +1,7 @@
 """Every command of the documents parses: it exists, its options are known, the configs that it names are there.
 
-What the commands do is tested where they are: tests/test_custom_data.py, tests/test_annotation_tools.py and
-tests/test_more_annotation_tools.py run the commands of these pages as they stand there.
+What the commands do is tested where they are: tests/test_custom_data.py, tests/test_annotation_tools.py,
+tests/test_more_annotation_tools.py and tests/test_predicting_page.py run the commands of these pages as they stand there.
 """
 
 import contextlib
