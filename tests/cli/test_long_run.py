@@ -22,7 +22,9 @@ pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='observes by /pr
 
 def samples(count: int = 100, **of_step) -> list[Sample]:
     """A minute each; the first ones as a process has them that still loads what it needs."""
-    steady = dict(memory=600.0, files=40, threads=8, processes=3, temporary=2, step=0.1)
+    steady = dict(
+        memory=600.0, files=40, threads=8, processes=3, temporary=2, step=0.1, processor=0.08
+    )
     found = []
     for index in range(count):
         values = {**steady, **{key: value(index) for key, value in of_step.items()}}
@@ -45,6 +47,8 @@ def test_what_grows_is_named_and_noise_is_not():
     assert growing(samples(temporary=lambda i: i // 10)) == ['temporary files']
     assert growing(samples(threads=lambda i: 8 + i // 20)) == ['threads']
     assert growing(samples(step=lambda i: 0.1 * (1 + i / 200))) == ['seconds an iteration']
+    found = growing(samples(processor=lambda i: 0.08 * (1 + i / 300)))
+    assert found == ['processor seconds an iteration']
 
 
 def test_the_table_has_slopes_and_a_verdict():
@@ -60,8 +64,8 @@ def test_the_table_has_slopes_and_a_verdict():
 
 def test_steps_that_were_not_logged_are_left_out():
     found = [dataclasses.replace(s, step=None) if i % 2 else s for i, s in enumerate(samples())]
-    assert len(judge(found)) == 6
-    assert len(judge([dataclasses.replace(s, step=None) for s in found])) == 5
+    assert len(judge(found)) == 7
+    assert len(judge([dataclasses.replace(s, step=None) for s in found])) == 6
 
 
 def busy(path: Path) -> None:
@@ -90,11 +94,12 @@ def test_observing_a_process(tmp_path):
         assert (after.iteration, after.step) == (2, pytest.approx(0.15))
         log.write_text('\n'.join(lines) + '\n')
         assert (observer.sample().step, observer.iteration) == (0.3, 3)
-        assert observer.sample().step is None
+        assert (last := observer.sample()).step is None and last.processor is None
     finally:
         child.kill()
         child.join()
-    assert before.step is None and before.memory > 50 and before.files > 2
+    assert before.step is None and before.processor is None and 0 < after.processor < 60
+    assert before.memory > 50 and before.files > 2
     assert after.processes == before.processes + 1 and after.threads > before.threads
     assert after.files >= before.files + 10 and after.temporary == before.temporary + 1
 

@@ -53,6 +53,9 @@ class Sample:
     """MiB of its work folder."""
     step: float | None
     """Seconds of an iteration, the median since the sample before; None if none was logged."""
+    processor: float | None
+    """Seconds of the processor an iteration since then, with its share of validations and checkpoints; other programs on the
+    machine hardly change it."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ QUANTITIES = {
     'processes': Quantity('processes', 0, 0.5),
     'temporary': Quantity('temporary files', 0, 1.5),
     'step': Quantity('seconds an iteration', 0.15, 0),
+    'processor': Quantity('processor seconds an iteration', 0.1, 0),
 }
 
 
@@ -173,6 +177,7 @@ class Observer:
         self._log: Path | None = None
         self._read = 0
         self.iteration = 0
+        self._used: tuple[int, float] | None = None
 
     def sample(self) -> Sample:
         """The training as it is now.
@@ -193,7 +198,16 @@ class Observer:
             + sum(1 for _ in self.work_dir.glob(f'.*{DRAFT}')),
             disk=round(_size(self.work_dir) / 2**20, 2),
             step=statistics.median(steps) if steps else None,
+            processor=self._processor(sum(map(_processor_time, tree))),
         )
+
+    def _processor(self, used: float) -> float | None:
+        before, self._used = self._used or (self.iteration, used), (self.iteration, used)
+        done = self.iteration - before[0]
+        if not done:
+            self._used = before
+            return None
+        return (used - before[1]) / done
 
     def _steps(self) -> list[float]:
         """Seconds of the iterations that were logged since the last call."""
@@ -241,6 +255,16 @@ def _resident(pid: int) -> int:
     except OSError:
         return 0
     return pages * os.sysconf('SC_PAGE_SIZE')
+
+
+def _processor_time(pid: int) -> float:
+    """Seconds that a process has computed, with those of its children that have ended."""
+    try:
+        text = (_WHERE / str(pid) / 'stat').read_text()
+    except OSError:
+        return 0.0
+    # behind the name, which may hold anything: utime, stime, cutime, cstime
+    return sum(map(int, text.rpartition(')')[2].split()[11:15])) / os.sysconf('SC_CLK_TCK')
 
 
 def _size(folder: Path) -> int:
@@ -343,6 +367,9 @@ def main(arguments: list[str] | None = None) -> None:
         options += [
             *('train_cfg.val_interval=200', 'default_hooks.checkpoint.interval=200'),
             'default_hooks.checkpoint.max_keep_ckpts=2',
+            # one that lives as long as the run, and one that every validation starts anew
+            *('train_dataloader.num_workers=1', 'train_dataloader.persistent_workers=True'),
+            'val_dataloader.num_workers=1',
         ]
     options += args.cfg_options
     about = dict(config=config, options=args.cfg_options, **circumstances())
