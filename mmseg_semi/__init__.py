@@ -27,6 +27,7 @@ from mmseg_semi.runtime import (  # noqa: E402
     report,
     results,
     run_record,
+    trackers,
 )
 
 __all__ = [
@@ -47,4 +48,5 @@ __all__ = [
     'results',
     'run_record',
     'step',
+    'trackers',
 ]
