@@ -45,5 +45,10 @@ class _ContinuedSwanlab(ContinuedRun):
             arguments['id'] = known['id']
             arguments.setdefault('resume', 'allow')
 
+    def close(self) -> None:
+        """Ends the run; SwanLab's own backend leaves it to the end of the process, where a second training would go on with it."""
+        if self._swanlab_initialized:
+            self.experiment.finish()
+
     def identity(self) -> dict[str, Any]:
         return {'id': self.experiment.get_run().id, 'folder': self.noted_folder()}
