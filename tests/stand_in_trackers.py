@@ -41,7 +41,10 @@ def wandb(calls: Calls) -> None:
         found.run = SimpleNamespace(
             id=arguments.get('id') or os.environ.get('WANDB_RUN_ID') or fallback,
             disabled=arguments.get('mode') == 'disabled',
-            log_code=lambda name=None: None,
+            log_code=lambda name=None: calls.append(('code', {})),
+            settings=SimpleNamespace(
+                disable_code=arguments.get('settings', {}).get('disable_code', False)
+            ),
         )
 
     config = SimpleNamespace(

@@ -94,6 +94,14 @@ def test_wandb_continues_the_id(calls, tmp_path):
     assert [one['allow_val_change'] for one in calls.of('config')] == [False, True, True]
 
 
+def test_wandb_stores_no_code_if_that_is_off(calls, tmp_path):
+    stand_in_trackers.wandb(calls)
+    start(tmp_path, 'WandbVisBackend', init_kwargs=dict(settings=dict(disable_code=True)))
+    assert calls.of('config') and not calls.of('code')
+    start(tmp_path, 'WandbVisBackend')
+    assert len(calls.of('config')) == 2 and len(calls.of('code')) == 1
+
+
 def test_wandb_without_a_run(calls, tmp_path):
     """mode='disabled' has an id that belongs to nothing."""
     stand_in_trackers.wandb(calls)

@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.visualization import WandbVisBackend
 from mmseg.registry import VISBACKENDS
 
@@ -15,6 +16,9 @@ class ContinuedWandbVisBackend(ContinuedRun, WandbVisBackend):
 
     Online, W&B appends to the run. Offline it writes one more folder ``offline-run-*`` with the id of the run beside the
     first; ``wandb sync`` joins them and numbers the steps on.
+
+    MMEngine stores every ``.py`` file below the current folder with the run. It does not where W&B's own setting
+    ``disable_code`` forbids this.
 
     Args:
         save_dir, init_kwargs, args, kwargs: See MMEngine's backend.
@@ -33,6 +37,17 @@ class ContinuedWandbVisBackend(ContinuedRun, WandbVisBackend):
             arguments['id'] = known['id']
         arguments.setdefault('resume', 'allow')
         arguments.setdefault('allow_val_change', True)  # such as resume and load_from
+
+    def open(self, config: Config, **kwargs) -> None:
+        if (
+            self.experiment.run.settings.disable_code
+        ):  # WANDB_DISABLE_CODE, which MMEngine does not ask for
+            self._wandb.config.update(
+                config.to_dict(),
+                allow_val_change=self._init_kwargs.get('allow_val_change', False),
+            )
+        else:
+            super().open(config, **kwargs)
 
     def identity(self) -> dict[str, Any]:
         run = self._wandb.run
