@@ -31,6 +31,7 @@ from mmseg_semi.runtime import (  # noqa: E402
     report,
     results,
     run_record,
+    trackers,
 )
 
 __all__ = [
@@ -51,4 +52,5 @@ __all__ = [
     'results',
     'run_record',
     'step',
+    'trackers',
 ]

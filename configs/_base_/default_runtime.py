@@ -25,6 +25,7 @@ default_hooks = dict(
     teacher=dict(type='MeanTeacherHook', momentum=0.001),
     class_shares=dict(type='ClassShareHook'),  # names classes that the pseudo-labels lose
     record=dict(type='RunRecordHook'),  # refuses to resume as another experiment
+    trackers=dict(type='TrackersHook'),  # TensorBoard, W&B and others: --resume continues their run
     results=dict(type='ResultsHook'),  # last and best of student and teacher
     report=dict(type='ReportHook'),  # report.html at every validation; None switches it off
 )

@@ -18,7 +18,7 @@ from mmseg.registry import RUNNERS
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.packaged import PACKAGE, find_config
-from mmseg_semi.runtime import stack
+from mmseg_semi.runtime import stack, trackers
 from mmseg_semi.runtime.band_configs import fill_bands
 from mmseg_semi.runtime.checkpoints import is_whole, latest_checkpoint, what_is_wrong
 from mmseg_semi.runtime.config_checks import check_config
@@ -378,6 +378,7 @@ def build_runner(cfg: Config) -> Runner:
         if name not in _MMENGINE_HOOKS:
             del hooks[name]
     _replace_early_stopping(cfg)
+    trackers.follow(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 

@@ -183,11 +183,12 @@ def read_scalars(paths: list[Path]) -> tuple[dict[str, Points], list[dict]]:
         entries = _lines(path)
         steps = [entry for entry in entries if 'iter' in entry]
         scores = [entry for entry in entries if 'iter' not in entry and 'step' in entry]
-        if steps:
-            training = [old for old in training if old['iter'] < steps[0]['iter']]
         if scores:
             history = [old for old in history if old['step'] < scores[0]['step']]
-        training += steps
+        for entry in steps:  # starts within one second share a file
+            while training and training[-1]['iter'] >= entry['iter']:
+                training.pop()
+            training.append(entry)
         history += scores
     scalars: dict[str, Points] = {}
     for entry in training:
