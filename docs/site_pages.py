@@ -1,9 +1,12 @@
-"""MkDocs hook: pages that the site makes from files elsewhere, and links that leave docs/.
+"""MkDocs hook: pages that the site makes from files elsewhere, links that leave docs/, and roles of docstrings.
 
 A method's README stands in its folder, CONTRIBUTING.md at the top, and the reference in the docstrings. The site shows them without
-a second copy in the repository. Links to other files of the repository, which the site does not have, become their path.
+a second copy in the repository. Links to other files of the repository, which the site does not have, become their path. A role
+such as ``:class:`.SemiDataset` `` becomes the name in it, linked to where the reference has it.
 """
 
+import ast
+import functools
 import posixpath
 import re
 from pathlib import Path
@@ -12,6 +15,10 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r'\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)')
+ROLE = re.compile(
+    r'id="(mmseg_semi[\w.]*)"|:(?:meth|class|func|data|mod|attr):<code>(~?)\.?([\w.]+)</code>'
+)
+"""The place of an object on a page of the reference, or a role in its docstring."""
 FENCE = re.compile(r'(^ *```.*?^ *```)', re.MULTILINE | re.DOTALL)
 
 COPIES = {
@@ -88,3 +95,63 @@ def link(match: re.Match, page, here: str) -> str:
         return text if target in text or '`' in text else f'{text} (`{target}`)'
     relative = posixpath.relpath(inside, posixpath.dirname(page.file.src_uri) or '.')
     return f'[{text}]({relative}{mark}{fragment})'
+
+
+def on_page_content(html, page, config, files):
+    """Turn the roles on a page of the reference into links."""
+    return link_roles(html) if page.file.src_uri.startswith('reference/') else html
+
+
+def link_roles(html: str) -> str:
+    """Replace ``:role:<code>name</code>`` by the name, with a link that mkdocstrings resolves if the name is known."""
+    here = 'mmseg_semi'
+
+    def replace(match: re.Match) -> str:
+        nonlocal here
+        place, short, name = match.groups()
+        if place:
+            here = place
+            return match[0]
+        text = f'<code>{name.rpartition(".")[2] if short else name}</code>'
+        target = find_object(name, here)
+        return f'<autoref optional identifier="{target}">{text}</autoref>' if target else text
+
+    return ROLE.sub(replace, html)
+
+
+def find_object(name: str, here: str) -> str | None:
+    """Full name of an object of the package: inside of ``here`` or of what holds it, else the only one that ends so."""
+    known = objects()
+    parts = here.split('.')
+    for length in range(len(parts), 0, -1):
+        inside = '.'.join([*parts[:length], name])
+        if inside in known:
+            return inside
+    if name in known:
+        return name
+    ending = [full for full in known if full.endswith(f'.{name}')]
+    return ending[0] if len(ending) == 1 else None
+
+
+@functools.cache
+def objects() -> frozenset[str]:
+    """Full names of all modules, classes, functions, methods and constants of the package."""
+    found = set()
+    for path in (ROOT / 'mmseg_semi').rglob('*.py'):
+        module = '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
+        found.add(module)
+        add_names(ast.parse(path.read_text(encoding='utf-8')).body, module, found)
+    return frozenset(found)
+
+
+def add_names(body: list[ast.stmt], prefix: str, found: set[str]) -> None:
+    """Add the names that a module or a class defines."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(f'{prefix}.{node.name}')
+            if isinstance(node, ast.ClassDef):
+                add_names(node.body, f'{prefix}.{node.name}', found)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [target.id for target in targets if isinstance(target, ast.Name)]
+            found.update(f'{prefix}.{name}' for name in names)

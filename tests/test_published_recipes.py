@@ -167,7 +167,17 @@ def test_dgcl_on_cityscapes():
         (crop,) = [step.crop_size for step in pipeline if step['type'] == 'RandomScaleCrop']
         assert tuple(crop) == (769, 769)
     dgcl = cfg.model.objectives[2]
-    assert build_schedule(dgcl.weight)(1) == 0.0625 and list(dgcl.excluded_classes) == []
+    assert list(dgcl.excluded_classes) == []
+    # labels alone for ten epochs
+    assert (cfg.model.teacher.start, cfg.model.teacher.copy_until) == (10, 11)
+    for objective, expected in ((cfg.model.objectives[1], 0.5), (dgcl, 0.0625)):
+        weights = [build_schedule(objective.weight)(epoch) for epoch in (9.99, 10, 199)]
+        assert weights == [0, expected, expected]
+    drop, uncertain = build_schedule(cfg.model.pseudo_label.drop), build_schedule(dgcl.uncertain)
+    for epoch in (10, 11, 105, 176, 177, 199):
+        progress = (epoch - 10) / 190
+        assert drop(epoch) == pytest.approx(20 * (1 - progress))
+        assert uncertain(epoch) == pytest.approx(max(80 * (1 - progress), 10))
     auxiliary = cfg.model.student.auxiliary_head.loss_decode
     assert (auxiliary.type, auxiliary.loss_weight) == ('OHEMCrossEntropyLoss', 0.4)
     assert auxiliary.min_kept == cfg.model.student.decode_head.loss_decode.min_kept == 100_000

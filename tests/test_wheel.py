@@ -131,7 +131,7 @@ def test_it_holds_all_files_of_the_checkout(wheel):
         names = {name for name in names if '.dist-info/' not in name}
         modules = {
             path.relative_to(ROOT).as_posix()
-            for pattern in ('*.py', '*.json')
+            for pattern in ('*.py', '*.json', '*.yaml')
             for path in (ROOT / 'mmseg_semi').rglob(pattern)
             if '.mim' not in path.parts
         }

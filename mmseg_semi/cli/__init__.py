@@ -43,6 +43,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'authors-ddfp': ('cli.analysis.authors_ddfp', "time DDFP beside its authors' code"),
     'authors-cct': ('cli.analysis.authors_cct', "time CCT beside its authors' code"),
     'authors-dgcl': ('cli.analysis.authors_dgcl', "time DGCL beside its authors' code"),
+    'exported-models': (
+        'cli.analysis.exported_models',
+        'compare simplified, 8-bit and OpenVINO forms of an exported model',
+    ),
     'data-speed': ('cli.analysis.data_speed', 'measure speed and memory of the input pipeline'),
     'crash-test': ('cli.analysis.crash_test', 'kill a training at random moments and resume it'),
     'long-run': (
@@ -66,6 +70,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         'convert the COCO-pretrained ResNet of AdvSemiSeg',
     ),
     'model-zoo': ('cli.model_zoo', 'write the table of all configs (needs a checkout)'),
+    'reproduction': (
+        'cli.reproduction',
+        'write the ledger of constants: papers, released code, configs',
+    ),
     'demo': ('cli.quickstart', 'train and compare on generated scenes'),
 }
 """Command -> its module below ``mmseg_semi`` and one line for ``mmseg-semi --help``."""

@@ -10,6 +10,7 @@ Examples:
 
 import argparse
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -28,6 +29,7 @@ from mmseg_semi.preparing.projects import (
     this_machine,
     write_project,
 )
+from mmseg_semi.preparing.projects.bands import describe_bands
 from mmseg_semi.preparing.projects.classes import CHOICES
 from mmseg_semi.preparing.projects.config_files import config_text
 from mmseg_semi.preparing.projects.settings import check_options
@@ -118,6 +120,19 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         action='store_true',
         help='copy the images in place of links, to carry the project elsewhere',
     )
+    parser.add_argument(
+        '--colour',
+        nargs=3,
+        type=int,
+        metavar=('R', 'G', 'B'),
+        help='red, green and blue among the bands of multispectral images, counted from 0; default: what the files say',
+    )
+    parser.add_argument(
+        '--nodata',
+        type=float,
+        metavar='VALUE',
+        help='value of pixels without data; NaN and the value that GDAL notes in a file are known without it',
+    )
     return parser.parse_args(arguments)
 
 
@@ -148,11 +163,11 @@ def share_or_folder(text: str | None) -> float | Path | None:
         return Path(text)
 
 
-def with_bar(todo: list) -> Iterable:
+def with_bar(todo: Iterable, total: int | None = None, what: str = 'images and masks') -> Iterable:
     """Iterate with a progress bar on stderr, if that is a terminal."""
     console = Console(stderr=True)
     quiet = not console.is_terminal
-    return track(todo, 'images and masks', console=console, transient=True, disable=quiet)
+    return track(todo, what, total, console=console, transient=True, disable=quiet)
 
 
 def print_tables(console: Console, classes, parts, written, lines) -> None:
@@ -193,6 +208,9 @@ def main(arguments: list[str] | None = None) -> int:
             args.copy,
             with_bar,
         )
+        bands = describe_bands(
+            folder / 'data.yaml', args.colour, args.nodata, partial(with_bar, what='bands')
+        )
         settings = choose_settings(
             written.sizes,
             len(parts.train),
@@ -206,7 +224,9 @@ def main(arguments: list[str] | None = None) -> int:
                 settings, len(classes.names), bool(parts.test), supervised, export.source.name
             )
             write_whole(folder / name, text)
-    print_tables(console, classes, parts, written, rows(export, classes, parts, written, settings))
+    print_tables(
+        console, classes, parts, written, rows(export, classes, parts, written, settings, bands)
+    )
     print(f'next: cd {args.out}; mmseg-semi check; mmseg-semi train')
     print('the same on labelled images alone, for comparison: mmseg-semi train supervised.py')
     return 0

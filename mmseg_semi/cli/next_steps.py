@@ -82,6 +82,7 @@ def after_training(runner: Runner, args: argparse.Namespace) -> None:
     lines += [
         'what to do next:',
         '  ' + command('test', args.config, best, *option),
+        '  ' + command('predict', best, 'FOLDER_OF_IMAGES', *option, '--out', 'predictions'),
         '  ' + command('publish', args.config, best, *option, '--out', out),
     ]
     print('\n'.join(lines), flush=True)

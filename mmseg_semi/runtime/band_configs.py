@@ -133,11 +133,19 @@ def _set_normalisation(inner: dict, bands: Bands, backbone: dict) -> None:
 
 
 def _refuse_three_only(cfg: Config, source: str) -> None:
-    places = {key: cfg.get(key) for key in ('train_dataloader', 'val_dataloader')}
+    places = {
+        key: cfg.get(key)
+        for key in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'tta_pipeline')
+    }
     places['model.mixing'] = cfg.model.get('mixing')
     for place, node in places.items():
         for step in _steps(node):
             kind = str(step.get('type')).rpartition('.')[2]
+            if kind == 'Resize' and step.get('backend') == 'pillow':
+                raise SetupError(
+                    f"{place} uses Resize with backend='pillow', which resizes 8 bits alone, but {source} describes "
+                    'bands; use ResizeAnyImage, which resamples bands as Pillow does'
+                )
             if kind in _THREE_ONLY:
                 raise SetupError(
                     f'{place} uses {kind}, which knows red, green and blue alone, but {source} describes '

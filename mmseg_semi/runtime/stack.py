@@ -281,8 +281,14 @@ _IN_FILE_ONLY = re.compile(
     r'|Checkpoints will be saved to '
     r'|Saving checkpoint at '
     r'|SemiDataset: lists of '
+    # learning rate and weight decay of each parameter, hundreds of lines
+    r'|paramwise_options -- '
+    r'|\S+ is skipped since its requires_grad=False'
     # an end of a validation, whose metrics ResultsHook tells
     r'|Iter\(val\) \[\d+/\d+\] .*teacher/'
+    # weights of ImageNet whose classifier alone is left out
+    r'|The model and loaded state dict do not match exactly\n\nunexpected key in source state_dict: '
+    r'(?:(?:fc|head|classifier|_fc|_conv_head|_bn1)\.\w+(?:, )?)+\s*\Z'
     # warnings to the developers of MMEngine and of its configs
     r'|The prefix is not set in metric class'
     r'|"FileClient" will be deprecated'

@@ -120,3 +120,13 @@ def test_another_folder_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         authors_cct.main(['--repository', str(tmp_path)])
     assert end.value.code == 2 and 'give a clone of' in capsys.readouterr().err
+
+
+def test_a_profile_names_the_longest_operations():
+    a = torch.ones(64, 64)
+    lines = authors_cct.profile(lambda: [a @ a for _ in range(5)], rows=3).splitlines()
+    assert len(lines) == 4 and any(
+        line.startswith('aten::mm ') and '5 calls' in line for line in lines
+    )
+    shown = [float(line.split(' ms')[0].split()[-1]) for line in lines]
+    assert shown[:3] == sorted(shown[:3], reverse=True) and shown[3] >= sum(shown[:3]) - 0.2

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import select
 import sys
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pytest
 from tiny_semi import tiny_data
 from whole_runs import train
 
+from mmseg_semi.runtime import stack
 from mmseg_semi.runtime.live_line import LiveLine
 from mmseg_semi.runtime.progress import ProgressHook
 
@@ -82,6 +84,7 @@ def test_the_rest_stands_in_the_file_alone(run):
         assert text in run.file and text not in run.console
     assert 'Iter(train) [12/12]' in run.file and 'Iter(train)' not in run.console
     assert 'iteration 12/12' not in run.file
+    assert 'paramwise_options' not in run.console
     assert len(run.console.splitlines()) < 110  # of which 60 are the classes of two validations
 
 
@@ -94,6 +97,14 @@ def test_the_interval_follows_the_length(interval, iterations, expected):
     hook = ProgressHook(interval)
     hook.shorten_interval(SimpleNamespace(max_iters=iterations, model=model))
     assert hook.interval == model.monitor_interval == expected
+
+
+def read_all(reader: int) -> bytes:
+    """All that was written to a terminal: a read gives what one write wrote, or less."""
+    parts = []
+    while select.select([reader], [], [], 0.2)[0]:
+        parts.append(os.read(reader, 65536))
+    return b''.join(parts)
 
 
 def test_the_bar_on_a_terminal(monkeypatch):
@@ -111,7 +122,7 @@ def test_the_bar_on_a_terminal(monkeypatch):
             bar.close()
         assert handler.stream is terminal and sys.stdout is stdout
         handler.flush()
-        said = os.read(reader, 65536).decode()
+        said = read_all(reader).decode()
     os.close(reader)
     lines = re.sub(r'\x1b\[[0-9;?]*[A-Za-z]', '', said).replace('\r', '\n').split('\n')
     assert 'a line of the log' in [line.strip() for line in lines]
@@ -119,3 +130,20 @@ def test_the_bar_on_a_terminal(monkeypatch):
     assert drawn and max(map(len, lines)) <= 60  # cut, not wrapped
     assert drawn[-1].rstrip().endswith('…')
     assert said.rfind('\x1b[?25h') > said.rfind('\x1b[?25l')  # the cursor is back
+
+
+@pytest.mark.parametrize(
+    ('keys', 'shown'),
+    [
+        ('_conv_head.weight, _bn1.running_mean, _bn1.num_batches_tracked, _fc.bias', False),
+        ('fc.weight, fc.bias', False),
+        ('fc.weight, layer4.0.conv1.weight', True),
+        ('fc.weight\n\nmissing keys in source state_dict: layer4.0.conv1.weight', True),
+    ],
+)
+def test_weights_that_lack_a_classifier_alone_are_no_warning(keys, shown):
+    text = 'The model and loaded state dict do not match exactly\n\n'
+    message = f'{text}unexpected key in source state_dict: {keys}\n'
+    record = logging.LogRecord('mmengine', logging.WARNING, '', 0, message, (), None)
+    assert stack._Reader(short=True, console=True).filter(record) is shown
+    assert stack._Reader(short=False, console=False).filter(record)

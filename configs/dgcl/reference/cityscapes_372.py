@@ -1,11 +1,12 @@
 # What the authors' code computes (github.com/Gavinwxy/DGCL at 1f3ea3f), with its crashes repaired: output stride 8, dilations
 # 4, 8, 16 in the last stage, crops of 769, an auxiliary head, strong views without colour, a teacher in train mode with BN
-# statistics of its own, no contrast before all banks are full, and the weight that their 8 GPUs had. ResNet-101 with a
-# 128-channel stem: convert its checkpoint with tools/model_converters/ddfp_resnet.py.
+# statistics of its own, labels alone for ten epochs, no contrast before all banks are full, and the weight that their 8 GPUs had.
+# ResNet-101 with a 128-channel stem: convert its checkpoint with tools/model_converters/ddfp_resnet.py.
 _base_ = '../cityscapes_372.py'
 crop_size = (769, 769)
 gpus = 8
 iters = 163  # an epoch: ceil(2603 / 8) // 2 on 8 GPUs with 2 + 2 images each
+labels_alone = 10  # epochs
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 ohem = dict(type='OHEMCrossEntropyLoss', threshold=0.7, min_kept=100_000)
 
@@ -54,15 +55,23 @@ model = dict(
         ),
         test_cfg=dict(crop_size=(800, 800)),
     ),
-    # batch statistics and dropout; all through epoch 1 a copy of the student
-    teacher=dict(mode='train', buffers='own', start=1, copy_until=2),
-    pseudo_label=dict(drop=dict(times=(1, 200), whole=True)),
+    # batch statistics and dropout; a copy of the student all through the first epoch of self-training
+    teacher=dict(mode='train', buffers='own', start=labels_alone, copy_until=labels_alone + 1),
+    pseudo_label=dict(drop=dict(times=(labels_alone, 200), whole=True)),
     objectives=[
         _base_.model.objectives[0],
-        dict(_base_.model.objectives[1], divisor='inverse'),
+        dict(
+            _base_.model.objectives[1],
+            weight=dict(_base_.model.objectives[1].weight, milestones=[labels_alone]),
+            divisor='inverse',
+        ),
         dict(
             _base_.model.objectives[2],
-            uncertain=dict(_base_.model.objectives[2].uncertain, times=(1, 175.125), whole=True),
+            weight=dict(_base_.model.objectives[2].weight, milestones=[labels_alone]),
+            # 10 % after seven eighths of the other 190 epochs
+            uncertain=dict(
+                _base_.model.objectives[2].uncertain, times=(labels_alone, 176.25), whole=True
+            ),
             gate='all',
         ),
     ],

@@ -4,12 +4,13 @@
 # Evaluated on images padded to 505 x 505 pixels. The script starts from COCO weights: --cfg-options
 # model.student.backbone.init_cfg.checkpoint=<tools/model_converters/deeplab_coco_resnet.py>.
 _base_ = '../voc_732.py'
-# padded with 0 after the mean was subtracted: with the mean colour (BGR)
+# resized without antialiasing, padded with 0 after the mean was subtracted: with the mean colour (BGR)
 crop = dict(
     type='RandomScaleCrop',
     crop_size=_base_.crop_size,
     ratio_range=(0.5, 1.6),
     factor='tenths',
+    interpolation='bilinear_plain',
     pad_val=dict(img=(104, 116, 124), seg=255),
 )
 labeled_pipeline = [_base_.load, _base_.labels, crop, _base_.to_labeled]

@@ -102,9 +102,16 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--side', type=int, default=41, help='side of the features; default 41')
     parser.add_argument('--chunk', type=int, help='scores that ours computes at a time')
     parser.add_argument('--step', action='store_true', help='whole training steps as well')
+    parser.add_argument(
+        '--profile',
+        action='store_true',
+        help="one step of each under torch's profiler, by operation; with --step",
+    )
     parser.add_argument('--crop', type=int, default=320, help='side of their images; default 320')
     parser.add_argument('--threads', type=int, default=1, help="PyTorch's threads; default 1")
     args = parser.parse_args(arguments)
+    if args.profile and not args.step:
+        parser.error('--profile needs --step')
     if min(args.rounds, args.images, args.channels, args.classes, args.side, args.threads) < 1:
         parser.error('every number must be at least 1')
     return args
@@ -348,7 +355,24 @@ def measure_step(
     ours = TrainingStep(configs.load_config(CONFIG, None), settings, CONFIG, folder)
     forms = {'ours': ours, 'authors': authors_step(authors, args)}
     steps = [partial(timed, form, torch.device('cpu'), True) for form in forms.values()]
+    if args.profile:
+        for name, form in forms.items():
+            form()
+            print(f'{name}, one step by operation\n{profile(form)}')
     return dict(zip(forms, interleave(steps, args.rounds, args.warmup), strict=True))
+
+
+def profile(step: Callable[[], None], rows: int = 10) -> str:
+    """A table of the operations of one step that compute longest, those inside of them left out."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
+        step()
+    entries = sorted(found.key_averages(), key=lambda entry: -entry.self_cpu_time_total)
+    whole = sum(entry.self_cpu_time_total for entry in entries)
+    lines = [
+        f'{entry.key[:40]:40s} {entry.self_cpu_time_total / 1e3:9.1f} ms  {entry.count:6d} calls'
+        for entry in entries[:rows]
+    ]
+    return '\n'.join([*lines, f'{"complete":40s} {whole / 1e3:9.1f} ms'])
 
 
 # -- report --------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ class DGCLUnreliableObjective(DGCLObjective):
     class. All anchors of a class share them, as in DGCL.
 
     Args:
-        unreliable, low_rank, high_rank: See :class:`~mmseg_semi.methods.u2pl.U2PLObjective`.
+        unreliable, low_rank, high_rank: See :class:`~mmseg_semi.methods.u2pl.objective.U2PLObjective`.
         queue_size: Rows of a class's queue (30,000).
         queue_sizes: {class: rows} of those with another size.
         keys_per_step: Largest number of new rows of a class a step, over all ranks (1,000).

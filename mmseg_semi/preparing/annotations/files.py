@@ -10,8 +10,15 @@ from pathlib import Path, PureWindowsPath
 
 from PIL import Image, UnidentifiedImageError
 
-from mmseg_semi.data.decoding.files import ANY_IMAGE_SUFFIXES, unreadable
-from mmseg_semi.data.decoding.images import decode_deep_image, decode_image
+from mmseg_semi.data.decoding import (
+    ANY_IMAGE_SUFFIXES,
+    decode_bands,
+    decode_deep_image,
+    decode_image,
+    is_npy,
+    tiff_layout,
+    unreadable,
+)
 from mmseg_semi.errors import SetupError
 
 BY_NAME = (
@@ -158,12 +165,16 @@ def read_header(source: Path | bytes, name: str | Path = '') -> ImageHeader:
 
 
 def _decoded_header(source: Path | bytes, name: str, orientation: int) -> ImageHeader:
-    """The header of a format whose decoders treat the tag in their own ways: by decoding it as training does."""
+    """The header of a format whose decoders treat the tag in their own ways, or of many bands: by decoding it as training does."""
     content = source if isinstance(source, bytes) else source.read_bytes()
-    try:
-        array = decode_deep_image(content)
-        array = decode_image(content) if array is None else array
-    except Exception as error:
-        raise unreadable(name, 'image', content, error) from error
+    layout = tiff_layout(io.BytesIO(content))
+    if is_npy(content) or layout is not None and layout.orientation == 1 and not layout.is_plain:
+        array = decode_bands(content, name)[0]
+    else:
+        try:
+            array = decode_deep_image(content)
+            array = decode_image(content) if array is None else array
+        except Exception as error:
+            raise unreadable(name, 'image', content, error) from error
     size = array.shape[1], array.shape[0]
     return ImageHeader(size, size[::-1] if orientation >= 5 else size, orientation)

@@ -69,7 +69,7 @@ model = dict(
 )
 crop = dict(type='RandomScaleCrop', crop_size=crop_size, ratio_range={ratio}, base=frame_size)
 resize, *other_sizes = [
-    dict(type='Resize', scale=(side, side), keep_ratio=True, backend='pillow')
+    dict(type='ResizeAnyImage', scale=(side, side), keep_ratio=True)
     for side in (frame_size, 3 * frame_size // 4, 5 * frame_size // 4)
 ]
 val_pipeline = [_base_.load, resize, _base_.labels, dict(type='PackSegInputs')]

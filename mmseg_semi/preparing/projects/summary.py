@@ -16,9 +16,14 @@ SHOWN = 5
 
 
 def rows(
-    export: Export, classes: Classes, parts: Parts, written: Written, settings: Settings
+    export: Export,
+    classes: Classes,
+    parts: Parts,
+    written: Written,
+    settings: Settings,
+    bands: str | None = None,
 ) -> Iterator[tuple[str, str]]:
-    """(what, value) of everything but the classes, in the order of the work."""
+    """(what, value) of everything but the classes, in the order of the work; ``bands`` says what the images' bands are, if it is known."""
     version = f', {export.version}' if export.version else ''
     yield 'export', f'{export.format}{version}: {export.source}'
     counts = [
@@ -38,6 +43,8 @@ def rows(
             yield 'missing files', f'{len(names)} {what}: {shown}; --images names their folder'
     for text, number in sorted((export.counts + parts.counts + written.counts).items()):
         yield 'noted', f'{text}: {number}'
+    if bands is not None:
+        yield 'bands', bands
     yield 'overlap', export.overlap
     yield 'unmarked pixels', classes.decision
     for what, value, why in settings.reasons:

@@ -66,6 +66,9 @@ def new_folder(out: Path) -> Iterator[Path]:
         if out.exists():
             out.rmdir()
         os.replace(draft, out)
+    except SetupError as error:
+        # a user knows the folder that was asked for, and the draft is gone when the error is read
+        raise type(error)(str(error).replace(str(draft), str(out))) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
