@@ -73,14 +73,14 @@ def unwritable(path: str | Path | None, error: OSError) -> UnwritableFileError:
         "'a.pth' cannot be written: No space left on device; make room on that disk, or name a folder on another one"
     """
     if error.errno in _NO_ROOM:
-        remedy = 'make room on that disk, or name a folder on another one'
+        fix = 'make room on that disk, or name a folder on another one'
     elif error.errno in _NO_FOLDER:
-        remedy = 'a file stands where a folder must be; name another folder'
+        fix = 'a file stands where a folder must be; name another folder'
     else:
-        remedy = 'make its folder writable, or name another one'
+        fix = 'make its folder writable, or name another one'
     name = 'a file' if path is None else f"'{path}'"
     return UnwritableFileError(
-        f'{name} cannot be written: {error.strerror or type(error).__name__}; {remedy}'
+        f'{name} cannot be written: {error.strerror or type(error).__name__}; {fix}'
     )
 
 

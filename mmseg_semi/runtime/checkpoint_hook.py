@@ -357,9 +357,9 @@ class _AtomicRunner:
             with whole_file(path) as draft:
                 self._runner.save_checkpoint(str(draft.parent), draft.name, *args, **kwargs)
         except UnwritableFileError as error:
-            found, remedy = str(error).rsplit('; ', 1)
+            found, fix = str(error).rsplit('; ', 1)
             latest = latest_checkpoint(self._runner.work_dir)
             before = 'no checkpoint was saved before'
             if latest is not None:
                 before = f'--resume goes on from {latest}, which is whole'
-            raise UnwritableFileError(f'checkpoint {found}; {before}; {remedy}') from error
+            raise UnwritableFileError(f'checkpoint {found}; {before}; {fix}') from error

@@ -349,7 +349,7 @@ def keep_starts_in_order() -> None:
 
 
 def time_iterations_by_a_steady_clock() -> None:
-    """Let MMEngine measure iterations by a clock that no program sets.
+    """Let MMEngine measure iterations by a clock that is never set.
 
     By the time of day, an iteration in which the clock is set back takes a negative time, and the time left becomes negative.
     """

@@ -203,10 +203,10 @@ def test_a_crash_at_any_operation_leaves_whole_checkpoints(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('number', 'remedy'),
+    ('number', 'fix'),
     [(errno.ENOSPC, 'make room on that disk'), (errno.EROFS, 'make its folder writable')],
 )
-def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path, monkeypatch, number, remedy):
+def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path, monkeypatch, number, fix):
     def half(backend, data, path):
         if 'iter_3' in str(path):
             Path(path).write_bytes(data[: len(data) // 2])
@@ -218,7 +218,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path, monkeypatch, nu
         build(tmp_path, max_keep_ckpts=1).train()
     said = str(error.value)
     assert said.startswith(f"checkpoint '{tmp_path}/iter_3.pth' cannot be written: ")
-    assert f'--resume goes on from {tmp_path}/iter_2.pth, which is whole; {remedy}' in said
+    assert f'--resume goes on from {tmp_path}/iter_2.pth, which is whole; {fix}' in said
     assert names(tmp_path) == ['iter_2.pth'] and is_whole(tmp_path / 'iter_2.pth')
     assert not list(tmp_path.glob('.*'))  # no draft takes up room
     monkeypatch.undo()

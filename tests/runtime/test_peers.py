@@ -135,7 +135,7 @@ def test_ranks_that_wait_end_after_the_grace(tmp_path, server, how, reason, expe
             assert re.search(f'^{name}: {place} has ended{reason}, and the others', said, re.M)
 
 
-def test_alone_there_is_nobody_to_watch():
+def test_alone_there_is_no_rank_to_watch():
     with watched_peers(), pytest.raises(RuntimeError) as error:
         raise RuntimeError('gloo: connection closed')
     assert not isinstance(error.value, PeerLost)
