@@ -1,4 +1,4 @@
-"""Stand-ins for the packages of trackers: they note the arguments with which runs are opened, and log nothing.
+"""Stand-ins for the packages of trackers, and a start of a run with them: they note the arguments with which runs are opened, and log nothing.
 
 Each has the functions that MMEngine's backend and ours call, with the names and arguments of the versions that
 docs/monitoring.md names.
@@ -8,13 +8,23 @@ import os
 import random
 import signal
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.registry import VISBACKENDS
-from mmengine.visualization import BaseVisBackend
+from mmengine.visualization import BaseVisBackend, Visualizer
+
+from mmseg_semi.runtime.trackers import TrackersHook, follow
+
+PACKAGES = (
+    *('aim', 'clearml', 'dvclive', 'mlflow', 'neptune', 'neptune.types', 'pygit2', 'swanlab'),
+    *('swanlab.integration', 'swanlab.integration.mmengine', 'torch.utils.tensorboard', 'wandb'),
+)
+VARIABLES = ('WANDB_RUN_ID', 'MLFLOW_TRACKING_URI', 'MLFLOW_RUN_ID', 'NEPTUNE_CUSTOM_RUN_ID')
 
 
 class Calls(list):
@@ -30,6 +40,42 @@ def module(name: str, **members: Any) -> ModuleType:
     made = sys.modules[name] = ModuleType(name)
     made.__dict__.update(members)
     return made
+
+
+def start(folder: Path, kind: str, resume: bool = False, iteration: int = 0, **arguments) -> Any:
+    """A run's first steps up to its first iteration.
+
+    Args:
+        folder: Work folder.
+        kind: A backend of MMEngine's.
+        resume: Whether the run is resumed.
+        iteration: Iterations that the checkpoint has.
+        arguments: Of the backend.
+
+    Returns:
+        The visualizer's backend.
+    """
+    cfg = config(dict(type=kind, **arguments), str(folder), resume)
+    follow(cfg)
+    time = folder / f'{len(list(folder.glob("run_*"))) + 1:06}'
+    (folder / f'run_{time.name}').mkdir(parents=True)
+    visualizer = Visualizer(vis_backends=cfg.visualizer.vis_backends, save_dir=str(time))
+    visualizer.add_config(cfg)
+    runner = SimpleNamespace(visualizer=visualizer, iter=iteration, work_dir=str(folder))
+    TrackersHook().before_train(runner)
+    return visualizer.get_backend(kind)
+
+
+def config(backend: Any, work_dir: str = 'work', resume: bool = False, **hooks: Any) -> Config:
+    return Config(
+        dict(
+            work_dir=work_dir,
+            resume=resume,
+            load_from='iter_4.pth' if resume else None,
+            default_hooks=hooks or dict(trackers=dict(type='TrackersHook')),
+            visualizer=dict(type='Visualizer', vis_backends=[backend]),
+        )
+    )
 
 
 def wandb(calls: Calls) -> None:

@@ -31,6 +31,12 @@ def test_a_resumed_run_is_one_run(tmp_path):
     assert run.networks == ['teacher'] and run.predicting == 'teacher' and run.last_iter == 50
 
 
+def test_two_starts_of_one_second_share_a_file(tmp_path):
+    steps = [{'loss': float(i), 'iter': i, 'step': i} for i in (10, 20, 30)]
+    write_log(tmp_path, '1', *steps, {'loss': 7.0, 'iter': 20, 'step': 20})
+    assert read_run(tmp_path).scalars['loss'] == [(10, 10.0), (20, 7.0)]
+
+
 def test_results_replace_the_log_s_validations(tmp_path):
     write_log(tmp_path, '1', {'student/mIoU': 1.0, 'step': 5})
     results = dict(history=[{'iter': 5, 'student/mIoU': 2.0}], protocol=dict(protocol='mine'))

@@ -40,6 +40,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='AtomicCheckpointHook', by_epoch=False, interval=500, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    trackers=dict(type='TrackersHook'),
     classifier=dict(type='ClassifierHook'),
 )
 val_cfg = dict(type='ValLoop')

@@ -3,80 +3,23 @@
 import json
 import random
 import signal
-import sys
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 import stand_in_trackers
 import torch
 from mmengine.config import Config
-from mmengine.visualization import TensorboardVisBackend, Visualizer
+from mmengine.visualization import TensorboardVisBackend
 from mmseg.registry import VISBACKENDS
-from stand_in_trackers import Calls
+from stand_in_trackers import config, start
 from tiny_semi import tiny_data
 from whole_runs import train
 
 from mmseg_semi.errors import SetupError
 from mmseg_semi.runtime.report.collect import read_run
 from mmseg_semi.runtime.trackers import TrackersHook, follow
-from mmseg_semi.runtime.trackers.dvclive import drop_later_rows
 from mmseg_semi.runtime.trackers.record import FILE, read
-
-PACKAGES = (
-    *('aim', 'clearml', 'dvclive', 'mlflow', 'neptune', 'neptune.types', 'pygit2', 'swanlab'),
-    *('swanlab.integration', 'swanlab.integration.mmengine', 'torch.utils.tensorboard', 'wandb'),
-)
-VARIABLES = ('WANDB_RUN_ID', 'MLFLOW_TRACKING_URI', 'MLFLOW_RUN_ID', 'NEPTUNE_CUSTOM_RUN_ID')
-
-
-@pytest.fixture
-def calls(monkeypatch) -> Calls:
-    """Of the stand-ins. No tracker is installed before a test puts one in."""
-    for name in PACKAGES:
-        monkeypatch.setitem(sys.modules, name, None)
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    return Calls()
-
-
-def start(folder: Path, kind: str, resume: bool = False, iteration: int = 0, **arguments) -> Any:
-    """A run's first steps up to its first iteration.
-
-    Args:
-        folder: Work folder.
-        kind: A backend of MMEngine's.
-        resume: Whether the run is resumed.
-        iteration: Iterations that the checkpoint has.
-        arguments: Of the backend.
-
-    Returns:
-        The visualizer's backend.
-    """
-    cfg = config(dict(type=kind, **arguments), str(folder), resume)
-    follow(cfg)
-    time = folder / f'{len(list(folder.glob("run_*"))) + 1:06}'
-    (folder / f'run_{time.name}').mkdir(parents=True)
-    visualizer = Visualizer(vis_backends=cfg.visualizer.vis_backends, save_dir=str(time))
-    visualizer.add_config(cfg)
-    runner = SimpleNamespace(visualizer=visualizer, iter=iteration, work_dir=str(folder))
-    TrackersHook().before_train(runner)
-    return visualizer.get_backend(kind)
-
-
-def config(backend: Any, work_dir: str = 'work', resume: bool = False, **hooks: Any) -> Config:
-    return Config(
-        dict(
-            work_dir=work_dir,
-            resume=resume,
-            load_from='iter_4.pth' if resume else None,
-            default_hooks=hooks or dict(trackers=dict(type='TrackersHook')),
-            visualizer=dict(type='Visualizer', vis_backends=[backend]),
-        )
-    )
-
 
 # -- each tracker -------------------------------------------------------------------------------
 
@@ -202,88 +145,6 @@ def test_swanlab_continues_the_id(calls, tmp_path):
     assert first == dict(mode='offline', log_dir=str(tmp_path / '000001/vis_data'))
     assert second == dict(first, id='run1', resume='allow')
     assert len(calls.of('finish')) == 1  # a second training of a process is a run of its own
-
-
-# -- DVCLive ------------------------------------------------------------------------------------
-
-
-def test_dvclive_keeps_the_folder_and_drops_later_rows(calls, tmp_path):
-    stand_in_trackers.dvclive(calls)
-    start(tmp_path, 'DVCLiveVisBackend')
-    table = tmp_path / '000001/vis_data/plots/metrics/teacher/mIoU.tsv'
-    table.parent.mkdir(parents=True)
-    table.write_text('step\tmIoU\n2\t0.5\n4\t0.6\n6\t0.7\n')
-    start(tmp_path, 'DVCLiveVisBackend', resume=True, iteration=4)
-    first, second = calls.of('live')
-    folder = str(tmp_path / '000001/vis_data')
-    assert first == dict(dir=folder, save_dvc_exp=True, cache_images=True)
-    assert second == dict(first, resume=True)
-    assert table.read_text() == 'step\tmIoU\n2\t0.5\n4\t0.6\n'
-
-
-@pytest.mark.parametrize('where', [dict(user=False), dict(repository=False)], ids=str)
-def test_dvclive_initialises_nothing(calls, tmp_path, monkeypatch, where):
-    """MMEngine would call ``dvc init -f``, which empties a project's .dvc."""
-    monkeypatch.setattr('os.system', lambda command: pytest.fail(command))
-    stand_in_trackers.dvclive(calls, **where)
-    start(tmp_path, 'DVCLiveVisBackend')
-    start(tmp_path, 'DVCLiveVisBackend', init_kwargs=dict(save_dvc_exp=True))
-    assert [one['save_dvc_exp'] for one in calls.of('live')] == [False, True]
-
-
-@pytest.mark.parametrize(
-    'text, kept',
-    [
-        ('step\tx\n1\t2\n2\t', 'step\tx\n1\t2\n'),  # cut short by a kill
-        ('step\tx\n1\t2\n2', 'step\tx\n1\t2\n'),
-        ('step\tx\n1\t2\n', 'step\tx\n1\t2\n'),
-        ('', ''),
-        ('a table of another kind\n', 'a table of another kind\n'),
-    ],
-)
-def test_tables_of_dvclive(tmp_path, text, kept):
-    (tmp_path / 'x.tsv').write_text(text)
-    drop_later_rows(tmp_path / 'x.tsv', 1)
-    assert (tmp_path / 'x.tsv').read_text() == kept
-
-
-# -- MLflow -------------------------------------------------------------------------------------
-
-
-def test_mlflow_continues_the_run_in_a_database_of_the_work_folder(calls, tmp_path):
-    stand_in_trackers.mlflow(calls)
-    work = tmp_path / 'a'
-    backend = start(work, 'MLflowVisBackend', run_name='r')
-    (work / 'results.json').touch()
-    (work / 'mlartifacts/run1/artifacts').mkdir(parents=True)
-    (work / 'mlartifacts/run1/artifacts/config.py').touch()
-    backend.close()
-    start(work, 'MLflowVisBackend', run_name='r', resume=True).close()
-    assert calls.of('start_run') == [dict(run_id='run1')] * 2
-    assert {one['uri'] for one in calls.of('uri')} == {f'sqlite:///{work}/mlflow.db'}
-    # the store is not copied into itself
-    stored = {Path(one['path']).name for one in calls.of('artifact')}
-    assert stored == {'results.json', FILE}
-    params = sys.modules['mlflow'].runs['run1'].data.params
-    assert params['resume'] == 'False'  # what a run has logged, MLflow never changes
-
-
-def test_mlflow_begins_a_run_where_there_is_none_to_continue(calls, tmp_path):
-    stand_in_trackers.mlflow(calls)
-    start(tmp_path, 'MLflowVisBackend').close()
-    start(tmp_path, 'MLflowVisBackend', exp_name='other', resume=True).close()
-    sys.modules['mlflow'].runs['run2'].info.lifecycle_stage = 'deleted'
-    start(tmp_path, 'MLflowVisBackend', exp_name='other', resume=True).close()
-    del sys.modules['mlflow'].runs['run3']
-    start(tmp_path, 'MLflowVisBackend', exp_name='other', resume=True)
-    assert [one['run_id'] for one in calls.of('start_run')] == ['run1', 'run2', 'run3', 'run3']
-
-
-def test_mlflow_of_the_environment(calls, tmp_path, monkeypatch):
-    stand_in_trackers.mlflow(calls)
-    monkeypatch.setenv('MLFLOW_TRACKING_URI', 'http://localhost:5000')
-    start(tmp_path, 'MLflowVisBackend')
-    assert {one['uri'] for one in calls.of('uri')} == {'http://localhost:5000'}
 
 
 # -- new runs, and what the config says --------------------------------------------------------
