@@ -148,8 +148,8 @@ def test_stopped_and_continued_with_full_banks(tmp_path, workers, dtype, amp):
 
 
 def accumulated(folder: Path, method: str = 'fixmatch') -> Config:
-    """Three iterations make an update; the interval of four falls into the second one, and so does the stop at five."""
-    cfg = tiny_data(folder, method, iterations=11, checkpoint_interval=4, val_interval=11)
+    """Three iterations make an update. The interval of two falls into the first and the second one."""
+    cfg = tiny_data(folder, method, iterations=8, checkpoint_interval=2, val_interval=8)
     cfg.optim_wrapper.accumulative_counts = 3
     cfg.dump(cfg.filename)
     return cfg
@@ -160,11 +160,11 @@ def test_in_the_middle_of_an_accumulated_update(tmp_path):
     cfg = accumulated(tmp_path)
     train(cfg, tmp_path / 'whole')
     saved = {path.name for path in (tmp_path / 'whole').glob('iter_*.pth')}
-    assert saved == {'iter_9.pth', 'iter_11.pth'}  # two are kept; the first one was iter_6
-    train(cfg, tmp_path / 'killed', stop=8)
-    assert {path.name for path in (tmp_path / 'killed').glob('iter_*.pth')} == {'iter_6.pth'}
+    assert saved == {'iter_6.pth', 'iter_8.pth'}  # two are kept
+    train(cfg, tmp_path / 'killed', stop=5)
+    assert {path.name for path in (tmp_path / 'killed').glob('iter_*.pth')} == {'iter_3.pth'}
     train(cfg, tmp_path / 'killed', resume=True)
-    assert_same_checkpoint(tmp_path / 'whole/iter_11.pth', tmp_path / 'killed/iter_11.pth')
+    assert_same_checkpoint(tmp_path / 'whole/iter_8.pth', tmp_path / 'killed/iter_8.pth')
 
 
 def asked_to_stop(rank: int, path: str, folder: Path) -> int:
@@ -189,7 +189,7 @@ def asked_to_stop(rank: int, path: str, folder: Path) -> int:
 def test_stopped_in_the_middle_of_an_accumulated_update_on_two_ranks(tmp_path):
     cfg = accumulated(tmp_path, 'supervised')
     assert on_ranks(asked_to_stop, 2, cfg.filename, tmp_path) == [6, 6]
-    assert_same_checkpoint(tmp_path / 'whole/iter_11.pth', tmp_path / 'parts/iter_11.pth')
+    assert_same_checkpoint(tmp_path / 'whole/iter_8.pth', tmp_path / 'parts/iter_8.pth')
 
 
 def whole_and_parts(rank: int, path: str, folder: Path) -> set[tuple[int, int]]:

@@ -1,5 +1,6 @@
 """Ctrl-C before a command has begun: importing the stack takes seconds, and there is nothing to save and nothing to say."""
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -15,9 +16,9 @@ _TOOLS = (_PACKAGE.parent / 'tools', _PACKAGE / '.mim' / 'tools')
 def quiet_imports_of_commands() -> None:
     """While a command of this package imports the stack, let Ctrl-C end the process with the status 130 and no traceback.
 
-    A program that imports the package keeps its own handler, and so does one that has set another.
+    A program that imports the package keeps its own handler, and so does one that has set another, and a command's workers.
     """
-    ours = is_command(sys.argv[:1], sys.orig_argv)
+    ours = is_command(sys.argv[:1], sys.orig_argv) and multiprocessing.parent_process() is None
     if not ours or threading.current_thread() is not threading.main_thread():
         return
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
