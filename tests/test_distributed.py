@@ -28,7 +28,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
-from tiny_semi import ITERS_PER_EPOCH, tiny_data
+from tiny_semi import CROP, ITERS_PER_EPOCH, tiny_data
 from whole_runs import ROOT, assert_same_checkpoint, call_tool, on_ranks, recorded_samples, train
 
 from mmseg_semi.data.samplers import MultiSourceSampler
@@ -337,7 +337,13 @@ def test_two_processes_equal_one(ranks):
             mine, theirs = losses[rank][step], notes[rank]['losses'][step]
             assert mine.keys() == theirs.keys()
             for name in mine:
-                values = (torch.tensor(float(log[name])) for log in (mine, theirs))
+                values = [torch.tensor(float(log[name])) for log in (mine, theirs)]
+                if name.endswith('acc_seg'):
+                    # counts pixels: of classes that are equal but for rounding, one pixel can change (seen with AVX-512)
+                    assert abs(values[0] - values[1]) <= 100 / CROP**2, (
+                        f'rank {rank}, step {step}: {name}'
+                    )
+                    continue
                 assert_close(*values, f'rank {rank}, step {step}: {name}')
     # the groups are not the same
     assert losses[0] != losses[1]

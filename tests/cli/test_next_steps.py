@@ -5,6 +5,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from tiny_predictor import write_photos
 from tiny_semi import tiny_data
 from whole_runs import call_tool
 
@@ -68,9 +69,16 @@ def test_what_is_told_can_be_typed(tmp_path, monkeypatch, capfd):
     )
     said = capfd.readouterr().out
     commands = re.findall(r'^  python \S*tools/(\w+)\.py (.*)$', said, re.M)
-    assert [name for name, _ in commands] == ['test', 'publish']
+    assert [name for name, _ in commands] == ['test', 'predict', 'publish']
     assert 'finished after 2 iterations; last mIoU: teacher ' in said
     for name, arguments in commands:
         more = ['--work-dir', 'tested'] if name == 'test' else []
-        call_tool(name, *arguments.split(), *more)
+        words = arguments.replace('FOLDER_OF_IMAGES', 'photos').split()
+        if name == 'predict':
+            write_photos(tmp_path / 'photos', [(36, 48)])
+            with pytest.raises(SystemExit) as ended:
+                call_tool(name, *words)
+            assert not ended.value.code and (tmp_path / 'predictions/masks/p0.png').is_file()
+            continue
+        call_tool(name, *words, *more)
     assert [*tmp_path.glob('work_dir/published/*.pth')]

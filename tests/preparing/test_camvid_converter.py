@@ -109,8 +109,9 @@ def test_a_write_that_fails_leaves_no_file(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, 'replace', fail)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit) as ended:
         convert(source, out)
+    assert ended.value.code == 130
     assert not [path for path in out.rglob('*') if path.is_file()]
 
 

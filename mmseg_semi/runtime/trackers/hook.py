@@ -17,7 +17,7 @@ class TrackersHook(Hook):
     checks: a run that is refused changes nothing. A run that is not resumed begins new runs, also in a folder that has
     such a file.
 
-    The hook is what :func:`~mmseg_semi.runtime.trackers.follow` looks for: without it the backends are MMEngine's.
+    The hook is what :func:`~mmseg_semi.runtime.trackers.following.follow` looks for: without it the backends are MMEngine's.
     """
 
     priority = 'VERY_LOW'
