@@ -34,7 +34,8 @@ _SHOWN = 160
 
 def describe_build_error(error: Exception) -> str | None:
     """The sentence for an error that was raised while something was built from a config; None for any other error."""
-    if not isinstance(error, _OF_VALUES):
+    # RuntimeError is also what a GPU that is out of memory raises, as a subclass
+    if not isinstance(error, _OF_VALUES) and type(error) is not RuntimeError:
         return None
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     building = [
@@ -85,7 +86,11 @@ def unregistered(name: str, registry: Registry, place: str = '') -> str:
 def _wrong(error: Exception, built: Any, name: str, given: Mapping, place: str) -> str:
     """The sentence for a key or value that a type refuses."""
     reason = ' '.join(str(error).split()).rstrip('. ') or type(error).__name__
-    reason = re.sub(r"<class '(?:[\w.]+\.)?(\w+)'>", r'\1', reason).replace('ConfigDict', 'dict')
+    reason = (
+        re.sub(r"<class '(?:[\w.]+\.)?(\w+)'>", r'\1', reason)
+        .replace('ConfigDict', 'dict')
+        .replace('NoneType', 'None')
+    )
     known = list(dict.fromkeys(_arguments(built)))
     unknown = [key for key in given if isinstance(key, str) and key not in known]
     if isinstance(error, TypeError) and 'unexpected keyword argument' in reason:
