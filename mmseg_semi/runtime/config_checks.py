@@ -13,8 +13,10 @@ from mmengine.utils.dl_utils import set_multi_processing
 from mmseg.evaluation import IoUMetric
 
 from mmseg_semi.errors import SetupError
+from mmseg_semi.runtime.config_structure import need_dict
 
 _IOU_KEYS = [name for name in inspect.signature(IoUMetric).parameters if name != 'kwargs']
+_CONSTRUCTOR = 'StudentOptimWrapperConstructor'
 _MP_KEYS = [
     name for name in inspect.signature(set_multi_processing).parameters if name != 'distributed'
 ]
@@ -34,7 +36,7 @@ def check_config(cfg: Config) -> None:
     Raises:
         SetupError: A part is missing or is no dict, or a length, interval, seed or learning rate is out of its range.
     """
-    _need_dict(cfg.get('model'), 'model')
+    need_dict(cfg.get('model'), 'model')
     for keys in _TOGETHER:
         missing = [key for key in keys if cfg.get(key) is None]
         if missing and len(missing) < len(keys):
@@ -45,10 +47,10 @@ def check_config(cfg: Config) -> None:
             )
     for name, hook in (cfg.get('default_hooks') or {}).items():
         if hook is not None:
-            _need_dict(hook, f'default_hooks.{name}', ', or None for no such hook')
+            need_dict(hook, f'default_hooks.{name}', ending=', or None for no such hook')
     for place, hook in enumerate(cfg.get('custom_hooks') or []):
         if isinstance(hook, str):
-            _need_dict(hook, f'custom_hooks.{place}')
+            need_dict(hook, f'custom_hooks.{place}')
     seed = (cfg.get('randomness') or {}).get('seed')
     if seed is not None and not _is_whole(seed, 0, 2**32 - 1):
         raise SetupError(
@@ -61,7 +63,8 @@ def check_config(cfg: Config) -> None:
     for key in ('val_evaluator', 'test_evaluator'):
         _check_evaluator(cfg.get(key), key)
     _check_lengths(cfg.get('train_cfg') or {})
-    _check_rates(cfg.get('optim_wrapper') or {})
+    if cfg.get('optim_wrapper') is not None:
+        _check_rates(cfg.optim_wrapper)
 
 
 def check_training(cfg: Config, config: str) -> None:
@@ -97,12 +100,6 @@ def check_keys(given: Mapping[str, Any], known: list[str], place: str) -> None:
             raise SetupError(f'{place} has the key {key!r}; {hint}')
 
 
-def _need_dict(value: Any, place: str, ending: str = '') -> None:
-    if not isinstance(value, Mapping):
-        found = f'is {value!r:.80}' if value is not None else 'is missing'
-        raise SetupError(f"config: {place} {found}, expected dict(type='...'){ending}; write it so")
-
-
 def _check_evaluator(given: Any, place: str) -> None:
     """Refuse unknown keys of IoUMetric, which takes any and heeds those that it knows."""
     for metric in given if isinstance(given, list | tuple) else [given]:
@@ -120,15 +117,20 @@ def _check_lengths(train_cfg: Mapping) -> None:
     for key in ('max_iters', 'val_interval', 'val_begin'):
         value = train_cfg.get(key)
         endless = key == 'max_iters' and value == math.inf
-        if value is not None and not endless and not _is_whole(value, 1):
+        if key in train_cfg and not endless and not _is_whole(value, 1):
             raise SetupError(
                 f'train_cfg.{key}={value!r}, expected a number of iterations, a whole number of 1 or more; set it so'
             )
 
 
 def _check_rates(optim_wrapper: Mapping) -> None:
-    optimizer = optim_wrapper.get('optimizer') if isinstance(optim_wrapper, Mapping) else None
-    rate = optimizer.get('lr') if isinstance(optimizer, Mapping) else None
+    optimizer = optim_wrapper.get('optimizer')
+    if not isinstance(optimizer, Mapping):
+        own = optim_wrapper.get('constructor', _CONSTRUCTOR) == _CONSTRUCTOR
+        if own or optimizer is not None:
+            need_dict(optimizer, 'optim_wrapper.optimizer', "dict(type='SGD', lr=...)")
+        return
+    rate = optimizer.get('lr')
     number = isinstance(rate, int | float) and not isinstance(rate, bool)
     if rate is not None and not (number and math.isfinite(rate) and rate >= 0):
         raise SetupError(

@@ -34,7 +34,8 @@ _SHOWN = 160
 
 def describe_build_error(error: Exception) -> str | None:
     """The sentence for an error that was raised while something was built from a config; None for any other error."""
-    if not isinstance(error, _OF_VALUES):
+    # RuntimeError is also what a GPU that is out of memory raises, as a subclass
+    if not isinstance(error, _OF_VALUES) and type(error) is not RuntimeError:
         return None
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     building = [
@@ -84,8 +85,7 @@ def unregistered(name: str, registry: Registry, place: str = '') -> str:
 
 def _wrong(error: Exception, built: Any, name: str, given: Mapping, place: str) -> str:
     """The sentence for a key or value that a type refuses."""
-    reason = ' '.join(str(error).split()).rstrip('. ') or type(error).__name__
-    reason = re.sub(r"<class '(?:[\w.]+\.)?(\w+)'>", r'\1', reason).replace('ConfigDict', 'dict')
+    reason = _words(error)
     known = list(dict.fromkeys(_arguments(built)))
     unknown = [key for key in given if isinstance(key, str) and key not in known]
     if isinstance(error, TypeError) and 'unexpected keyword argument' in reason:
@@ -99,16 +99,21 @@ def _wrong(error: Exception, built: Any, name: str, given: Mapping, place: str) 
     shown = shown or ', '.join(f'{key}={_text(value)}' for key, value in given.items())
     shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '…'
     return (
-        f"config: {_at(place)}type='{name}' cannot be built with {shown or 'these keys'} ({_reason(error, reason)}); correct "
+        f"config: {_at(place)}type='{name}' cannot be built with {shown or 'these keys'} ({reason}); correct "
         'the values (the environment variable MMSEG_SEMI_TRACEBACK=1 shows where it ends)'
     )
 
 
-def _reason(error: Exception, reason: str) -> str:
-    """An error's text; of a KeyError, whose text is the key alone, in words."""
+def _words(error: Exception) -> str:
+    """An error's text in a sentence; of an assertion without words, the condition that does not hold."""
+    text = ' '.join(str(error).split()).rstrip('. ')
+    if not text:
+        line = traceback.extract_tb(error.__traceback__)[-1].line or ''
+        return line.removeprefix('assert ') if line.startswith('assert ') else type(error).__name__
     if isinstance(error, KeyError):
-        return f'the key {reason} is not known' if len(reason.split()) == 1 else reason.strip('"\'')
-    return reason
+        return f'the key {text} is not known' if len(text.split()) == 1 else text.strip('"\'')
+    text = re.sub(r"<class '(?:[\w.]+\.)?(\w+)'>", r'\1', text)
+    return text.replace('ConfigDict', 'dict').replace('NoneType', 'None')
 
 
 def _similar(wrong: str, known: list[str]) -> str:

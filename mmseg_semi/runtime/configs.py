@@ -23,6 +23,7 @@ from mmseg_semi.runtime.band_configs import fill_bands
 from mmseg_semi.runtime.checkpoints import is_whole, latest_checkpoint, what_is_wrong
 from mmseg_semi.runtime.config_checks import check_config
 from mmseg_semi.runtime.config_files import check_bases, failed_import
+from mmseg_semi.runtime.config_structure import check_structure
 
 # Top-level keys that Runner or the tools read. --cfg-options may add them to a config.
 _RUNNER_KEYS = set(inspect.signature(Runner.__init__).parameters) | {
@@ -128,6 +129,7 @@ def load_config(
     if options:
         _check_options(cfg, options)
         cfg.merge_from_dict(dict(options))
+    check_structure(cfg)
     _refuse_one_channel(cfg)
     fill_bands(cfg)
     borrowed = next(

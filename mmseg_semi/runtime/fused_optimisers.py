@@ -51,9 +51,9 @@ def fuse_by_default(config: Mapping[str, Any], parameters: Iterable[nn.Parameter
     config = dict(config)
     name = config.get('type')
     kind = OPTIMIZERS.get(name) if isinstance(name, str) else name
-    if kind is None:
+    if kind is None or not callable(kind):
         raise SetupError(
-            unregistered(name, OPTIMIZERS, 'optim_wrapper.optimizer')
+            unregistered(str(name), OPTIMIZERS, 'optim_wrapper.optimizer')
             if name
             else "config: optim_wrapper.optimizer has no 'type'; add one, such as type='SGD'"
         )

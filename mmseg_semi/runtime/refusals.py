@@ -13,6 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 
+from mmseg_semi.files import write_whole
 from mmseg_semi.runtime.commands import describe_error
 
 
@@ -46,7 +47,8 @@ class Begun(Hook):
 def no_traces(work_dir: str | Path) -> Iterator[Begun]:
     """Within it, a mistake of the user that ends the run before it has done anything removes what the run has written.
 
-    MMEngine makes the work folder, a log and a copy of the config before it looks at data or model. What was in the folder before stays.
+    MMEngine makes the work folder, a log and a copy of the config before it looks at data or model. What was in the folder before stays,
+    and so does the config of an earlier run there, by which its checkpoints are read.
 
     Args:
         work_dir: The work folder; it need not exist.
@@ -57,6 +59,7 @@ def no_traces(work_dir: str | Path) -> Iterator[Begun]:
     folder = Path(os.path.abspath(work_dir))
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     before, visualizers = set(_below(folder)), _visualizers(Visualizer)
+    configs = {path: path.read_bytes() for path in folder.glob('*.py')}
     begun = Begun()
     try:
         yield begun
@@ -64,6 +67,9 @@ def no_traces(work_dir: str | Path) -> Iterator[Begun]:
         if describe_error(error) is not None and not begun.yes and is_main_process():
             _close(begun.runner)
             _remove(folder, before, missing)
+            for path, content in configs.items():
+                if path.read_bytes() != content:
+                    write_whole(path, content)
             for kind, name in _visualizers(Visualizer) - visualizers:
                 # the next run of this process must not write into a folder that is gone
                 del kind._instance_dict[name]

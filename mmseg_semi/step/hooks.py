@@ -121,6 +121,7 @@ class SemiStepHook(Hook):
         checks.check_networks(segmentor, self.probe_size)
         if hasattr(segmentor, 'plan'):  # of one domain
             run_checks.check_heads(segmentor)
+            run_checks.check_inference(segmentor)
             run_checks.check_batch(segmentor, loader.sampler, self.probe_size)
             said += run_checks.check_phases(segmentor, runner.max_iters)
         for sentence in said + checks.check_compiling(segmentor, self.probe_size):

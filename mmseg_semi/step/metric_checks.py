@@ -52,7 +52,12 @@ def check_metrics(runner: Runner) -> list[str]:
 
 def _names_of(metric: IoUMetric) -> set[str]:
     """Names of what a metric computes."""
-    for name in metric.metrics:
+    given = metric.metrics
+    if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in given):
+        raise SetupError(
+            f'val_evaluator: iou_metrics of IoUMetric is {given!r:.80}, expected a list such as {[*_OF_IOU]}'
+        )
+    for name in given:
         if name not in _OF_IOU:
             raise SetupError(
                 f'val_evaluator: iou_metrics of IoUMetric names {name!r}, expected some of {", ".join(_OF_IOU)}'

@@ -181,6 +181,27 @@ def check_heads(segmentor: SemiSegmentor) -> None:
                 )
 
 
+def check_inference(segmentor: SemiSegmentor) -> None:
+    """Checks how validations pass an image, which MMSegmentation reads when the first one comes.
+
+    Raises:
+        SetupError: ``test_cfg`` of a network names no mode, or windows without their size and stride.
+    """
+    for name, network in segmentor.networks.items():
+        given = getattr(network, 'test_cfg', None) or {}
+        key, mode = (
+            f'model.{"student" if name == "teacher" else name}.test_cfg',
+            given.get('mode', 'whole'),
+        )
+        if mode not in ('whole', 'slide'):
+            raise SetupError(f"{key}.mode={mode!r}, expected 'whole' or 'slide'; set one of them")
+        missing = [part for part in ('crop_size', 'stride') if not given.get(part)]
+        if mode == 'slide' and missing:
+            raise SetupError(
+                f"{key} has mode='slide' and no {' and no '.join(missing)}; add it, such as crop_size=(512, 512), stride=(341, 341)"
+            )
+
+
 # -- batches ---------------------------------------------------------------------------------------
 
 

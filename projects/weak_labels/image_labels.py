@@ -21,7 +21,7 @@ from mmengine.structures import BaseDataElement
 from mmseg.registry import DATASETS, TRANSFORMS
 from torch.utils.data import Dataset
 
-from mmseg_semi.data.checks import check_list
+from mmseg_semi.data.list_checks import check_list
 from mmseg_semi.data.names import NameList
 from mmseg_semi.data.randomness import seeded_rng
 from mmseg_semi.data.samplers import SampleKey

@@ -23,7 +23,7 @@ import numpy as np
 from mmengine.registry import init_default_scope
 from rich.progress import track
 
-from mmseg_semi.data.checks import check_list
+from mmseg_semi.data.list_checks import check_list
 from mmseg_semi.data.names import NameList
 from mmseg_semi.errors import SetupError
 from mmseg_semi.preparing.quickstart import MANIFEST, generate

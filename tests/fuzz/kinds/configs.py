@@ -225,3 +225,10 @@ def setting_of_processes(case: Case):
     wrong = case.misspell('mp_start_method')
     case.part('env_cfg.mp_cfg')[wrong] = case.part('env_cfg.mp_cfg').pop('mp_start_method')
     return 'env_cfg.mp_cfg', repr(wrong), "'mp_start_method'"
+
+
+@kind(AREA, listed, times=2)
+def way_of_inference(case: Case):
+    wrong = (dict(mode='sliding'), dict(mode='slide', crop_size=(32, 32)))[case.turn]
+    case.set('model.student.test_cfg', wrong)
+    return 'model.student.test_cfg', ("'sliding'", 'stride')[case.turn]
