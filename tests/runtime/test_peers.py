@@ -105,7 +105,7 @@ def wait(rank: int, world_size: int, port: int, folder: Path, how: str) -> None:
             time.sleep(0.01)
         if rank == 2 and how == 'killed':
             if os.fork() == 0:  # a worker that lives on, as one does for some seconds
-                time.sleep(3)
+                time.sleep(40)
                 os._exit(0)
             os.kill(os.getpid(), signal.SIGKILL)
         if rank == 2 and how == 'error':
