@@ -105,7 +105,7 @@ def wait(rank: int, world_size: int, port: int, folder: Path, how: str) -> None:
             time.sleep(0.01)
         if rank == 2 and how == 'killed':
             if os.fork() == 0:  # a worker that lives on, as one does for some seconds
-                time.sleep(3)
+                time.sleep(15)
                 os._exit(0)
             os.kill(os.getpid(), signal.SIGKILL)
         if rank == 2 and how == 'error':
@@ -125,7 +125,7 @@ def wait(rank: int, world_size: int, port: int, folder: Path, how: str) -> None:
 )
 def test_ranks_that_wait_end_after_the_grace(tmp_path, server, how, reason, expected):
     processes = start(server, 3, wait, tmp_path, how)
-    assert statuses(processes) == expected
+    assert statuses(processes, seconds=10) == expected
     for rank, name in ((0, 'error'), (1, r'error \(rank 1\)')):
         said = (tmp_path / f'log{rank}').read_text()
         if reason is None:
