@@ -111,16 +111,21 @@ def _row(name: str, kinds: int, outcomes: list[Outcome]) -> str:
     return f'| {name} | {kinds} | {len(outcomes)} | {longest:.0f} | {failed} |'
 
 
-def circumstances() -> str:
-    """When and on what the inputs were run."""
+def circumstances(here: bool) -> str:
+    """When, on what and how the inputs were run."""
     today = datetime.date.today()
     versions = ', '.join(
         f'{name} {version(name)}'
         for name in ('onedl-mmengine', 'onedl-mmsegmentation', 'numpy', 'pillow')
     )
+    how = (
+        'All in one process (`--here`).'
+        if here
+        else 'Times are of whole processes, most of it their imports.'
+    )
     return (
         f'The last complete run: {today.day} {today:%B %Y}, {os.cpu_count()} CPU cores, Python {platform.python_version()}, '
-        f'torch {torch.__version__}, {versions}. Times are of whole processes, most of it their imports.'
+        f'torch {torch.__version__}, {versions}. {how}'
     )
 
 
@@ -142,7 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
             found[number] = run(make_case(number, folder), args.here)
         show(number, every[number], found[number])
     failed = sum(bool(outcome.problems) for outcome in found.values())
-    text = f'{circumstances()}\n\n{table(found)}'
+    text = f'{circumstances(args.here)}\n\n{table(found)}'
     print(f'\n{text}\n\n{failed} of {len(found)} inputs are not as they must be')
     if args.write:
         write(args.write, text)
