@@ -43,7 +43,14 @@ def check_structure(cfg: Config) -> None:
                 raise SetupError(
                     f"config: {place} has no 'dataset'; add dataset=dict(type='...', ...)"
                 )
+            for part, least in (('batch_size', 1), ('num_workers', 0)):
+                value = loader.get(part, least)
+                if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                    raise SetupError(
+                        f'config: {place}.{part} is {value!r}, expected a whole number of {least} or more; set it so'
+                    )
     _check_schedules(cfg.get('param_scheduler'))
+    _check_types(cfg._cfg_dict, '')
 
 
 def need_dict(value: Any, place: str, expected: str = "dict(type='...')", ending: str = '') -> None:
@@ -83,6 +90,20 @@ def _check_model(model: Any, place: str) -> None:
             )
             if part == 'student':
                 _check_model(node, where)
+
+
+def _check_types(node: Any, place: str) -> None:
+    """Refuse a type that is neither a name nor a class."""
+    if isinstance(node, Mapping):
+        kind = node.get('type', '')
+        if not isinstance(kind, str) and not callable(kind):
+            raise SetupError(
+                f'config: {place or "the config"} has type={kind!r:.60}, expected the name of a type; write it in quotes'
+            )
+    items = node.items() if isinstance(node, Mapping) else enumerate(node)
+    for key, child in items:
+        if isinstance(child, Mapping | list | tuple):
+            _check_types(child, f'{place}.{key}' if place else str(key))
 
 
 def _check_schedules(given: Any) -> None:

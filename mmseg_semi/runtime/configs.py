@@ -129,7 +129,13 @@ def load_config(
     if options:
         _check_options(cfg, options)
         cfg.merge_from_dict(dict(options))
-    check_structure(cfg)
+    try:
+        check_structure(cfg)
+    except ImportError as error:  # a config that imports is resolved when it is looked at
+        text = str(error).strip().partition('\n')[0]
+        raise SetupError(
+            f"config '{path}': {text}; install the module, or correct the import"
+        ) from error
     _refuse_one_channel(cfg)
     fill_bands(cfg)
     borrowed = next(

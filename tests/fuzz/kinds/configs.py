@@ -136,7 +136,7 @@ def no_config(case: Case):
         ('_base_ = ["base.py"]\n', 'base.py'),
         ('_base_ = "config.py"\n', 'config.py'),
         ('max_iters = iterations * 2\n', 'iterations'),
-        ('from mmengine_ext import nothing\nmodel = dict()\n', 'train_dataloader'),
+        ('from mmengine_ext import nothing\nmodel = dict()\n', 'mmengine_ext'),
         (b'\x80\x02}q\x00.', 'config.py'),
         ('model:\n  type: SemiSegmentor\n', 'line'),
         ('', 'train_dataloader'),
