@@ -686,6 +686,8 @@ def _unreadable(name: str, error: Exception) -> SetupError:
             f"checkpoint '{name}' is {kind}, expected a file that torch.save wrote; give another one or "
             'download it again'
         )
+    if reason.startswith('[enforce fail'):  # a line of PyTorch's source, without words
+        reason = 'PyTorch finds none of its records in it'
     what = 'is cut short or no PyTorch checkpoint'
     if zipfile.is_zipfile(name):  # whose directory stands at its end
         what = 'is a whole archive, but its content is damaged or not that of a checkpoint'
