@@ -7,7 +7,6 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from mmseg.registry import MODELS
 from PIL import Image
 from tiny_semi import CROP, tiny_data, write_pictures
 
+from mmseg_semi.preparing.annotations import read_export
 from mmseg_semi.preparing.shards import write_shards
 
 from .grammar import Case
@@ -187,23 +187,70 @@ def checkpoint_bytes() -> bytes:
     return path.read_bytes()
 
 
-def export(name: str, file: str = '') -> Callable[[Case], None]:
-    """The ground of an annotation tool's export, with more images beside it, and the command that makes a project of it."""
+def of_a_tool(case: Case, name: str) -> None:
+    """An annotation tool's export, with more images beside it, and the command that makes a project of it."""
+    shutil.copytree(EXPORTS / name, case.file('export'))
+    more_images(case)
+    case.command = ['init', 'export', '--unlabeled', 'more', '--out', 'project']
 
-    def ground(case: Case) -> None:
-        shutil.copytree(EXPORTS / name, case.file('export'))
-        for i in range(3):
-            save(scene(200 + i)[0], case.file(f'more/c{i}.png'))
-        case.command = [
-            'init',
-            f'export/{file}'.rstrip('/'),
-            '--unlabeled',
-            'more',
-            '--out',
-            'project',
-        ]
 
-    return ground
+def more_images(case: Case) -> None:
+    for i in range(3):
+        save(scene(200 + i)[0], case.file(f'more/c{i}.png'))
+
+
+def with_images(case: Case, export: Path) -> None:
+    """Draw the images that an export names and does not have, in the sizes that it notes."""
+    for image in read_export(export).images:
+        if image.path is None and image.content is None:
+            width, height = image.size or SIZE
+            noise = np.random.default_rng(0).integers(0, 255, (height, width, 3))
+            save(noise.astype(np.uint8), case.file('export/images', image.name))
+
+
+def labelme(case: Case) -> None:
+    of_a_tool(case, 'labelme')
+
+
+def datumaro(case: Case) -> None:
+    of_a_tool(case, 'datumaro')
+
+
+def label_studio(case: Case) -> None:
+    of_a_tool(case, 'label_studio')
+    case.command[1] = 'export/project.json'
+    with_images(case, case.file('export/project.json'))
+
+
+def cvat(case: Case) -> None:
+    of_a_tool(case, 'cvat')
+    with_images(case, case.file('export'))
+
+
+def yolo(case: Case) -> None:
+    """YOLO segmentation as a tool exports it."""
+    for i, name in enumerate('abcd'):
+        save(scene(i)[0], case.file(f'export/images/train/{name}.png'))
+        label = case.file(f'export/labels/train/{name}.txt')
+        label.parent.mkdir(parents=True, exist_ok=True)
+        label.write_text(f'{i % 2} 0.1 0.1 0.6 0.1 0.6 0.7\n')
+    case.file('export/data.yaml').write_text('train: images/train\nnames: [leaf, stone]\n')
+    more_images(case)
+    case.command = ['init', 'export', '--unlabeled', 'more', '--out', 'project']
+
+
+def supervisely(case: Case) -> None:
+    """A project with two annotated images."""
+    of_a_tool(case, 'supervisely')
+    annotations = case.file('export/train/ann')
+    shutil.copy(annotations / 'a.png.json', annotations / 'b.png.json')
+
+
+def voc(case: Case) -> None:
+    """Masks in VOC's folders, as CVAT exports them, of two images."""
+    of_a_tool(case, 'cvat_masks')
+    masks = case.file('export/SegmentationClass/day 1')
+    shutil.copy(masks / 'a.png', masks / 'b.png')
 
 
 def coco(case: Case) -> None:
@@ -216,8 +263,7 @@ def coco(case: Case) -> None:
         annotations.append(
             dict(id=i, image_id=i, category_id=1 + i % 2, segmentation=[ring], iscrowd=0)
         )
-    for i in range(3):
-        save(scene(200 + i)[0], case.file(f'more/c{i}.png'))
+    more_images(case)
     categories = [dict(id=1, name='plant'), dict(id=2, name='stone')]
     case.content = dict(images=images, annotations=annotations, categories=categories)
     case.command = [
@@ -245,10 +291,13 @@ GROUNDS = {
     'shards without indexes': packed,
     'a checkpoint': checkpoint,
     'COCO': coco,
-    **{
-        name: export(name)
-        for name in ('labelme', 'cvat', 'datumaro', 'datumaro_yolo', 'supervisely', 'cvat_masks')
-    },
+    'labelme': labelme,
+    'Label Studio': label_studio,
+    'CVAT': cvat,
+    'Datumaro': datumaro,
+    'YOLO': yolo,
+    'Supervisely': supervisely,
+    'VOC': voc,
 }
 """Projects by name: nothing is refused of them."""
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from ..grammar import Case, kind
-from ..ground import coco, export
+from ..ground import coco, cvat, datumaro, label_studio, labelme, supervisely, voc, yolo
 
 AREA = 'exports'
 
@@ -84,7 +84,7 @@ def images_of_an_export(case: Case):
     return 'a1.png', '48 x 30', '48 x 36'
 
 
-@kind(AREA, export('labelme'), times=4)
+@kind(AREA, labelme, times=4)
 def file_of_labelme(case: Case):
     place, wrong, names = [
         ('shapes.0.points', [[1, 2], [3]], ('shape 0', '[[1, 2], [3]]')),
@@ -96,7 +96,7 @@ def file_of_labelme(case: Case):
     return 'export/all.json', *names
 
 
-@kind(AREA, export('cvat'), times=3)
+@kind(AREA, cvat, times=3)
 def file_of_cvat(case: Case):
     path = case.file('export/annotations.xml')
     text = path.read_text()
@@ -110,7 +110,7 @@ def file_of_cvat(case: Case):
     return names
 
 
-@kind(AREA, export('datumaro_yolo'), times=3)
+@kind(AREA, yolo, times=3)
 def file_of_yolo(case: Case):
     path = case.file('export/labels/train/a.txt')
     line, found = [
@@ -122,9 +122,8 @@ def file_of_yolo(case: Case):
     return 'labels/train/a.txt', found
 
 
-@kind(AREA, export('label_studio'), times=2)
+@kind(AREA, label_studio, times=2)
 def file_of_label_studio(case: Case):
-    case.command[1] = 'export/project.json'
     path = case.file('export/project.json')
     tasks = json.loads(path.read_text())
     number = next(i for i, task in enumerate(tasks) if task.get('annotations'))
@@ -136,7 +135,7 @@ def file_of_label_studio(case: Case):
     return 'project.json', ("'data'", "result='none'")[case.turn]
 
 
-@kind(AREA, export('supervisely'), times=2)
+@kind(AREA, supervisely, times=2)
 def file_of_supervisely(case: Case):
     place, wrong, found = [
         ('size', {'width': '64', 'height': 48}, "'64'"),
@@ -146,7 +145,7 @@ def file_of_supervisely(case: Case):
     return 'a.png.json', found
 
 
-@kind(AREA, export('datumaro'), times=2)
+@kind(AREA, datumaro, times=2)
 def file_of_datumaro(case: Case):
     place, wrong, found = [
         ('items.0.annotations.0.label_id', 99, '99'),
@@ -156,7 +155,7 @@ def file_of_datumaro(case: Case):
     return 'train.json', found
 
 
-@kind(AREA, export('cvat_masks'), times=2)
+@kind(AREA, voc, times=2)
 def folder_of_voc(case: Case):
     path = case.file('export/labelmap.txt')
     lines = path.read_text().splitlines()
