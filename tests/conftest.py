@@ -15,7 +15,7 @@ from miniatures import Tree
 from mmengine.dataset import base_dataset
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
-from mmseg.models.backbones import ResNet
+from whole_runs import one_block_a_stage
 
 from mmseg_semi.runtime import stack
 
@@ -56,9 +56,8 @@ def _scope():
 
 @pytest.fixture
 def shallow(monkeypatch):
-    """ResNets have one block a stage: for what depth adds only time to. Not seen by processes that a test starts."""
-    one = {depth: (block, (1, 1, 1, 1)) for depth, (block, _) in ResNet.arch_settings.items()}
-    monkeypatch.setattr(ResNet, 'arch_settings', one)
+    """ResNets have one block a stage; not seen by processes that a test starts."""
+    one_block_a_stage(monkeypatch)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from mmengine.config import Config
 from mmengine.dataset import base_dataset
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmseg.models.backbones import ResNet
 from tiny_semi import tiny_runner
 
 from mmseg_semi.runtime import configs, devices, stack
@@ -153,6 +154,12 @@ def make_light() -> None:
     gc.freeze()
     yapf.yapflib.yapf_api.FormatCode = lambda text, **_: (text, True)
     base_dataset.gc = SimpleNamespace(collect=lambda: 0)
+
+
+def one_block_a_stage(patch: pytest.MonkeyPatch) -> None:
+    """ResNets have one block a stage: for what depth adds only time to."""
+    one = {depth: (block, (1, 1, 1, 1)) for depth, (block, _) in ResNet.arch_settings.items()}
+    patch.setattr(ResNet, 'arch_settings', one)
 
 
 def _rank(queue, function, rank: int, world_size: int, port: int, arguments: tuple) -> None:

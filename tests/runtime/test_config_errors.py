@@ -10,6 +10,7 @@ from mmseg_semi.runtime.config_checks import check_config, check_training
 from mmseg_semi.runtime.config_errors import describe_build_error, place_of
 from mmseg_semi.runtime.config_files import check_bases, failed_import
 from mmseg_semi.runtime.config_structure import check_structure
+from mmseg_semi.runtime.configs import load_config
 
 THINGS = Registry('thing', scope='mmseg')
 
@@ -118,6 +119,20 @@ def test_a_module_that_cannot_be_imported(tmp_path, monkeypatch):
         (dict(test_dataloader=dict(dataset=None)), 'test_dataloader.dataset is missing or None'),
         (dict(param_scheduler=[dict(end=4)]), "param_scheduler.0 has no 'type'"),
         (dict(optim_wrapper='SGD'), "optim_wrapper is 'SGD'"),
+        (
+            dict(train_dataloader=dict(batch_size='4', dataset=dict(type='D'))),
+            "train_dataloader.batch_size is '4', expected a whole number of 1 or more",
+        ),
+        (dict(val_dataloader=dict(batch_size=True, dataset=dict(type='D'))), 'batch_size is True'),
+        (
+            dict(test_dataloader=[dict(num_workers=-1, dataset=dict(type='D'))]),
+            'test_dataloader.0.num_workers is -1, expected a whole number of 0 or more',
+        ),
+        (
+            dict(train_pipeline=[dict(type='A'), dict(type=['B'])]),
+            "train_pipeline.1 has type=['B'], expected the name of a type",
+        ),
+        (dict(type=3), 'the config has type=3'),
     ],
 )
 def test_the_outline(part, said):
@@ -134,6 +149,16 @@ def test_outlines_that_are_right():
     check_structure(Config(dict(val_dataloader=by_domain, param_scheduler=dict(type='PolyLR'))))
     schedules = dict(generator=[dict(type='PolyLR')], critic=dict(type='PolyLR'))
     check_structure(Config(dict(param_scheduler=schedules, model=dict(type='M', teacher=None))))
+    loader = dict(batch_size=1, num_workers=0, dataset=dict(type=Base))
+    check_structure(Config(dict(train_dataloader=loader)))
+
+
+def test_an_import_that_a_config_looks_at_later(tmp_path):
+    """MMEngine's configs that import resolve their names when a value is read."""
+    path = tmp_path / 'config.py'
+    path.write_text('from mmengine_ext import nothing\nmodel = dict(type=nothing)\n')
+    with pytest.raises(SetupError, match=r"config\.py': .*mmengine_ext.*; install the module, or"):
+        load_config(path)
 
 
 def test_values():

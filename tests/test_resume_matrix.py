@@ -1,0 +1,46 @@
+"""The command that tries resuming in all combinations, which runs outside of this suite, on one of its rows."""
+
+import json
+
+import pytest
+import resume_matrix
+
+
+def test_a_row(tmp_path, monkeypatch, capsys):
+    """A run that goes on otherwise is told apart from one that goes on as it should."""
+    monkeypatch.setattr(resume_matrix, 'ITERATIONS', 4)
+    row = resume_matrix.run_row('supervised', 1, 1, (0,), tmp_path / 'sound')
+    assert (row['checkpoints'], row['runs'], row['differences']) == (3, 3, [])
+    assert row['losses'] == ['loss']
+    train = resume_matrix.train
+
+    def forgetful(cfg, work_dir, resume=False, **kwargs):
+        if resume:
+            cfg = cfg.copy()
+            cfg.model.student.decode_head.dropout_ratio = 0.5
+        return train(cfg, work_dir, resume=resume, **kwargs)
+
+    monkeypatch.setattr(resume_matrix, 'train', forgetful)
+    row = resume_matrix.run_row('supervised', 1, 2, (0,), tmp_path / 'forgetful')
+    assert row['runs'] == 1 and len(row['differences']) == 1
+    assert row['differences'][0].startswith('from2_workers0: ')
+
+
+def test_the_command(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def run_row(name, ranks, counts, workers, folder):
+        asked.append((name, ranks, counts, workers))
+        differences = ['from1_workers0: momentum'] * (ranks == 2 and counts == 1)
+        return dict(runs=7, losses=['loss'], differences=differences)
+
+    monkeypatch.setattr(resume_matrix, 'run_row', run_row)
+    assert resume_matrix.main(['cct', '--json', str(tmp_path / 'rows.json')]) == 1
+    assert asked == [('cct', r, c, (0, 2)) for r in (1, 2) for c in (1, 2)]
+    said = capsys.readouterr().out
+    assert '28 runs went on, 1 of them differ' in said and 'from1_workers0: momentum' in said
+    found = json.loads((tmp_path / 'rows.json').read_text())
+    assert (found['runs'], found['differ'], len(found['rows'])) == (28, 1, 4)
+    with pytest.raises(SystemExit):
+        resume_matrix.main(['cctt'])
+    assert "'cctt' is no row; there are 'supervised'" in capsys.readouterr().err
