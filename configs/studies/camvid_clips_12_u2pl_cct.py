@@ -1,0 +1,13 @@
+# CamVid by clips, 12 labels: U2PL, DGCL with its negatives, and CCT on all three lists, beside supervised and FixMatch:
+# python tools/analysis/study.py configs/studies/camvid_clips_12_u2pl_cct.py --jobs 2
+_base_ = './camvid_clips_12_baselines.py'
+name = 'camvid_clips_12_u2pl_cct'
+configs = dict(
+    _delete_=True,
+    **{
+        method: _base_.configs[method]
+        for method in ('supervised', 'fixmatch', 'u2pl', 'u2pl_dgcl', 'cct_supervised', 'cct')
+    },
+)
+options = []
+all_labels = None

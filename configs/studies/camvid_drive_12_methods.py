@@ -1,0 +1,14 @@
+# CamVid, 12 labels of one drive, evaluated on another: the other methods beside supervised and FixMatch:
+# python tools/analysis/study.py configs/studies/camvid_drive_12_methods.py --jobs 2
+_base_ = './camvid_drive_12.py'
+name = 'camvid_drive_12_methods'
+configs = {
+    method: f'configs/{method}/camvid_12_lite0.py'
+    for method in (
+        *('supervised', 'fixmatch', 'ddfp', 'unimatch_v2', 'cps', 'u2pl', 'dgcl', 'mllc'),
+        *('augseg', 'unimatch'),
+    )
+}
+test = dict(_delete_=True)
+all_labels = None
+reference = ['supervised', 'fixmatch']
