@@ -401,6 +401,14 @@ _SILENCED = (
     # compilers of PyTorch, which MMEngine and torch itself call
     '`torch.jit.script` is deprecated',
     '`torch.jit.interface` is deprecated',
+    # of several processes: MMEngine's own call, which is right, and one thread each, as it is meant to be
+    '`broadcast_buffers` is deprecated',
+    'Setting OMP_NUM_THREADS environment variable',
+    'Setting MKL_NUM_THREADS environment variable',
+    # a study's runs are children of a server of processes
+    'Multi-processing start method `fork` is different from the previous setting `forkserver`',
+    # schedules count iterations, also where several make an update or mixed precision leaves the first one out
+    'Detected call of `scheduler.step()` before `optimizer.step()`',
 )
 """Beginnings of warnings of the stack that users of this package cannot act on."""
 

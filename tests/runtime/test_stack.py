@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import multiprocessing
 import os
 import pickle
 import re
@@ -17,8 +18,10 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer, MessageHub
-from mmengine.model import PretrainedInit
+from mmengine.model import MMDistributedDataParallel, PretrainedInit
+from mmengine.optim import PolyLR
 from mmengine.runner import CheckpointLoader, load_checkpoint
+from mmengine.utils.dl_utils import set_multi_processing
 from mmengine.visualization import Visualizer
 from mmseg.engine.hooks import SegVisualizationHook
 from mmseg.models.utils import resize
@@ -27,7 +30,7 @@ from torch import nn
 from whole_runs import on_ranks
 
 from mmseg_semi.errors import SetupError
-from mmseg_semi.runtime import stack
+from mmseg_semi.runtime import devices, stack
 from mmseg_semi.runtime.checkpoints import from_plain, to_plain
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -369,6 +372,42 @@ def test_warnings_that_no_user_can_act_on():
     assert len(provoke()) >= 4
     silenced = True
     assert provoke() == ['the data are odd']
+
+
+def warnings_of_a_rank(rank: int) -> tuple[list[str], list[str]]:
+    """What MMEngine and PyTorch say on a rank of a run, first all of it, then what is left."""
+    cfg = dict(model=dict(), env_cfg=dict(dist_cfg=dict(backend='gloo')))
+    devices.init_distributed(Config(cfg), 'pytorch')
+    found = []
+    for silenced in (False, True):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.resetwarnings()
+            warnings.simplefilter('always')
+            if silenced:
+                stack.silence_warnings()
+            for key in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'):
+                os.environ.pop(key, None)
+            multiprocessing.set_start_method('forkserver', force=True)
+            set_multi_processing('fork', distributed=True)
+            module = torch.nn.Linear(1, 1)
+            optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
+            PolyLR(optimizer, by_epoch=False, begin=0, end=9).step()
+            MMDistributedDataParallel(module, broadcast_buffers=False)
+        found.append([str(warning.message) for warning in caught])
+    return tuple(found)
+
+
+def test_warnings_of_ranks_that_no_user_can_act_on():
+    ((before, after),) = on_ranks(warnings_of_a_rank, 1)
+    for text in (
+        'Multi-processing start method',
+        'Setting OMP_NUM_THREADS',
+        'Setting MKL_NUM_THREADS',
+        'Detected call of `scheduler.step()` before',
+        '`broadcast_buffers` is deprecated',
+    ):
+        assert any(text in said for said in before), text
+    assert not after
 
 
 def test_histories_have_an_end():
