@@ -1,10 +1,13 @@
 """How a command ends: a mistake of the user is one line, and process groups are closed."""
 
+import contextlib
 import functools
 import gc
+import json
 import os
 import re
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -47,10 +50,9 @@ def tool(main: Callable[..., Any]) -> Callable[..., Any]:
             if sentence is None or os.environ.get('MMSEG_SEMI_TRACEBACK') == '1':
                 raise
             rank = os.environ.get('RANK', '0')
-            print(
-                f'error: {sentence}' if rank == '0' else f'error (rank {rank}): {sentence}',
-                file=sys.stderr,
-            )
+            line = f'error: {sentence}' if rank == '0' else f'error (rank {rank}): {sentence}'
+            print(line, file=sys.stderr)
+            _tell_torchrun(line)
             sys.exit(1 if isinstance(error, PeerLost) else 2)
         finally:
             end_workers()
@@ -62,6 +64,18 @@ def tool(main: Callable[..., Any]) -> Callable[..., Any]:
                 dist.destroy_process_group()
 
     return run
+
+
+def _tell_torchrun(line: str) -> None:
+    """Let torchrun repeat the line at the end of its own report, under which the first one is buried.
+
+    It reads the file that it names to each rank, in the form that its ``ErrorHandler`` writes.
+    """
+    path = os.environ.get('TORCHELASTIC_ERROR_FILE')
+    if path:
+        extra = dict(py_callstack=line, timestamp=str(int(time.time())))
+        with contextlib.suppress(OSError), open(path, 'w') as file:
+            json.dump(dict(message=dict(message=line, extraInfo=extra)), file)
 
 
 def describe_error(error: Exception) -> str | None:
