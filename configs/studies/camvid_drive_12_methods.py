@@ -5,8 +5,8 @@ name = 'camvid_drive_12_methods'
 configs = {
     method: f'configs/{method}/camvid_12_lite0.py'
     for method in (
-        *('supervised', 'fixmatch', 'ddfp', 'unimatch_v2', 'cps', 'u2pl', 'dgcl', 'mllc'),
-        *('augseg', 'unimatch'),
+        *('supervised', 'fixmatch', 'ddfp', 'combined', 'unimatch_v2', 'cps', 'dgcl', 'augseg'),
+        *('u2pl', 'mllc', 'unimatch'),
     )
 }
 test = dict(_delete_=True)
