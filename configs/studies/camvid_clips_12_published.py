@@ -12,3 +12,4 @@ configs = dict(
 )
 splits = _base_.splits[:1]
 options = []
+all_labels = None
