@@ -146,9 +146,28 @@ def run_row(
     )
 
 
+def summary(rows: list[dict], began: float) -> dict[str, object]:
+    """What a file of results holds: the rows so far, their sums, and what they were made with."""
+    return dict(
+        date=datetime.date.today().isoformat(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        mmengine=version('onedl-mmengine'),
+        minutes=round((time.time() - began) / 60, 1),
+        runs=sum(row['runs'] for row in rows),
+        differ=sum(len(row['differences']) for row in rows),
+        rows=rows,
+    )
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog='python tests/resume_matrix.py', description=__doc__)
     parser.add_argument('names', nargs='*', metavar='NAME', help='rows; default: all')
+    both = dict(nargs='+', type=int, metavar='N')
+    parser.add_argument('--ranks', default=[1, 2], help='numbers of ranks; default: 1 2', **both)
+    parser.add_argument(
+        '--workers', default=[0, 2], help='numbers of workers; default: 0 2', **both
+    )
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the results here')
     args = parser.parse_args(arguments)
     if unknown := [name for name in args.names if name not in ROWS]:
@@ -156,35 +175,21 @@ def main(arguments: list[str] | None = None) -> int:
     make_light()
     began, rows = time.time(), []
     for name in args.names or ROWS:
-        for ranks in (1, 2):
+        for ranks in args.ranks:
             for counts in (1, 2):
                 with tempfile.TemporaryDirectory() as folder:
-                    row = run_row(name, ranks, counts, (0, 2), Path(folder))
+                    row = run_row(name, ranks, counts, tuple(args.workers), Path(folder))
                 rows.append(row)
+                if args.json:  # also of a command that is interrupted
+                    args.json.write_text(json.dumps(summary(rows, began), indent=1))
                 verdict = 'equal' if not row['differences'] else '; '.join(row['differences'])
                 print(
                     f'{name}, ranks {ranks}, iterations an update {counts}: {row["runs"]} runs, {verdict}; '
                     f'losses {", ".join(row["losses"])}',
                     flush=True,
                 )
-    runs, different = (
-        sum(map(count, rows))
-        for count in (lambda row: row['runs'], lambda row: len(row['differences']))
-    )
-    minutes = (time.time() - began) / 60
-    print(f'{runs} runs went on, {different} of them differ, {minutes:.0f} minutes')
-    if args.json:
-        summary = dict(
-            date=datetime.date.today().isoformat(),
-            python=platform.python_version(),
-            torch=torch.__version__,
-            mmengine=version('onedl-mmengine'),
-            minutes=round(minutes, 1),
-            runs=runs,
-            differ=different,
-            rows=rows,
-        )
-        args.json.write_text(json.dumps(summary, indent=1))
+    different = sum(len(row['differences']) for row in rows)
+    print(f'{sum(row["runs"] for row in rows)} runs went on, {different} of them differ')
     return 1 if different else 0
 
 

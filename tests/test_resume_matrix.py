@@ -41,6 +41,8 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert '28 runs went on, 1 of them differ' in said and 'from1_workers0: momentum' in said
     found = json.loads((tmp_path / 'rows.json').read_text())
     assert (found['runs'], found['differ'], len(found['rows'])) == (28, 1, 4)
+    assert resume_matrix.main(['mllc', '--ranks', '1', '--workers', '0']) == 0
+    assert asked[4:] == [('mllc', 1, c, (0,)) for c in (1, 2)]
     with pytest.raises(SystemExit):
         resume_matrix.main(['cctt'])
     assert "'cctt' is no row; there are 'supervised'" in capsys.readouterr().err
