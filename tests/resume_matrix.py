@@ -62,8 +62,10 @@ ROWS = {
     'dgcl_reference': with_model('dgcl_reference'),
     'mllc_reference': with_model('mllc_reference'),
     'augseg': with_model('fixmatch', mixing=dict(type='AdaptiveCutMix', prob=0.5)),
-    'domains, jointly': with_domains('ddfp_dgcl', 'mllc'),
-    'domains, alternately': with_domains('ddfp_dgcl', 'mllc', **ALTERNATE),
+    'domains, jointly': with_domains('ddfp_dgcl', 'fixmatch'),
+    'domains, alternately': with_domains('ddfp_dgcl', 'fixmatch', **ALTERNATE),
+    'domains, cct jointly': with_domains('cct', 'cct'),
+    'domains, mllc alternately': with_domains('mllc', 'mllc', **ALTERNATE),
     'weak masks, cct': with_weak_masks('cct'),
     'weak masks, ddfp': with_weak_masks('ddfp'),
 }

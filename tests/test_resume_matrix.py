@@ -4,6 +4,7 @@ import json
 
 import pytest
 import resume_matrix
+from mmengine.config import Config
 
 
 def test_a_row(tmp_path, monkeypatch, capsys):
@@ -24,6 +25,15 @@ def test_a_row(tmp_path, monkeypatch, capsys):
     row = resume_matrix.run_row('supervised', 1, 2, (0,), tmp_path / 'forgetful')
     assert row['runs'] == 1 and len(row['differences']) == 1
     assert row['differences'][0].startswith('from2_workers0: ')
+
+
+@pytest.mark.parametrize('name', resume_matrix.ROWS)
+def test_every_row_has_a_config(tmp_path, name):
+    cfg = resume_matrix.ROWS[name](tmp_path)
+    resume_matrix.prepare(cfg, 2)
+    cfg = Config.fromfile(cfg.filename)
+    assert cfg.train_cfg.max_iters == 8 and cfg.train_cfg.val_interval == 4
+    assert cfg.default_hooks.checkpoint.interval == cfg.optim_wrapper.accumulative_counts == 2
 
 
 def test_the_command(tmp_path, monkeypatch, capsys):
