@@ -18,6 +18,7 @@ from torch import nn
 
 from mmseg_semi.data.checks import header_size
 from mmseg_semi.data.own_data import OwnData
+from mmseg_semi.data.semi_dataset import build_sources, with_lists
 from mmseg_semi.errors import SetupError
 from mmseg_semi.packaged import find_config
 from mmseg_semi.runtime import configs, stack
@@ -388,12 +389,16 @@ def labelled_images(cfg: Config, own: OwnData | None) -> list[str]:
     """Images that a config names as labelled, those for validation and testing too, as far as they are there."""
     if own is not None:
         return _existing(own)
-    dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
-    dataset = dataset.get('labeled') or (cfg.get('test_dataloader') or {}).get('dataset')
-    if dataset is None or dataset.get('type') == 'FolderDataset':
+    data = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    test = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    if (data.get('labeled') or test).get('type') in (None, 'FolderDataset'):
         return []
     try:
-        built = DATASETS.build({**dataset, 'pipeline': []})
+        if data.get('labeled'):
+            lists = with_lists({**data, 'unlabeled': None})  # that of its split
+            (built,) = build_sources({**lists['labeled'], 'pipeline': []}, None)
+        else:
+            built = DATASETS.build({**test, 'pipeline': []})
         paths = [built.get_data_info(index)['img_path'] for index in range(len(built))]
     except (SetupError, OSError, AssertionError):
         # data that stayed on the machine of the training, of which MMSegmentation asserts; the caller says so
