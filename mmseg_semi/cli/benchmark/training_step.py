@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import IterBasedTrainLoop
 from mmengine.structures import PixelData
-from mmseg.registry import DATASETS, LOOPS
+from mmseg.registry import DATASETS, HOOKS, LOOPS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -336,7 +336,8 @@ def plain_config(cfg: Config, crop: tuple[int, int]) -> Config:
         inner.size = crop
     cfg.model = ConfigDict(cfg.model.student, data_preprocessor=inner)
     cfg.optim_wrapper.pop('constructor', None)
-    for name in ('step', 'teacher', 'flow', 'results'):
-        cfg.default_hooks.pop(name, None)
+    for name, hook in list(cfg.default_hooks.items()):
+        if hook and HOOKS.get(hook.type).__module__.startswith('mmseg_semi.'):
+            del cfg.default_hooks[name]
     cfg.custom_hooks = []
     return cfg
