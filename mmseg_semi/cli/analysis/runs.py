@@ -95,13 +95,18 @@ class Run:
         return [*options_of(self.config, self.split, self.seed), *self.options]
 
 
+_READING = threading.RLock()
+"""Held while a config is read in the thread of a run: Python parses no two files at a time (``ast.parse`` raises SystemError)."""
+
+
 def options_of(config: str, split: str | Path, seed: int) -> list[str]:
     """Options that replace the lists of a config.
 
     Raises:
         SetupError: If the config has no lists, or a list is missing.
     """
-    dataset = configs.load_config(config).get('train_dataloader', {}).get('dataset', {})
+    with _READING:
+        dataset = configs.load_config(config).get('train_dataloader', {}).get('dataset', {})
     if dataset.get('type') != 'SemiDataset':
         raise SetupError(f"{config}: {KEY}.type is {dataset.get('type')!r}, expected 'SemiDataset'")
     lists = split_folder(str(split))
@@ -215,7 +220,8 @@ def check(run: Run) -> None:
 
 def content_of(run: Run) -> str:
     """SHA-256 of the config's keys, those of its bases included."""
-    cfg = configs.load_config(run.config).to_dict()
+    with _READING:
+        cfg = configs.load_config(run.config).to_dict()
     return sha256(json.dumps(cfg, sort_keys=True, default=str).encode()).hexdigest()
 
 
