@@ -1,21 +1,17 @@
-"""``docs/annotation_tools.md``: its commands as they stand on the page, on small exports of the tools."""
+"""``docs/annotation_tools.md``: what its ``init`` makes of small exports of the tools; tests/pages runs the whole page."""
 
-import json
 import re
 import shlex
-import shutil
 import sys
 
-import numpy as np
 import pytest
 import yaml
-from PIL import Image
+from published import write_exports
 from whole_runs import ROOT
 
 from mmseg_semi import cli
 
 PAGE = ROOT / 'docs/annotation_tools.md'
-DATA = ROOT / 'tests/preparing/annotations/exports'
 
 
 def commands() -> list[list[str]]:
@@ -27,19 +23,7 @@ def commands() -> list[list[str]]:
 @pytest.fixture
 def exports(tmp_path, monkeypatch):
     """A folder with an export of each name on the page."""
-    shutil.copytree(DATA / 'datumaro_coco', tmp_path / 'coco_export')
-    shutil.copytree(DATA / 'labelme', tmp_path / 'labelme_folder')
-    shutil.copytree(DATA / 'datumaro_voc_whole', tmp_path / 'voc_folder')
-    shutil.copytree(tmp_path / 'coco_export/images', tmp_path / 'photos')
-    content = json.loads((DATA / 'datumaro_coco/annotations/instances_train.json').read_text())
-    (tmp_path / 'instances_default.json').write_text(json.dumps(content))
-    for folder, names in (('more_photos', 'ab'), ('drawn', ('train/overlap', 'train/painted'))):
-        for i, name in enumerate(names):
-            path = tmp_path / folder / f'{name}.png'
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pixels = np.zeros((12, 16), np.uint8)
-            pixels[:, :6] = [0, 1, 2, 7, i, 0]
-            Image.fromarray(pixels).save(path)
+    write_exports(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, 'argv', ['mmseg-semi'])
     return tmp_path

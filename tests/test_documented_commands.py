@@ -1,7 +1,6 @@
 """Every command of the documents parses: it exists, its options are known, the configs that it names are there.
 
-What the commands do is tested where they are: tests/test_custom_data.py, tests/test_annotation_tools.py,
-tests/test_more_annotation_tools.py and tests/test_predicting_page.py run the commands of these pages as they stand there.
+Beyond that, every command is run: tests/pages/test_pages.py has the pages and a table of what is not run, with the reasons.
 """
 
 import contextlib
@@ -9,37 +8,26 @@ import functools
 import importlib
 import io
 import re
-import shlex
-from pathlib import Path
 
 import pytest
+from documented import PAGES, ROOT, Command, commands_of, expand
 
 from mmseg_semi.cli import COMMANDS
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted(
-    [ROOT / 'README.md', *(ROOT / 'docs').glob('*.md'), *(ROOT / 'mmseg_semi').rglob('README.md')]
-)
-BLOCK = re.compile(r'^```bash\n(.*?)^```', re.MULTILINE | re.DOTALL)
 PLACEHOLDERS = {'--help'}
 
 
-def commands(text: str) -> list[list[str]]:
-    """Words of each command of ours in the bash blocks of a page."""
-    found = []
-    for block in BLOCK.findall(text):
-        for line in block.replace('\\\n', ' ').splitlines():
-            words = shlex.split(line, comments=True)
-            for start, word in enumerate(words):
-                if word in ('mmseg-semi',) or (
-                    word == 'python' and words[start + 1].startswith('tools/')
-                ):
-                    found.append(words[start:])
-                    break
-                if re.match(r'(\./)?tools/[\w/]+\.(sh|py)$', word):
-                    found.append(['python', *words[start:]])
-                    break
-    return found
+def commands(found: list[Command]) -> list[list[str]]:
+    """Words of each command of ours; a script of tools/ begins with ``python``."""
+    ours = []
+    for command in found:
+        words = list(command.words)
+        start = next((i for i, word in enumerate(words) if word.startswith('tools/')), None)
+        if words[0] == 'mmseg-semi':
+            ours.append(words)
+        elif words[0] != 'git' and start is not None:
+            ours.append(['python', *words[start:]])
+    return ours
 
 
 @functools.cache
@@ -53,12 +41,8 @@ def help_of(module: str) -> str:
         return said.getvalue()
 
     text = ask()
-    parts = re.search(r'\{([a-z][\w,-]+)\}', text.partition('\n\n')[0])
-    return (
-        text + ''.join(map(ask, parts[1].split(',')))
-        if parts and module.endswith('splits')
-        else text
-    )
+    parts = re.search(r'\{([a-z][\w,-]+)\} \.\.\.', text.partition('\n\n')[0])
+    return text + ''.join(map(ask, parts[1].split(','))) if parts else text
 
 
 def module_of(words: list[str]) -> str | None:
@@ -94,7 +78,7 @@ def problems(words: list[str]) -> list[str]:
 
 def test_wrong_commands_are_found():
     text = '```bash\nmmseg-semi train configs/none.py --fast  # x\npython tools/test.py \\\n  --out a\n```\n'
-    first, second = commands(text)
+    first, second = commands(expand(text))
     assert problems(first) == [
         'there is no config configs/none.py',
         'mmseg-semi train has no option --fast',
@@ -104,11 +88,7 @@ def test_wrong_commands_are_found():
         problems(['mmseg-semi', 'trian'])
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize('page', PAGES)
 def test_the_commands_of_a_page(page):
-    found = [
-        problem
-        for words in commands(page.read_text(encoding='utf-8'))
-        for problem in problems(words)
-    ]
+    found = [problem for words in commands(commands_of(page)) for problem in problems(words)]
     assert not found, '\n'.join(found)
