@@ -51,6 +51,7 @@ SHORTER = {
     r'(benchmark\.py configs/fixmatch/camvid_12_lite0\.py .*)': r'\1 --crop 33',
     r'--crop 193 --batch-size 2 2': '--crop 65 --batch-size 2 2',
     r'--kills 200': '--kills 1',
+    r'resume_matrix\.py': 'resume_matrix.py supervised --ranks 1 --workers 0',
     r'tests/fuzz --all': 'tests/fuzz --here 3 40',
     r'tests/fuzz 17': 'tests/fuzz --here 17',
     r'(data_speed\.py pipeline)': r'\1 --rounds 1 --cases voc',

@@ -39,7 +39,7 @@ IMAGES = 2
 """Of each kind in a step: more than one, for batch norms of pooled features."""
 
 _names = itertools.count()
-_parsed: dict[str, bytes] = {}
+_parsed: dict[tuple[str, int], bytes] = {}
 
 
 def small(cfg: Config) -> Config:
@@ -76,7 +76,7 @@ def read_once(read) -> Any:
 
     @functools.wraps(read)
     def wrapped(filename, *arguments, **options) -> tuple:
-        place = os.path.realpath(filename)
+        place = os.path.realpath(filename), os.stat(filename).st_mtime_ns
         if place not in _parsed:
             _parsed[place] = pickle.dumps(read(filename, *arguments, **options))
         return pickle.loads(_parsed[place])
@@ -107,10 +107,16 @@ def _nodes(node: Any) -> Iterator[dict]:
 
 
 def jump(run_iter) -> Any:
-    """Wraps ``IterBasedTrainLoop.run_iter``: of all iterations, the last one and those after which ST++ keeps the weights."""
+    """Wraps ``IterBasedTrainLoop.run_iter``: of all iterations, the last one and those after which ST++ keeps the weights.
+
+    Runs of at most ten iterations are left as they are.
+    """
 
     @functools.wraps(run_iter)
     def wrapped(loop, data_batch) -> None:
+        if loop._max_iters <= 10:
+            run_iter(loop, data_batch)
+            return
         kept = (getattr(hook, 'iterations', ()) for hook in loop.runner.hooks)
         stops = {loop._max_iters, *itertools.chain(*kept)}
         following = min((stop for stop in stops if stop > loop._iter), default=loop._iter + 1)

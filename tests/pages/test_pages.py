@@ -51,7 +51,12 @@ OUTCOMES = {
         'data/own/data.yaml',
         'predictions/masks/*',
     ],
-    'docs/robustness.md': ['crash.json', 'long.json', 'reader/mnt/small/run/iter_*.pth'],
+    'docs/robustness.md': [
+        'rows.json',
+        'crash.json',
+        'long.json',
+        'reader/mnt/small/run/iter_*.pth',
+    ],
     'docs/splits.md': [
         'data/splits/mine/46/unlabeled.txt',
         'work_dirs/fixmatch/camvid_clips_12_lite0/pool_iter_600.json',
