@@ -12,4 +12,3 @@ configs = dict(
 )
 splits = _base_.splits[:1]
 options = []
-all_labels = None

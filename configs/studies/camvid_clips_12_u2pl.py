@@ -9,4 +9,3 @@ configs = dict(
     },
 )
 options = []
-all_labels = None

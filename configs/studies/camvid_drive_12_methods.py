@@ -10,5 +10,4 @@ configs = {
     )
 }
 test = dict(_delete_=True)
-all_labels = None
 reference = ['supervised', 'fixmatch']
