@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import yaml
+from four_commands import to_overlays
 from published import write_exports
 from whole_runs import ROOT
 
@@ -38,3 +39,20 @@ def test_every_init_of_the_page(exports):
         content = yaml.safe_load((folder / 'data.yaml').read_text())
         assert len(content['classes']) > 1 and any((folder / 'masks/train').iterdir())
         assert (folder / 'config.py').is_file() and (folder / 'supervised.py').is_file()
+
+
+@pytest.mark.parametrize('arguments', commands(), ids=lambda arguments: arguments[-1])
+def test_four_commands_from_the_export_of_each_tool_to_overlays(exports, arguments):
+    _, *arguments = arguments
+    if '--unlabeled' not in arguments:  # these exports have no image without annotation
+        arguments = [*arguments, '--unlabeled', 'more_photos']
+    for name in (
+        'empty.json',
+        'empty.png',
+        'untouched.png',
+    ):  # as blank as an annotated one: check finds it
+        (exports / 'labelme_folder' / name).unlink()
+    assert cli.main(arguments) == 0
+    photos = exports / 'photos'
+    overlays = to_overlays(exports / arguments[arguments.index('--out') + 1], photos)
+    assert len(overlays) == len([*photos.rglob('*.png')])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from four_commands import to_overlays
 from PIL import Image
 from whole_runs import ROOT
 
@@ -169,3 +170,10 @@ def test_every_init_of_the_page_makes_the_masks_of_the_scene(exports):
             boxes = BOXES[int(re.search(r'p(\d)', name)[1])]
             assert np.array_equal(np.asarray(Image.open(path)), table[truth(boxes)]), path
         assert len([*(folder / 'unlabeled').rglob('*.png')]) == 2, arguments
+
+
+@pytest.mark.parametrize('arguments', commands(), ids=lambda arguments: arguments[-1])
+def test_four_commands_from_the_export_of_each_tool_to_overlays(exports, arguments):
+    assert cli.main(arguments) == 0
+    overlays = to_overlays(exports / arguments[arguments.index('--out') + 1], exports / 'photos')
+    assert [path.stem for path in overlays] == [name[:-4] for name in FILES]

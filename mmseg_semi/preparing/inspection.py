@@ -101,6 +101,7 @@ class _Content:
         digest: Hash of the image file, 16 bytes; None if the file could not be read.
         print: Fingerprint of the image, see :func:`fingerprint`; None if it has none.
         size: (width, height) in pixels; None if the image could not be decoded.
+        orientation: EXIF orientation of a labelled image, by which it is shown; 1 leaves the stored pixels.
         facts: Of the mask, whose ``counts`` are the number of pixels of each label; None without a
             readable mask.
         trouble: Kind and case of each finding.
@@ -110,6 +111,7 @@ class _Content:
     digest: bytes | None = None
     print: np.ndarray | None = None
     size: tuple[int, int] | None = None
+    orientation: int = 1
     facts: MaskFacts | None = None
     trouble: list[tuple[str, Case]] = field(default_factory=list)
 
@@ -199,7 +201,7 @@ def _look(sources: Sequence[Source], place: Place, info: dict) -> _Content:
 
 def _look_at_image(content: _Content, source: Source, place: Place, info: dict) -> None:
     path = info['img_path']
-    loaded, is_turned = {}, False
+    loaded = {}
     try:
         if 'img_span' in info:
             loaded['img_bytes'] = read_bytes(*info['img_span'])
@@ -209,7 +211,8 @@ def _look_at_image(content: _Content, source: Source, place: Place, info: dict) 
         pass
     else:
         content.digest = hashlib.blake2b(loaded['img_bytes'], digest_size=16).digest()
-        is_turned = source.load_labels is not None and orientation(loaded['img_bytes']) != 1
+        if source.load_labels is not None:
+            content.orientation = orientation(loaded['img_bytes'])
     try:
         img = picture_of(source.load_image({**info, **loaded, 'seg_fields': []}))
     except Exception as error:
@@ -217,9 +220,6 @@ def _look_at_image(content: _Content, source: Source, place: Place, info: dict) 
         return
     content.size = img.shape[1], img.shape[0]
     content.print = fingerprint(img)
-    if is_turned:
-        text = 'has an EXIF orientation; store it upright'
-        content.trouble.append(('turned', Case((path,), text, (place,))))
 
 
 def _look_at_mask(content: _Content, source: Source, place: Place, info: dict) -> None:
@@ -242,6 +242,11 @@ def _look_at_mask(content: _Content, source: Source, place: Place, info: dict) -
             width, height, *content.size
         )
         content.trouble.append(('size', Case((path, mask), text, (place,))))
+    # a mask that lies as the image is shown, and not as it is stored, follows the tag; half turns and squares do not show it
+    follows = content.orientation >= 5 and width != height and (width, height) == content.size
+    if content.orientation != 1 and not follows:
+        text = 'is shown by its EXIF orientation; store it upright if the mask was drawn on the stored pixels'
+        content.trouble.append(('turned', Case((path,), text, (place,))))
     if content.facts.counts[IGNORE] == content.facts.counts.sum():
         content.trouble.append(('void', Case((mask,), 'all 255', (place,))))
 

@@ -32,7 +32,7 @@ KINDS = {
     ),
     'meaning': (ERROR, 'masks that cannot mean what the classes say'),
     'void': (WARNING, 'masks without a labelled pixel (all 255)'),
-    'turned': (WARNING, 'images with an EXIF orientation, which their masks do not follow'),
+    'turned': (WARNING, 'images with an EXIF orientation, which their masks may not follow'),
     'absent': (WARNING, 'classes that no mask shows'),
     'copy': (WARNING, 'images with the content of another image of the same role'),
     'remark': (WARNING, 'what training takes, and what is likely not meant'),

@@ -197,6 +197,19 @@ def test_turned_images(tree):
     assert found(scan(tree)) == [('turned', 'labeled', 1)]
 
 
+def test_a_mask_that_lies_as_a_turned_image_is_shown(tree):
+    """It follows the tag, which its size proves; one that lies as the pixels are stored is of another size."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    for name in tree.labeled[:2]:
+        Image.open(tree.image(name)).save(tree.image(name), 'JPEG', exif=exif)
+    upright = np.rot90(np.asarray(Image.open(tree.mask('a0'))), -1)
+    Image.fromarray(upright).save(tree.mask('a0'))
+    assert found(scan(tree)) == [('size', 'labeled', 1), ('turned', 'labeled', 1)]
+    Image.fromarray(upright).save(tree.mask('a1'))
+    assert not found(scan(tree))
+
+
 @pytest.mark.parametrize(
     ('copy', 'of', 'expected'),
     [
