@@ -26,7 +26,7 @@ from mmseg_semi.runtime.stopping import Stopped
 GRACE = 10.0
 """Seconds in which a rank may end by itself, such as by the error of a broken connection, or after it has saved."""
 
-_NEWS = 2.0
+_NEWS = 5.0
 """Seconds for which a rank whose communication failed waits to be told why."""
 
 _COMMUNICATION = re.compile(
@@ -74,9 +74,12 @@ def watched_peers(grace: float = GRACE) -> Iterator[None]:
         return
     watch = PeerWatch(grace)
     outer, _current = _current, watch
+    done = False
     try:
         yield
+        done = True
     except (SystemExit, Stopped):  # all ranks end alike
+        done = True
         raise
     except BaseException as error:
         said = watch.news(_NEWS) if _COMMUNICATION.search(str(error)) else None
@@ -85,7 +88,8 @@ def watched_peers(grace: float = GRACE) -> Iterator[None]:
             raise PeerLost(said) from error
         raise
     finally:
-        watch.close()
+        # A signal's handler may raise in the lines above, as PyTorch's does when a data loader's worker dies: still no good end.
+        watch.close(None if done else _one_line(sys.exc_info()[1]))
         _current = outer
 
 

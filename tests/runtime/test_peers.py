@@ -12,6 +12,7 @@ import torch.distributed as dist
 from tiny_semi import tiny_data
 from whole_runs import call_tool, forkserver, make_light
 
+from mmseg_semi.runtime import peers
 from mmseg_semi.runtime.peers import PeerLost, watched_peers
 
 
@@ -95,6 +96,11 @@ def test_a_killed_worker_of_one_rank_ends_both(tmp_path, server):
 # -- without anything that would notice ------------------------------------------------------------
 
 
+class Handler:
+    def search(self, text: str) -> None:
+        raise RuntimeError('a worker was killed')
+
+
 def wait(rank: int, world_size: int, port: int, folder: Path, how: str) -> None:
     """Rank 2 ends; the others wait for something that will not come, as in a reduction of GPUs."""
     on_its_own(rank, world_size, port, folder / f'log{rank}')
@@ -108,7 +114,11 @@ def wait(rank: int, world_size: int, port: int, folder: Path, how: str) -> None:
                 time.sleep(15)
                 os._exit(0)
             os.kill(os.getpid(), signal.SIGKILL)
-        if rank == 2 and how == 'error':
+        if (
+            rank == 2 and how == 'twice'
+        ):  # a signal's handler raises while the first error is looked at
+            peers._COMMUNICATION = Handler()
+        if rank == 2 and how in ('error', 'twice'):
             raise ValueError('its image is damaged')
         if how != 'done':
             time.sleep(60)
@@ -120,6 +130,7 @@ def wait(rank: int, world_size: int, port: int, folder: Path, how: str) -> None:
     [
         ('killed', '', [1, 1, -signal.SIGKILL]),
         ('error', r' \(its image is damaged\)', [1, 1, 1]),
+        ('twice', r' \(a worker was killed\)', [1, 1, 1]),
         ('done', None, [0, 0, 0]),
     ],
 )
