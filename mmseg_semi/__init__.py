@@ -11,6 +11,7 @@ from mmseg_semi.runtime import interrupts
 
 interrupts.quiet_imports_of_commands()
 
+# behind it: what follows imports PyTorch, for seconds
 from mmseg_semi import _moved  # noqa: E402
 from mmseg_semi.runtime import stack  # noqa: E402
 

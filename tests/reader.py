@@ -6,7 +6,6 @@ import re
 import runpy
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from documented import ROOT, Command, commands_of
 from mmseg.registry import MODELS
 from shortened import shortened
+from whole_runs import free_port
 
 from mmseg_semi import cli
 from mmseg_semi.preparing import quickstart
@@ -228,11 +228,12 @@ class Reader:
         asked = (told / 'words').read_text().splitlines()
         for name in {'NNODES', 'NODE_RANK'} & own.keys():
             assert f'--{name.lower()}={own[name]}' in asked
+        if 'dist_' in words[0]:  # CONFIG [CHECKPOINT] GPUS
+            gpus = next(word for word in words if word.isdigit())
+            assert f'--nproc_per_node={gpus}' in asked
         ours = (f'{self.root}/tools', 'mmseg_semi.cli')
         place = next(i for i, word in enumerate(asked) if word.startswith(ours))
-        with socket.socket() as probe:
-            probe.bind(('127.0.0.1', 0))
-            port = str(probe.getsockname()[1])
+        port = str(free_port())
         ranks = {
             name: str(int(number == 1))
             for launcher in devices.LAUNCHER_VARIABLES.values()

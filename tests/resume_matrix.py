@@ -6,15 +6,12 @@ goes on again to the end, and must equal the first one bit for bit in all that i
 """
 
 import argparse
-import datetime
 import json
-import platform
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -31,13 +28,14 @@ from whole_runs import (
     train,
 )
 
+from mmseg_semi.cli.analysis.trainings import circumstances
 from mmseg_semi.runtime import configs, devices
 
-sys.path.append(str(ROOT / 'tests' / 'projects'))
-sys.path.append(str(ROOT / 'tests' / 'projects' / 'weak_labels'))
+# the projects and their tests lie in folders that pytest alone would find
+sys.path += [str(ROOT / 'tests/projects'), str(ROOT / 'tests/projects/weak_labels')]
 configs.find_projects()
-from test_weak_runs import weak_config  # noqa: E402
-from tiny_domains import tiny_domains  # noqa: E402
+from test_weak_runs import weak_config  # noqa: E402  (see above)
+from tiny_domains import tiny_domains  # noqa: E402  (see above)
 
 ITERATIONS = 8
 ALTERNATE = dict(schedule='alternate', turns=dict(road=1, scenes=2), iters_per_epoch=2)
@@ -151,10 +149,7 @@ def run_row(
 def summary(rows: list[dict], began: float) -> dict[str, object]:
     """What a file of results holds: the rows so far, their sums, and what they were made with."""
     return dict(
-        date=datetime.date.today().isoformat(),
-        python=platform.python_version(),
-        torch=torch.__version__,
-        mmengine=version('onedl-mmengine'),
+        **circumstances(),
         minutes=round((time.time() - began) / 60, 1),
         runs=sum(row['runs'] for row in rows),
         differ=sum(len(row['differences']) for row in rows),

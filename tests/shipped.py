@@ -18,19 +18,20 @@ STUDIES = [path for path in FILES if path.parent.name == 'studies']
 PATHS = [path for path in FILES if '_base_' not in path.parts and path not in STUDIES]
 
 _read = Config._file2dict
-_known: dict[str, bytes] = {}
+_known: dict[tuple[str, int], bytes] = {}
 
 
 @functools.cache
 def shipped(path: Path) -> Config:
     """A config, not to be changed; a base that many configs share is parsed once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Config, '_file2dict', staticmethod(_read_once))
+        patch.setattr(Config, '_file2dict', staticmethod(read_once))
         return Config.fromfile(path)
 
 
-def _read_once(filename: str | Path, *args, **kwargs) -> tuple:
-    filename = os.path.abspath(filename)
-    if filename not in _known:
-        _known[filename] = pickle.dumps(_read(filename, *args, **kwargs))
-    return pickle.loads(_known[filename])
+def read_once(filename: str | Path, *args, **kwargs) -> tuple:
+    """``Config._file2dict``, which parses a file once, whatever folder it is linked into, until it changes."""
+    place = os.path.realpath(filename), os.stat(filename).st_mtime_ns
+    if place not in _known:
+        _known[place] = pickle.dumps(_read(filename, *args, **kwargs))
+    return pickle.loads(_known[place])

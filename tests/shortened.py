@@ -8,7 +8,6 @@ import contextlib
 import functools
 import itertools
 import os
-import pickle
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +19,8 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import IterBasedTrainLoop
-from mmseg.models.backbones import ResNet
-from whole_runs import forkserver, make_light
+from shipped import read_once
+from whole_runs import forkserver, make_light, one_block_a_stage
 
 from mmseg_semi import cli
 from mmseg_semi.backbones import efficientnet_lite
@@ -39,7 +38,6 @@ IMAGES = 2
 """Of each kind in a step: more than one, for batch norms of pooled features."""
 
 _names = itertools.count()
-_parsed: dict[tuple[str, int], bytes] = {}
 
 
 def small(cfg: Config) -> Config:
@@ -69,19 +67,6 @@ def small(cfg: Config) -> Config:
         cfg.experiment_name = f'page_{next(_names)}'
         cfg.visualizer.name = cfg.experiment_name
     return cfg
-
-
-def read_once(read) -> Any:
-    """Wraps ``Config._file2dict``: a config file is parsed once, whatever folder it is linked into."""
-
-    @functools.wraps(read)
-    def wrapped(filename, *arguments, **options) -> tuple:
-        place = os.path.realpath(filename), os.stat(filename).st_mtime_ns
-        if place not in _parsed:
-            _parsed[place] = pickle.dumps(read(filename, *arguments, **options))
-        return pickle.loads(_parsed[place])
-
-    return wrapped
 
 
 def thin(network: dict) -> None:
@@ -215,11 +200,10 @@ def shortened(archives: Path) -> Iterator[pytest.MonkeyPatch]:
         archives: Folder with what would be downloaded.
     """
     load, small_run = configs.load_config, crash_test.small_run
-    one_block = {depth: (block, (1, 1, 1, 1)) for depth, (block, _) in ResNet.arch_settings.items()}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Config, '_file2dict', staticmethod(read_once(Config._file2dict)))
+        patch.setattr(Config, '_file2dict', staticmethod(read_once))
         patch.setattr(configs, 'load_config', lambda *args, **kw: small(load(*args, **kw)))
-        patch.setattr(ResNet, 'arch_settings', one_block)
+        one_block_a_stage(patch)
         patch.setitem(efficientnet_lite.MULTIPLIERS, 'lite0', (1.0, 0.1))  # likewise
         patch.setattr(IterBasedTrainLoop, 'run_iter', jump(IterBasedTrainLoop.run_iter))
         # processes

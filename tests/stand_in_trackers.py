@@ -98,7 +98,10 @@ def wandb(calls: Calls) -> None:
             ('config', dict(allow_val_change=allow_val_change))
         )
     )
-    log = lambda values, commit=None: calls.append(('log', values))  # noqa: E731
+
+    def log(values, commit=None) -> None:
+        calls.append(('log', values))
+
     found = module('wandb', init=init, config=config, run=None, log=log, join=lambda: None)
 
 

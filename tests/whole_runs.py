@@ -102,6 +102,23 @@ def forkserver() -> Iterator[Any]:
         yield context
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+def take_rank(rank: int, world_size: int, port: int) -> None:
+    """Give this process the environment of a launcher, as the rank of one machine."""
+    os.environ.update(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE=str(world_size),
+        MASTER_ADDR='127.0.0.1',
+        MASTER_PORT=str(port),
+    )
+
+
 def on_ranks(function: Callable, world_size: int, *arguments: Any, timeout: float = 120) -> list:
     """``[function(rank, *arguments) for rank in range(world_size)]``, each in a process of its own.
 
@@ -113,9 +130,7 @@ def on_ranks(function: Callable, world_size: int, *arguments: Any, timeout: floa
         arguments: Pickled.
         timeout: In seconds.
     """
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with forkserver() as context:
         queue = context.Queue()
         processes = [
@@ -163,13 +178,7 @@ def one_block_a_stage(patch: pytest.MonkeyPatch) -> None:
 
 
 def _rank(queue, function, rank: int, world_size: int, port: int, arguments: tuple) -> None:
-    os.environ.update(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE=str(world_size),
-        MASTER_ADDR='127.0.0.1',
-        MASTER_PORT=str(port),
-    )
+    take_rank(rank, world_size, port)
     make_light()
     try:
         queue.put((rank, function(rank, *arguments), None))

@@ -69,7 +69,8 @@ def tool(main: Callable[..., Any]) -> Callable[..., Any]:
 def _tell_torchrun(line: str) -> None:
     """Let torchrun repeat the line at the end of its own report, under which the first one is buried.
 
-    It reads the file that it names to each rank, in the form that its ``ErrorHandler`` writes.
+    It reads the file that it names to each rank, in the form that its ``ErrorHandler`` writes. Where the file cannot be
+    written, the line stands above all the same.
     """
     path = os.environ.get('TORCHELASTIC_ERROR_FILE')
     if path:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch.distributed as dist
 from tiny_semi import tiny_data
-from whole_runs import call_tool, forkserver, make_light
+from whole_runs import call_tool, forkserver, free_port, make_light, take_rank
 
 from mmseg_semi.runtime import peers
 from mmseg_semi.runtime.peers import PeerLost, watched_peers
@@ -27,19 +27,11 @@ def on_its_own(rank: int, world_size: int, port: int, log: Path) -> None:
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
-    os.environ.update(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE=str(world_size),
-        MASTER_ADDR='127.0.0.1',
-        MASTER_PORT=str(port),
-    )
+    take_rank(rank, world_size, port)
 
 
 def start(server, count: int, target, *arguments) -> list:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     processes = [
         server.Process(target=target, args=(rank, count, port, *arguments)) for rank in range(count)
     ]

@@ -103,7 +103,9 @@ def test_clearml_continues_the_task_without_shifting_its_steps(calls, tmp_path):
 
 def test_a_tracker_leaves_generators_and_signals_as_they_are(calls, tmp_path):
     stand_in_trackers.clearml(calls)
-    requests = lambda *_: None  # noqa: E731
+
+    def requests(*_) -> None: ...
+
     before = signal.signal(signal.SIGTERM, requests)
     try:
         draws = []
