@@ -1,0 +1,18 @@
+# CamVid from ImageNet weights, 46 labelled frames: UniMatch with the teacher, threshold, mixing,
+# weights and norms of its published configs, instead of those of lite.py.
+_base_ = [
+    '../../_base_/models/deeplabv3plus_lite0.py',
+    '../../_base_/datasets/camvid_lite.py',
+    '../../_base_/schedules/lite.py',
+    '../../_base_/recipes/unimatch.py',
+]
+labeled_pipeline = [*_base_.labeled_pipeline[:-1], _base_.to_labeled_two]
+unlabeled_pipeline = [*_base_.unlabeled_pipeline[:-1], _base_.to_two_strong_lite]
+train_dataloader = dict(
+    dataset=dict(
+        split='camvid 46 seed0',
+        labeled=dict(pipeline=labeled_pipeline),
+        unlabeled=dict(pipeline=unlabeled_pipeline),
+    )
+)
+model = dict(iters_per_epoch=_base_.epoch, **_base_.unimatch)
