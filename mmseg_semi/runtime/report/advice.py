@@ -178,7 +178,8 @@ def confident_of_nothing(run: Run, beside: Sequence[Run]) -> Iterator[Advice]:
         if len(points) >= 4 and share <= NONE_CONFIDENT:
             yield Advice(
                 'confident of nothing',
-                'Lower model.pseudo_label.threshold: nothing is learned from the unlabelled images.',
+                'Lower model.pseudo_label.threshold: nothing is learned from the unlabelled images. If labels are learned by '
+                'OHEMCrossEntropyLoss, try about its threshold: it does not teach pixels that are more confident than that.',
                 f'In the last quarter of its values {name} is {share:.3f} on average.',
             )
 
