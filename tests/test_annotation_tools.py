@@ -46,11 +46,8 @@ def test_four_commands_from_the_export_of_each_tool_to_overlays(exports, argumen
     _, *arguments = arguments
     if '--unlabeled' not in arguments:  # these exports have no image without annotation
         arguments = [*arguments, '--unlabeled', 'more_photos']
-    for name in (
-        'empty.json',
-        'empty.png',
-        'untouched.png',
-    ):  # as blank as an annotated one: check finds it
+    # as blank as an annotated one: check finds it
+    for name in ('empty.json', 'empty.png', 'untouched.png'):
         (exports / 'labelme_folder' / name).unlink()
     assert cli.main(arguments) == 0
     photos = exports / 'photos'

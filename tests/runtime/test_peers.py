@@ -106,9 +106,8 @@ def wait(rank: int, world_size: int, port: int, folder: Path, how: str) -> None:
                 time.sleep(15)
                 os._exit(0)
             os.kill(os.getpid(), signal.SIGKILL)
-        if (
-            rank == 2 and how == 'twice'
-        ):  # a signal's handler raises while the first error is looked at
+        if rank == 2 and how == 'twice':
+            # a signal's handler raises while the first error is looked at
             peers._COMMUNICATION = Handler()
         if rank == 2 and how in ('error', 'twice'):
             raise ValueError('its image is damaged')
