@@ -313,6 +313,10 @@ def find_split(split: str, key: str = 'dataset', unlabeled: bool = True) -> tupl
         remedy = f'{_import_command(published[split])} (from --source FOLDER_OR_CHECKOUT)'
     elif missing == lists[1]:
         remedy = 'name a split with unlabelled images, or set unlabeled=None'
+    elif named := _folders_without_blanks().get(split):
+        remedy = (
+            f'--cfg-options removes the blanks of a name: give it the folder, {named.as_posix()}'
+        )
     else:
         near = difflib.get_close_matches(split, published, n=1)
         remedy = (
@@ -321,6 +325,15 @@ def find_split(split: str, key: str = 'dataset', unlabeled: bool = True) -> tupl
             else 'name a published protocol or a folder (mmseg-semi splits make writes one)'
         )
     raise SetupError(f'{key}.split is {split!r}, but list {missing} does not exist; {remedy}')
+
+
+def _folders_without_blanks() -> dict[str, Path]:
+    folders = {name.replace(' ', ''): split_folder(name) for name in published_protocols()}
+    for parent in SPLIT_FOLDERS:
+        for labeled in parent.rglob('labeled.txt'):
+            name = ''.join(labeled.parent.relative_to(parent).parts)
+            folders.setdefault(name.replace(' ', ''), labeled.parent)
+    return folders
 
 
 def epoch_length(images: int, batch: int, gpus: int = 1, drop_last: bool = True) -> int:

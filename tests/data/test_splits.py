@@ -781,6 +781,11 @@ def test_lists_of_your_own_by_name_and_by_folder(tmp_path, monkeypatch):
         ('voc clasic 732', "labeled.txt does not exist; did you mean 'voc classic 732'?"),
         ('lists/of/mine', 'list lists/of/mine/labeled.txt does not exist; name a published'),
         ('sea 4', 'list data/splits/sea/4/labeled.txt does not exist; name a published protocol'),
+        (
+            'vocclassic732',
+            '--cfg-options removes the blanks of a name: give it the folder, data/splits/u2pl/voc/732',
+        ),
+        ('camvid46seed1', 'give it the folder, COMMITTED/camvid/46/seed1'),
         ('', "dataset.split='', expected the name of a split"),
         (732, 'dataset.split=732, expected the name of a split'),
     ],
@@ -789,7 +794,7 @@ def test_splits_that_do_not_exist(tmp_path, monkeypatch, split, words):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SetupError) as caught:
         splits.find_split(split)
-    assert words in str(caught.value)
+    assert words.replace('COMMITTED', splits.COMMITTED[-1].as_posix()) in str(caught.value)
 
 
 def test_a_split_without_unlabelled_images(tmp_path):
